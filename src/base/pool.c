@@ -1,0 +1,383 @@
+/* The worker pool: see pool.h.
+ *
+ * Submission is a bounded ring per class with one producer (the loop) and many
+ * consumers. A consumer claims position `head` by compare-and-swap after
+ * reading the slot; the producer never overwrites a slot before head has passed
+ * it, so the value read before a successful swap is the value claimed. When a
+ * ring is full, tasks wait in a list that only the loop sees and move up as it
+ * submits or drains.
+ *
+ * Sleeping is a futex on a submission counter: a worker reads the counter,
+ * looks for work once more, and sleeps only if the counter has not moved. The
+ * loop wakes one worker per submission; one that finds more work than it takes
+ * wakes the next. */
+#include "base/pool.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/thread.h"
+
+enum { RING_SIZE = 4096, SPINS = 200, HELD_MAX = 4, INDEX_TURN = 8 };
+
+struct ring {
+    _Alignas(CACHE_LINE) _Atomic uint64_t head; /* consumers */
+    _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* loop */
+    _Alignas(CACHE_LINE) _Atomic(struct task *) slots[RING_SIZE];
+    struct task *waiting; /* loop: did not fit */
+    struct task **waiting_last;
+};
+
+/* Tasks of one class that a worker has begun, taken in turn. */
+struct held {
+    struct task *first;
+    struct task **last;
+    unsigned n;
+};
+
+struct pool_worker {
+    struct worker public;
+    struct pool *pool;
+    struct thread *thread;
+    struct held held[TASK_CLASS_COUNT];
+    unsigned turn;
+};
+
+struct pool {
+    struct ring rings[TASK_CLASS_COUNT];
+    _Alignas(CACHE_LINE) _Atomic uint32_t submissions; /* the futex word */
+    _Atomic uint32_t sleepers;
+    _Atomic bool stopping;
+    _Alignas(CACHE_LINE) _Atomic(struct completion *) completed;
+    _Alignas(CACHE_LINE) _Atomic size_t pending;
+    struct pool_options options;
+    unsigned n_started;
+    struct pool_worker *workers;
+};
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t seen)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int n)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
+
+/* ---- submission -------------------------------------------------------- */
+
+static bool ring_push(struct ring *r, struct task *t)
+{
+    uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
+
+    if (tail - head == RING_SIZE) {
+        return false;
+    }
+    atomic_store_explicit(&r->slots[tail % RING_SIZE], t, memory_order_relaxed);
+    atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
+    return true;
+}
+
+static struct task *ring_pop(struct ring *r)
+{
+    uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
+
+    for (;;) {
+        uint64_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+        struct task *t;
+
+        if (head == tail) {
+            return NULL;
+        }
+        t = atomic_load_explicit(&r->slots[head % RING_SIZE],
+                                 memory_order_relaxed);
+        if (atomic_compare_exchange_weak_explicit(&r->head, &head, head + 1,
+                                                  memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            return t;
+        }
+    }
+}
+
+static bool ring_is_empty(const struct ring *r)
+{
+    return atomic_load_explicit(&r->head, memory_order_relaxed) ==
+           atomic_load_explicit(&r->tail, memory_order_relaxed);
+}
+
+/* Moves what did not fit into the ring as far as there is room. */
+static void ring_refill(struct ring *r)
+{
+    while (r->waiting) {
+        struct task *next = r->waiting->next;
+
+        if (!ring_push(r, r->waiting)) {
+            return;
+        }
+        r->waiting = next;
+    }
+    r->waiting_last = &r->waiting;
+}
+
+static void wake_one(struct pool *p)
+{
+    atomic_fetch_add(&p->submissions, 1);
+    if (atomic_load(&p->sleepers) > 0) {
+        futex_wake(&p->submissions, 1);
+    }
+}
+
+void pool_submit(struct pool *p, struct task *t)
+{
+    struct ring *r = &p->rings[t->class];
+
+    t->next = NULL;
+    atomic_fetch_add_explicit(&p->pending, 1, memory_order_relaxed);
+    ring_refill(r);
+    if (r->waiting || !ring_push(r, t)) {
+        *r->waiting_last = t;
+        r->waiting_last = &t->next;
+    }
+    wake_one(p);
+}
+
+/* ---- workers ----------------------------------------------------------- */
+
+/* Takes a task of the highest class that has one. A worker holds few tasks at
+ * a time, so that another one, idle, finds the rest in the ring. */
+static struct task *take_new(struct pool_worker *w)
+{
+    struct task *t = NULL;
+    int class;
+
+    for (class = 0; class < TASK_CLASS_COUNT && !t; class ++) {
+        if (w->held[class].n < HELD_MAX) {
+            t = ring_pop(&w->pool->rings[class]);
+        }
+    }
+    return t;
+}
+
+static bool has_new(const struct pool *p)
+{
+    int class;
+
+    for (class = 0; class < TASK_CLASS_COUNT; class ++) {
+        if (!ring_is_empty(&p->rings[class])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void hold(struct pool_worker *w, struct task *t)
+{
+    struct held *h = &w->held[t->class];
+
+    t->next = NULL;
+    *h->last = t;
+    h->last = &t->next;
+    h->n++;
+}
+
+static struct task *held_pop(struct held *h)
+{
+    struct task *t = h->first;
+
+    if (t) {
+        h->first = t->next;
+        if (!h->first) {
+            h->last = &h->first;
+        }
+        h->n--;
+    }
+    return t;
+}
+
+/* The task to run a unit of: queries first, but every INDEX_TURN-th unit goes
+ * to building if there is any, so that a stream of queries cannot stop it. */
+static struct task *next_held(struct pool_worker *w)
+{
+    struct task *t = NULL;
+
+    if (++w->turn % INDEX_TURN == 0) {
+        t = held_pop(&w->held[TASK_INDEX]);
+    }
+    if (!t) {
+        t = held_pop(&w->held[TASK_QUERY]);
+    }
+    return t ? t : held_pop(&w->held[TASK_INDEX]);
+}
+
+/* Waits until there may be work; false when the pool is stopping. */
+static bool wait_for_work(struct pool *p)
+{
+    uint32_t seen;
+    int i;
+
+    for (i = 0; i < SPINS; i++) {
+        if (has_new(p)) {
+            return true;
+        }
+    }
+    seen = atomic_load(&p->submissions);
+    atomic_fetch_add(&p->sleepers, 1);
+    if (!has_new(p) && !atomic_load(&p->stopping)) {
+        futex_wait(&p->submissions, seen);
+    }
+    atomic_fetch_sub(&p->sleepers, 1);
+    return has_new(p) || !atomic_load(&p->stopping);
+}
+
+static void worker_run(struct pool_worker *w)
+{
+    struct pool *p = w->pool;
+
+    for (;;) {
+        struct task *t = take_new(w);
+
+        if (t) {
+            if (has_new(p) && atomic_load(&p->sleepers) > 0) {
+                futex_wake(&p->submissions, 1);
+            }
+            hold(w, t);
+        }
+        t = next_held(w);
+        if (t) {
+            if (t->step(t, &w->public)) {
+                hold(w, t);
+            } else {
+                atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
+            }
+        } else if (!wait_for_work(p)) {
+            return;
+        }
+    }
+}
+
+static void worker_main(void *arg)
+{
+    struct pool_worker *w = arg;
+    const struct pool_options *o = &w->pool->options;
+
+    if (o->worker_init) {
+        w->public.scratch = o->worker_init(o->worker_arg);
+    }
+    worker_run(w);
+    if (o->worker_deinit) {
+        o->worker_deinit(w->public.scratch, o->worker_arg);
+    }
+}
+
+/* ---- completion -------------------------------------------------------- */
+
+void pool_complete(struct pool *p, struct completion *c)
+{
+    struct completion *top =
+        atomic_load_explicit(&p->completed, memory_order_relaxed);
+
+    do {
+        c->next = top;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &p->completed, &top, c, memory_order_acq_rel, memory_order_relaxed));
+    if (!top) {
+        p->options.wake(p->options.wake_arg);
+    }
+}
+
+size_t pool_drain(struct pool *p)
+{
+    struct completion *c =
+        atomic_exchange_explicit(&p->completed, NULL, memory_order_acq_rel);
+    struct completion *ordered = NULL;
+    size_t n = 0;
+    int class;
+
+    while (c) {
+        struct completion *next = c->next;
+
+        c->next = ordered;
+        ordered = c;
+        c = next;
+    }
+    while (ordered) {
+        c = ordered;
+        ordered = c->next;
+        c->done(c);
+        n++;
+    }
+    for (class = 0; class < TASK_CLASS_COUNT; class ++) {
+        if (p->rings[class].waiting) {
+            ring_refill(&p->rings[class]);
+            wake_one(p);
+        }
+    }
+    return n;
+}
+
+size_t pool_pending(const struct pool *p)
+{
+    return atomic_load_explicit(&p->pending, memory_order_acquire);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+unsigned pool_size(const struct pool *p)
+{
+    return p->options.n_workers;
+}
+
+enum err pool_create(const struct pool_options *o, struct pool **out)
+{
+    struct pool *p;
+    enum err err = ERR_OK;
+    unsigned i;
+
+    if (o->n_workers < 1 || o->n_workers > POOL_WORKERS_MAX) {
+        return ERR_RANGE;
+    }
+    p = mem_calloc_aligned(sizeof(*p), CACHE_LINE);
+    p->options = *o;
+    for (i = 0; i < TASK_CLASS_COUNT; i++) {
+        p->rings[i].waiting_last = &p->rings[i].waiting;
+    }
+    p->workers = mem_calloc(o->n_workers, sizeof(*p->workers));
+    for (i = 0; i < o->n_workers && !err; i++) {
+        struct pool_worker *w = &p->workers[i];
+        char name[24];
+
+        snprintf(name, sizeof(name), "vectra-w%u", i);
+        w->pool = p;
+        w->public.index = i;
+        w->held[TASK_QUERY].last = &w->held[TASK_QUERY].first;
+        w->held[TASK_INDEX].last = &w->held[TASK_INDEX].first;
+        err = thread_start(&w->thread, name, worker_main, w);
+        p->n_started += err == ERR_OK;
+    }
+    if (err) {
+        pool_destroy(p);
+        return err;
+    }
+    *out = p;
+    return ERR_OK;
+}
+
+void pool_destroy(struct pool *p)
+{
+    unsigned i;
+
+    atomic_store(&p->stopping, true);
+    atomic_fetch_add(&p->submissions, 1);
+    futex_wake(&p->submissions, INT_MAX);
+    for (i = 0; i < p->n_started; i++) {
+        thread_join(p->workers[i].thread);
+    }
+    mem_free(p->workers);
+    mem_free(p);
+}

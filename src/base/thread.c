@@ -1,0 +1,81 @@
+#include "base/thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+struct thread {
+    pthread_t id;
+    void (*fn)(void *);
+    void *arg;
+    char name[16];
+};
+
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+
+    pthread_setname_np(pthread_self(), t->name);
+    t->fn(t->arg);
+    mem_thread_exit();
+    return NULL;
+}
+
+enum err thread_start(struct thread **out, const char *name, void (*fn)(void *),
+                      void *arg)
+{
+    struct thread *t = mem_calloc(1, sizeof(*t));
+    sigset_t all, old;
+    int rc;
+
+    t->fn = fn;
+    t->arg = arg;
+    snprintf(t->name, sizeof(t->name), "%s", name);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    rc = pthread_create(&t->id, NULL, thread_main, t);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0) {
+        mem_free(t);
+        return ERR_LIMIT;
+    }
+    *out = t;
+    return ERR_OK;
+}
+
+void thread_join(struct thread *t)
+{
+    pthread_join(t->id, NULL);
+    mem_free(t);
+}
+
+void thread_lower_priority(void)
+{
+    /* On Linux the nice value belongs to the thread; 0 means the caller. */
+    setpriority(PRIO_PROCESS, 0, 10);
+}
+
+unsigned thread_cpu_count(void)
+{
+    cpu_set_t set;
+    int n;
+
+    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
+        return 1;
+    }
+    n = CPU_COUNT(&set);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+int64_t thread_cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}

@@ -1,0 +1,79 @@
+/* What commands need from the server above them. The server fills this in once;
+ * tests fill in what they need.
+ *
+ * thread loop only. */
+#ifndef VECTRA_CMD_CMD_HOST_H
+#define VECTRA_CMD_CMD_HOST_H
+
+#include "base/buf.h"
+#include "cmd/client.h"
+
+struct net_client_info {
+    char addr[128];
+    char laddr[128];
+    int fd;
+    time_us last_read_at;
+    size_t query_bytes, query_free;
+    size_t output_bytes;
+    size_t memory_bytes;
+    uint64_t input_total, output_total;
+};
+
+enum shutdown_flag {
+    SHUTDOWN_SAVE = 1 << 0,
+    SHUTDOWN_NOSAVE = 1 << 1,
+    SHUTDOWN_NOW = 1 << 2,
+    SHUTDOWN_FORCE = 1 << 3,
+};
+
+struct cmd_host {
+    void *server;
+
+    /* Where the next reply to a client goes; valid until defer(). */
+    struct buf *(*out)(struct client *c);
+    /* Takes the place of a reply that fulfil() gives later, also when the
+     * client is gone by then. */
+    void *(*defer)(struct client *c);
+    void (*fulfil)(void *deferred, struct buf *body);
+    struct client *(*deferred_client)(void *deferred); /* NULL: gone */
+    /* Keeps the arguments of the request that runs where they are until
+     * resume(), which must follow pause(). False: they are in memory that is
+     * about to be used again, and small enough to copy. */
+    bool (*pin_request)(struct client *c);
+    /* Holds back a client's further requests. */
+    void (*pause)(struct client *c);
+    void (*resume)(struct client *c);
+    void (*close_after_reply)(struct client *c);
+    void (*close)(struct client *c);
+    /* The client has proved who it is, or no longer counts as having. */
+    void (*authenticated)(struct client *c, bool yes);
+    void (*client_info)(struct client *c, struct net_client_info *out);
+    void (*each_client)(void *server, void (*fn)(struct client *c, void *arg),
+                        void *arg);
+    size_t (*client_count)(void *server);
+
+    /* It came over the loopback interface or a Unix socket. */
+    bool (*is_local)(struct client *c);
+
+    /* Appends INFO's text for the sections asked for; none means default. */
+    void (*info)(void *server, const struct bytes *sections, size_t n,
+                 struct buf *out);
+    /* Calls found() for every directive that one of the patterns matches. */
+    void (*config_get)(void *server, const struct bytes *patterns, size_t n,
+                       void (*found)(void *arg, const char *name,
+                                     struct bytes value),
+                       void *arg);
+    /* Sets all of the name, value pairs or none. fails  with ctx holding the
+     * error line. */
+    enum err (*config_set)(void *server, struct client *by,
+                           const struct bytes *pairs, size_t n_pairs,
+                           struct err_ctx *ctx);
+    /* fails  with ctx holding the error line. */
+    enum err (*config_rewrite)(void *server, struct err_ctx *ctx);
+    void (*reset_stats)(void *server);
+    /* Ends the server; returns the error line when it will not. */
+    const char *(*shutdown)(void *server, uint32_t flags);
+    const char *run_id;
+};
+
+#endif

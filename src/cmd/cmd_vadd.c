@@ -1,0 +1,216 @@
+/* VADD, VREM, VSETATTR: the writes of Redis's family. The order of checks and
+ * the texts of errors are Redis's. */
+#include "cmd/args.h"
+#include "cmd/vector_arg.h"
+#include "cmd/vset_key.h"
+
+enum { EF_MAX = 1000000 };
+
+struct vadd {
+    struct vector_arg vector;
+    struct vset_element element;
+    enum vec_type type;
+    bool type_given;
+    int64_t m;
+    bool m_given;
+};
+
+/* The options after the element; replies an error and returns false. */
+static bool parse_options(struct cmd_ctx *ctx, size_t at, struct vadd *a)
+{
+    int64_t ef;
+
+    for (; at < ctx->argc; at++) {
+        bool more = at + 1 < ctx->argc;
+
+        if (arg_is(ctx, at, "CAS")) {
+            /* Adding is an append and never runs in the background. */
+        } else if (arg_is(ctx, at, "NOQUANT")) {
+            a->type = VEC_F32;
+            a->type_given = true;
+        } else if (arg_is(ctx, at, "Q8")) {
+            a->type = VEC_I8;
+            a->type_given = true;
+        } else if (arg_is(ctx, at, "BIN")) {
+            a->type = VEC_BIT;
+            a->type_given = true;
+        } else if (arg_is(ctx, at, "EF") && more) {
+            if (!arg_int_in(ctx, ++at, 1, EF_MAX, "ERR invalid EF", &ef)) {
+                return false;
+            }
+        } else if (arg_is(ctx, at, "M") && more) {
+            if (!arg_int_in(ctx, ++at, VSET_M_MIN, VSET_M_MAX, "ERR invalid M",
+                            &a->m)) {
+                return false;
+            }
+            a->m_given = true;
+        } else if (arg_is(ctx, at, "SETATTR") && more) {
+            a->element.attribute = ctx->argv[++at];
+            a->element.has_attribute = true;
+        } else {
+            cmd_error(ctx, "ERR invalid option after element");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool parse(struct cmd_ctx *ctx, struct vadd *a)
+{
+    size_t at = 2;
+
+    *a = (struct vadd){.type = VEC_I8, .m = VSET_M_DEFAULT};
+    if (!vector_arg_parse(ctx, &at, true, &a->vector)) {
+        cmd_error(ctx, "ERR invalid vector specification");
+        return false;
+    }
+    if (at >= ctx->argc) {
+        cmd_error_arity(ctx);
+        return false;
+    }
+    a->element.name = ctx->argv[at++];
+    a->element.vector = a->vector.data;
+    return parse_options(ctx, at, a);
+}
+
+/* Whether an element fits a set that is there. Options that shape a set must
+ * match it when they are given; see docs/COMPATIBILITY.md. */
+static bool check_shape(struct cmd_ctx *ctx, const struct vset *v,
+                        struct vadd *a)
+{
+    const struct vset_options *o = vset_options(v);
+    uint32_t dim = a->vector.dim;
+    uint32_t reduce = a->vector.reduce;
+
+    if (a->type_given && a->type != o->type) {
+        cmd_error(ctx, "ERR asked quantization mismatch with existing vector "
+                       "set");
+        return false;
+    }
+    if (a->m_given && a->m != o->m) {
+        cmd_error(ctx, "ERR asked M value mismatch with existing vector set");
+        return false;
+    }
+    if (!reduce && o->input_dim && dim == o->input_dim) {
+        reduce = o->dim;
+    }
+    if (o->input_dim ? reduce != o->dim : dim != o->dim) {
+        cmd_error_fmt(ctx,
+                      "ERR Vector dimension mismatch - got %u but set has %u",
+                      dim, o->dim);
+        return false;
+    }
+    if (reduce && !o->input_dim) {
+        cmd_error(ctx, "ERR cannot add projection to existing set without "
+                       "projection");
+        return false;
+    }
+    if (reduce && dim != o->input_dim) {
+        cmd_error_fmt(ctx,
+                      "ERR Input dimension mismatch for projection - got %u "
+                      "but projection expects %u",
+                      dim, o->input_dim);
+        return false;
+    }
+    a->element.projected = reduce != 0;
+    return true;
+}
+
+static struct entry *create_set(struct cmd_ctx *ctx, struct vadd *a)
+{
+    struct vset_options o = {
+        .type = a->type,
+        .metric = VEC_COSINE,
+        .dim = a->vector.reduce ? a->vector.reduce : a->vector.dim,
+        .input_dim = a->vector.reduce ? a->vector.dim : 0,
+        .m = (uint32_t)a->m,
+    };
+
+    a->element.projected = o.input_dim != 0;
+    return vset_key_create(ctx->ks, ctx->client->db, ctx->argv[1], &o);
+}
+
+void cmd_vadd(struct cmd_ctx *ctx)
+{
+    struct vadd a;
+    struct entry *e;
+    bool added = false;
+    bool created;
+    enum err err;
+
+    if (!parse(ctx, &a) || !vset_key_write(ctx, &e) ||
+        (e && !check_shape(ctx, e->value.vset, &a))) {
+        return;
+    }
+    created = !e;
+    if (created) {
+        e = create_set(ctx, &a);
+        if (!e) {
+            cmd_error_oom(ctx);
+            return;
+        }
+    }
+    err = vset_add(e->value.vset, &a.element, &added);
+    if (UNLIKELY(err)) {
+        if (created) {
+            keyspace_delete(ctx->ks, ctx->client->db, e);
+        }
+        vset_key_error(ctx, err);
+        return;
+    }
+    keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+    reply_bool(&ctx->reply, added);
+}
+
+void cmd_vrem(struct cmd_ctx *ctx)
+{
+    struct entry *e;
+    bool removed = false;
+    enum err err;
+
+    if (!vset_key_write(ctx, &e)) {
+        return;
+    }
+    if (!e) {
+        reply_bool(&ctx->reply, false);
+        return;
+    }
+    err = vset_remove(e->value.vset, ctx->argv[2], &removed);
+    if (err) {
+        vset_key_error(ctx, err);
+        return;
+    }
+    reply_bool(&ctx->reply, removed);
+    if (removed) {
+        keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+        vset_key_drop_if_empty(ctx->ks, ctx->client->db, e);
+    } else {
+        keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
+    }
+}
+
+void cmd_vsetattr(struct cmd_ctx *ctx)
+{
+    struct entry *e;
+    slot_id slot;
+    enum err err;
+
+    if (!vset_key_write(ctx, &e)) {
+        return;
+    }
+    slot = e ? vset_find(e->value.vset, ctx->argv[2]) : SLOT_NONE;
+    if (slot == SLOT_NONE) {
+        if (e) {
+            keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
+        }
+        reply_bool(&ctx->reply, false);
+        return;
+    }
+    err = vset_set_attribute(e->value.vset, slot, ctx->argv[3]);
+    if (err) {
+        vset_key_error(ctx, err);
+        return;
+    }
+    keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+    reply_bool(&ctx->reply, true);
+}

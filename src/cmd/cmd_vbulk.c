@@ -1,0 +1,428 @@
+/* The writes of ours beside Redis's family: VCREATE, and VMADD and VMREM, which
+ * carry many elements in one command.
+ *
+ * The latter are jobs: a command with a hundred thousand vectors is worked off
+ * in slices, between which other clients are served. Each element is added or
+ * removed as if by a command of its own; arguments are checked as a whole
+ * before anything is changed. */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "cmd/args.h"
+#include "cmd/job.h"
+#include "cmd/vset_key.h"
+
+enum {
+    EF_MAX = 1000000,
+    BULK_MAX = 10000000, /* elements of one VMADD */
+    CHECK_EVERY = 16,    /* elements between looks at the clock */
+};
+
+/* ---- VCREATE ----------------------------------------------------------- */
+
+static bool parse_metric(struct cmd_ctx *ctx, size_t at, struct vset_options *o)
+{
+    int m;
+
+    for (m = 0; m < VEC_METRIC_COUNT; m++) {
+        if (arg_is(ctx, at, vec_metric_name((enum vec_metric)m))) {
+            o->metric = (enum vec_metric)m;
+            return true;
+        }
+    }
+    cmd_error(ctx, "ERR invalid METRIC");
+    return false;
+}
+
+static bool parse_index(struct cmd_ctx *ctx, size_t at, struct vset_options *o)
+{
+    if (arg_is(ctx, at, "AUTO")) {
+        o->index = VSET_INDEX_AUTO;
+    } else if (arg_is(ctx, at, "FLAT")) {
+        o->index = VSET_INDEX_FLAT;
+    } else {
+        cmd_error(ctx, "ERR invalid INDEX: this version has AUTO and FLAT");
+        return false;
+    }
+    return true;
+}
+
+static bool parse_precision(const struct cmd_ctx *ctx, size_t at,
+                            struct vset_options *o)
+{
+    static const struct {
+        const char *word;
+        enum vec_type type;
+    } words[] = {{"NOQUANT", VEC_F32}, {"FP32", VEC_F32}, {"Q8", VEC_I8},
+                 {"BIN", VEC_BIT},     {"FP16", VEC_F16}, {"BF16", VEC_BF16}};
+    size_t i;
+
+    for (i = 0; i < ARRAY_LEN(words); i++) {
+        if (arg_is(ctx, at, words[i].word)) {
+            o->type = words[i].type;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_create(struct cmd_ctx *ctx, struct vset_options *o)
+{
+    int64_t n;
+    size_t at;
+
+    if (!arg_is(ctx, 2, "DIM")) {
+        cmd_error_syntax(ctx);
+        return false;
+    }
+    if (!arg_int_in(ctx, 3, 1, VEC_DIM_MAX, "ERR invalid DIM", &n)) {
+        return false;
+    }
+    o->dim = (uint32_t)n;
+    for (at = 4; at < ctx->argc; at++) {
+        bool more = at + 1 < ctx->argc;
+
+        if (parse_precision(ctx, at, o)) {
+            continue;
+        }
+        if (!more) {
+            cmd_error_syntax(ctx);
+            return false;
+        }
+        if (arg_is(ctx, at, "METRIC")) {
+            if (!parse_metric(ctx, ++at, o)) {
+                return false;
+            }
+        } else if (arg_is(ctx, at, "INDEX")) {
+            if (!parse_index(ctx, ++at, o)) {
+                return false;
+            }
+        } else if (arg_is(ctx, at, "M")) {
+            if (!arg_int_in(ctx, ++at, VSET_M_MIN, VSET_M_MAX, "ERR invalid M",
+                            &n)) {
+                return false;
+            }
+            o->m = (uint32_t)n;
+        } else if (arg_is(ctx, at, "EF")) {
+            if (!arg_int_in(ctx, ++at, 1, EF_MAX, "ERR invalid EF", &n)) {
+                return false;
+            }
+        } else {
+            cmd_error_syntax(ctx);
+            return false;
+        }
+    }
+    return true;
+}
+
+void cmd_vcreate(struct cmd_ctx *ctx)
+{
+    struct vset_options o = {.type = VEC_I8,
+                             .metric = VEC_COSINE,
+                             .m = VSET_M_DEFAULT,
+                             .keep_empty = true};
+
+    if (!parse_create(ctx, &o)) {
+        return;
+    }
+    if (keyspace_find(ctx->ks, ctx->client->db, ctx->argv[1])) {
+        cmd_error(ctx, "ERR key already exists");
+        return;
+    }
+    if (!vset_key_create(ctx->ks, ctx->client->db, ctx->argv[1], &o)) {
+        cmd_error_oom(ctx);
+        return;
+    }
+    keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+    reply_status(&ctx->reply, "OK");
+}
+
+/* ---- VMADD ------------------------------------------------------------- */
+
+struct vmadd_job {
+    struct cmd_job job;
+    size_t n;
+    uint32_t dim; /* of the vectors given */
+    enum vec_type type;
+    bool type_given;
+    size_t attrs_at; /* in argv; 0: none */
+    size_t checked;  /* vectors found good */
+    size_t done;     /* elements added or replaced */
+    int64_t added;
+    struct vec_format format; /* what vectors are checked against */
+    uint8_t *row;             /* scratch for that */
+};
+
+enum { VMADD_BLOB = 4, VMADD_NAMES = 5 };
+
+static const uint8_t *vmadd_vector(const struct vmadd_job *m, size_t i)
+{
+    return m->job.argv[VMADD_BLOB].data + i * m->dim * sizeof(float);
+}
+
+/* Every vector is looked at before the first is added, so that a bad one leaves
+ * the set as it was. True when there is more to check. */
+static bool vmadd_check(struct vmadd_job *m)
+{
+    while (m->checked < m->n) {
+        if (vec_encode(&m->format, vmadd_vector(m, m->checked), m->row) !=
+            ERR_OK) {
+            cmd_job_error(&m->job, "ERR invalid vector specification");
+            return false;
+        }
+        m->checked++;
+        if (m->checked % CHECK_EVERY == 0 && cmd_job_should_yield(&m->job)) {
+            return true;
+        }
+    }
+    return true;
+}
+
+/* The set as it is in this slice: made when it is not there. */
+static struct vset *vmadd_set(struct vmadd_job *m, struct entry **entry,
+                              bool *projected)
+{
+    struct keyspace *ks = m->job.env->ks;
+    struct entry *e = keyspace_find(ks, m->job.db, m->job.argv[1]);
+    const struct vset_options *o;
+
+    *projected = false;
+    if (!e) {
+        struct vset_options fresh = {.type = m->type,
+                                     .metric = VEC_COSINE,
+                                     .dim = m->dim,
+                                     .m = VSET_M_DEFAULT};
+
+        e = vset_key_create(ks, m->job.db, m->job.argv[1], &fresh);
+        if (!e) {
+            cmd_job_error(&m->job, "OOM command not allowed when used memory > "
+                                   "'maxmemory'.");
+            return NULL;
+        }
+    }
+    if (e->type != VALUE_VSET) {
+        cmd_job_error(&m->job, "WRONGTYPE Operation against a key holding the "
+                               "wrong kind of value");
+        return NULL;
+    }
+    o = vset_options(e->value.vset);
+    *projected = o->input_dim && m->dim == o->input_dim;
+    if (m->type_given && m->type != o->type) {
+        cmd_job_error(&m->job, "ERR asked quantization mismatch with existing "
+                               "vector set");
+        return NULL;
+    }
+    if (!*projected && (o->input_dim || m->dim != o->dim)) {
+        char text[96];
+
+        snprintf(text, sizeof(text),
+                 "ERR Vector dimension mismatch - got %u but set has %u",
+                 m->dim, o->dim);
+        cmd_job_error(&m->job, text);
+        return NULL;
+    }
+    *entry = e;
+    return e->value.vset;
+}
+
+static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
+{
+    const struct bytes *argv = m->job.argv;
+    struct vset_element e = {.name = argv[VMADD_NAMES + m->done],
+                             .vector = vmadd_vector(m, m->done),
+                             .projected = projected};
+    bool added = false;
+    enum err err;
+
+    if (m->attrs_at) {
+        e.attribute = argv[m->attrs_at + m->done];
+        e.has_attribute = true;
+    }
+    err = vset_add(v, &e, &added);
+    m->added += added;
+    return err;
+}
+
+static bool vmadd_step(struct cmd_job *job)
+{
+    struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
+    struct keyspace *ks = job->env->ks;
+    struct entry *e = NULL;
+    bool projected;
+    struct vset *v = vmadd_set(m, &e, &projected);
+    enum err err = ERR_OK;
+
+    if (!v) {
+        return false;
+    }
+    if (m->checked < m->n && (!vmadd_check(m) || m->checked < m->n)) {
+        vset_key_drop_if_empty(ks, job->db, e);
+        return !job->failed;
+    }
+    while (m->done < m->n && !err) {
+        err = vmadd_one(m, v, projected);
+        m->done += err == ERR_OK;
+        if (m->done % CHECK_EVERY == 0 && cmd_job_should_yield(job)) {
+            break;
+        }
+    }
+    if (m->done > 0) {
+        keyspace_changed(ks, job->db, job->argv[1]);
+    }
+    if (!err && m->done < m->n) {
+        return true;
+    }
+    if (err) {
+        vset_key_drop_if_empty(ks, job->db, e);
+        cmd_job_error(job, err == ERR_NOT_FINITE || err == ERR_RANGE
+                               ? "ERR invalid vector specification"
+                               : "OOM command not allowed when used memory > "
+                                 "'maxmemory'.");
+    } else {
+        reply_int(&job->reply, m->added);
+    }
+    return false;
+}
+
+static void vmadd_destroy(struct cmd_job *job)
+{
+    struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
+
+    mem_free(m->row);
+    mem_free(m);
+}
+
+/* VMADD key n FP32 blob e1 ... en [NOQUANT | Q8 | BIN] [ATTRS a1 ... an] */
+static bool vmadd_parse(struct cmd_ctx *ctx, struct vmadd_job *m)
+{
+    size_t blob = ctx->argv[VMADD_BLOB].len;
+    size_t at;
+    int64_t n;
+
+    if (!arg_int_in(ctx, 2, 1, BULK_MAX, "ERR invalid element count", &n)) {
+        return false;
+    }
+    m->n = (size_t)n;
+    if (!arg_is(ctx, 3, "FP32") || blob == 0 ||
+        blob % (m->n * sizeof(float)) != 0 ||
+        blob / (m->n * sizeof(float)) > VEC_DIM_MAX) {
+        cmd_error(ctx, "ERR invalid vector specification");
+        return false;
+    }
+    if (ctx->argc - VMADD_NAMES < m->n) {
+        cmd_error_arity(ctx);
+        return false;
+    }
+    m->dim = (uint32_t)(blob / (m->n * sizeof(float)));
+    m->type = VEC_I8;
+    for (at = VMADD_NAMES + m->n; at < ctx->argc; at++) {
+        if (arg_is(ctx, at, "ATTRS") && ctx->argc - at - 1 >= m->n) {
+            m->attrs_at = at + 1;
+            at += m->n;
+            continue;
+        }
+        m->type_given = true;
+        if (arg_is(ctx, at, "NOQUANT")) {
+            m->type = VEC_F32;
+        } else if (arg_is(ctx, at, "Q8")) {
+            m->type = VEC_I8;
+        } else if (arg_is(ctx, at, "BIN")) {
+            m->type = VEC_BIT;
+        } else {
+            cmd_error(ctx, "ERR syntax error in VMADD command");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The format of the set, or, if vectors are yet to be projected or the set to
+ * be made, one that refuses what cannot be a vector at all. */
+static void choose_format(struct cmd_ctx *ctx, struct vmadd_job *m)
+{
+    struct entry *e = keyspace_find(ctx->ks, ctx->client->db, ctx->argv[1]);
+
+    if (e && e->type == VALUE_VSET &&
+        vset_format(e->value.vset)->dim == m->dim) {
+        m->format = *vset_format(e->value.vset);
+    } else {
+        vec_format_init(&m->format, VEC_I8, VEC_COSINE, m->dim);
+    }
+    m->row = mem_alloc(m->format.row_bytes);
+}
+
+void cmd_vmadd(struct cmd_ctx *ctx)
+{
+    struct vmadd_job *m = cmd_job_alloc(sizeof(*m), vmadd_step, vmadd_destroy);
+
+    if (!vmadd_parse(ctx, m)) {
+        vmadd_destroy(&m->job);
+        return;
+    }
+    /* What the rows and names will take, before any of it is taken. */
+    if (!mem_has_room(ctx->argv[VMADD_BLOB].len / 4 + m->n * 16)) {
+        vmadd_destroy(&m->job);
+        cmd_error_oom(ctx);
+        return;
+    }
+    choose_format(ctx, m);
+    cmd_job_start(ctx, &m->job);
+}
+
+/* ---- VMREM ------------------------------------------------------------- */
+
+struct vmrem_job {
+    struct cmd_job job;
+    size_t at; /* in argv */
+    int64_t removed;
+};
+
+static bool vmrem_step(struct cmd_job *job)
+{
+    struct vmrem_job *m = CONTAINER_OF(job, struct vmrem_job, job);
+    struct keyspace *ks = job->env->ks;
+    struct entry *e = keyspace_find(ks, job->db, job->argv[1]);
+    enum err err = ERR_OK;
+    bool removed;
+
+    if (e && e->type != VALUE_VSET) {
+        cmd_job_error(job, "WRONGTYPE Operation against a key holding the "
+                           "wrong kind of value");
+        return false;
+    }
+    while (e && m->at < job->argc && !err) {
+        err = vset_remove(e->value.vset, job->argv[m->at], &removed);
+        m->removed += removed;
+        m->at += err == ERR_OK;
+        if (m->at % CHECK_EVERY == 0 && cmd_job_should_yield(job)) {
+            break;
+        }
+    }
+    if (e) {
+        keyspace_changed(ks, job->db, job->argv[1]);
+        vset_key_drop_if_empty(ks, job->db, e);
+    }
+    if (e && !err && m->at < job->argc) {
+        return true;
+    }
+    if (err) {
+        cmd_job_error(job, "OOM command not allowed when used memory > "
+                           "'maxmemory'.");
+    } else {
+        reply_int(&job->reply, m->removed);
+    }
+    return false;
+}
+
+static void vmrem_destroy(struct cmd_job *job)
+{
+    mem_free(CONTAINER_OF(job, struct vmrem_job, job));
+}
+
+void cmd_vmrem(struct cmd_ctx *ctx)
+{
+    struct vmrem_job *m = cmd_job_alloc(sizeof(*m), vmrem_step, vmrem_destroy);
+
+    m->at = 2;
+    cmd_job_start(ctx, &m->job);
+}

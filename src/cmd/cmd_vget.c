@@ -1,0 +1,312 @@
+/* The reads of a vector set that are no searches: VCARD, VDIM, VEMB, VINFO,
+ * VGETATTR, VISMEMBER, VRANDMEMBER. */
+#include "base/mem.h"
+#include "cmd/args.h"
+#include "cmd/job.h"
+#include "cmd/vset_key.h"
+
+void cmd_vcard(struct cmd_ctx *ctx)
+{
+    struct vset *v;
+
+    if (vset_key_read(ctx, &v)) {
+        reply_int(&ctx->reply, v ? vset_count(v) : 0);
+    }
+}
+
+void cmd_vdim(struct cmd_ctx *ctx)
+{
+    struct vset *v;
+
+    if (!vset_key_read(ctx, &v)) {
+        return;
+    }
+    if (!v) {
+        cmd_error(ctx, "ERR key does not exist");
+        return;
+    }
+    reply_int(&ctx->reply, vset_options(v)->dim);
+}
+
+/* The set and the slot that argv[1] and argv[2] name; SLOT_NONE when either is
+ * not there. False: an error was replied. */
+static bool find_element(struct cmd_ctx *ctx, struct vset **v, slot_id *slot)
+{
+    *slot = SLOT_NONE;
+    if (!vset_key_read(ctx, v)) {
+        return false;
+    }
+    if (*v) {
+        *slot = vset_find(*v, ctx->argv[2]);
+    }
+    return true;
+}
+
+void cmd_vismember(struct cmd_ctx *ctx)
+{
+    struct vset *v;
+    slot_id slot;
+
+    if (find_element(ctx, &v, &slot)) {
+        reply_bool(&ctx->reply, slot != SLOT_NONE);
+    }
+}
+
+void cmd_vgetattr(struct cmd_ctx *ctx)
+{
+    struct bytes attribute = BYTES_NONE;
+    struct vset *v;
+    slot_id slot;
+
+    if (!find_element(ctx, &v, &slot)) {
+        return;
+    }
+    if (slot != SLOT_NONE) {
+        attribute = vset_attribute(v, slot);
+    }
+    if (attribute.len) {
+        reply_bulk(&ctx->reply, attribute);
+    } else {
+        reply_null(&ctx->reply);
+    }
+}
+
+/* ---- VEMB -------------------------------------------------------------- */
+
+static void reply_raw(struct cmd_ctx *ctx, const struct vset *v, slot_id slot)
+{
+    const struct vec_format *f = vset_format(v);
+    const uint8_t *row = vset_row(v, slot);
+
+    reply_array(&ctx->reply, f->type == VEC_I8 ? 4 : 3);
+    reply_status(&ctx->reply, vec_type_name(f->type));
+    reply_bulk(&ctx->reply, bytes_of(row, f->code_bytes));
+    reply_double(&ctx->reply, (double)vec_norm(f, row));
+    if (f->type == VEC_I8) {
+        reply_double(&ctx->reply, (double)vec_range(f, row));
+    }
+}
+
+static void reply_components(struct cmd_ctx *ctx, const struct vset *v,
+                             slot_id slot)
+{
+    const struct vec_format *f = vset_format(v);
+    struct buf *work = &ctx->env->vector_scratch;
+    float *x;
+    uint32_t i;
+
+    work->len = 0;
+    x = (float *)(void *)buf_room(work, f->dim * sizeof(float));
+    vec_decode(f, vset_row(v, slot), x);
+    reply_array(&ctx->reply, f->dim);
+    for (i = 0; i < f->dim; i++) {
+        reply_double(&ctx->reply, (double)x[i]);
+    }
+}
+
+void cmd_vemb(struct cmd_ctx *ctx)
+{
+    struct vset *v;
+    slot_id slot;
+    size_t i;
+
+    for (i = 3; i < ctx->argc; i++) {
+        if (!arg_is(ctx, i, "RAW")) {
+            cmd_error(ctx, "ERR invalid option");
+            return;
+        }
+    }
+    if (!find_element(ctx, &v, &slot)) {
+        return;
+    }
+    if (slot == SLOT_NONE) {
+        reply_null(&ctx->reply);
+    } else if (ctx->argc > 3) {
+        reply_raw(ctx, v, slot);
+    } else {
+        reply_components(ctx, v, slot);
+    }
+}
+
+/* ---- VINFO ------------------------------------------------------------- */
+
+static void field_int(struct cmd_ctx *ctx, const char *name, uint64_t value)
+{
+    reply_status(&ctx->reply, name);
+    reply_int(&ctx->reply, (int64_t)value);
+}
+
+static void field_text(struct cmd_ctx *ctx, const char *name, const char *text)
+{
+    reply_status(&ctx->reply, name);
+    reply_status(&ctx->reply, text);
+}
+
+void cmd_vinfo(struct cmd_ctx *ctx)
+{
+    static const char *const index_names[] = {"auto", "flat"};
+    const struct vset_options *o;
+    struct vset_info info;
+    struct vset *v;
+
+    if (!vset_key_read(ctx, &v)) {
+        return;
+    }
+    if (!v) {
+        reply_null_array(&ctx->reply);
+        return;
+    }
+    o = vset_options(v);
+    vset_info_read(v, &info);
+    reply_map(&ctx->reply, 20);
+    /* Redis's nine, in its order. */
+    field_text(ctx, "quant-type", vec_type_name(o->type));
+    field_int(ctx, "hnsw-m", o->m);
+    field_int(ctx, "vector-dim", o->dim);
+    field_int(ctx, "projection-input-dim", o->input_dim);
+    field_int(ctx, "size", info.count);
+    field_int(ctx, "max-level", 0);
+    field_int(ctx, "attributes-count", info.n_attributes);
+    field_int(ctx, "vset-uid", info.uid);
+    field_int(ctx, "hnsw-max-node-uid", info.node_uid);
+    /* Ours. */
+    field_text(ctx, "metric", vec_metric_name(o->metric));
+    field_text(ctx, "index", "flat");
+    field_text(ctx, "index-asked", index_names[o->index]);
+    field_int(ctx, "pending-index", 0);
+    field_int(ctx, "tail", info.count);
+    field_int(ctx, "slots", info.n_slots);
+    field_int(ctx, "memory-bytes", info.memory_bytes);
+    field_int(ctx, "code-bytes", info.code_bytes);
+    field_int(ctx, "name-bytes", info.name_bytes);
+    field_int(ctx, "attribute-bytes", info.attribute_bytes);
+    field_int(ctx, "index-bytes", info.index_bytes);
+}
+
+/* ---- VRANDMEMBER ------------------------------------------------------- */
+
+/* More than one element at random. Distinct ones are drawn by walking slots
+ * with reservoir-free selection sampling (Knuth's algorithm S): each live slot
+ * is taken with probability wanted / left. */
+struct random_job {
+    struct cmd_job job;
+    int64_t wanted; /* of distinct ones, or of draws */
+    bool distinct;
+    int64_t left; /* live slots not walked yet */
+    slot_id at;
+    struct buf names; /* bulk strings, in the reply's format */
+    int64_t drawn;
+    uint64_t uid; /* of the set when it began */
+    struct vset *set;
+};
+
+static void draw(struct random_job *r, slot_id slot)
+{
+    struct reply out = {&r->names, r->job.reply.proto};
+
+    reply_bulk(&out, vset_name(r->set, slot));
+    r->drawn++;
+}
+
+static bool select_slot(void *arg, slot_id slot)
+{
+    struct random_job *r = arg;
+    int64_t need = r->wanted - r->drawn;
+
+    if (need > 0 &&
+        (int64_t)rng_below(&r->job.env->ks->rng,
+                           (uint64_t)(r->left > 0 ? r->left : 1)) < need) {
+        draw(r, slot);
+    }
+    r->left--;
+    return r->drawn < r->wanted;
+}
+
+static bool random_step(struct cmd_job *job)
+{
+    struct random_job *r = CONTAINER_OF(job, struct random_job, job);
+    struct entry *e = keyspace_find(job->env->ks, job->db, job->argv[1]);
+
+    /* A set that was dropped or replaced between slices ends the walk. */
+    r->set = e && e->type == VALUE_VSET && vset_uid(e->value.vset) == r->uid
+                 ? e->value.vset
+                 : NULL;
+    while (r->set && r->drawn < r->wanted && vset_count(r->set) > 0) {
+        if (r->distinct) {
+            slot_id next = vset_walk(r->set, r->at, 4096, select_slot, r);
+
+            if (next == r->at) {
+                break;
+            }
+            r->at = next;
+        } else {
+            int i;
+
+            for (i = 0; i < 256 && r->drawn < r->wanted; i++) {
+                draw(r, vset_random(r->set));
+            }
+        }
+        if (cmd_job_should_yield(job)) {
+            return true;
+        }
+    }
+    reply_array(&job->reply, (size_t)r->drawn);
+    buf_append_bytes(&job->out, buf_bytes(&r->names));
+    return false;
+}
+
+static void random_destroy(struct cmd_job *job)
+{
+    struct random_job *r = CONTAINER_OF(job, struct random_job, job);
+
+    buf_deinit(&r->names);
+    mem_free(r);
+}
+
+static void random_many(struct cmd_ctx *ctx, const struct vset *v,
+                        int64_t count)
+{
+    struct random_job *r =
+        cmd_job_alloc(sizeof(*r), random_step, random_destroy);
+
+    r->uid = vset_uid(v);
+    r->distinct = count > 0;
+    r->left = vset_count(v);
+    r->wanted = count < 0 ? -count : count < r->left ? count : r->left;
+    cmd_job_start(ctx, &r->job);
+}
+
+void cmd_vrandmember(struct cmd_ctx *ctx)
+{
+    int64_t count = 0;
+    struct vset *v;
+
+    if (ctx->argc > 3) {
+        cmd_error_arity(ctx);
+        return;
+    }
+    if (ctx->argc == 3) {
+        if (!arg_int_in(ctx, 2, -INT64_MAX, INT64_MAX,
+                        "ERR COUNT value is not an integer", &count)) {
+            return;
+        }
+        if (count == 0) {
+            reply_array(&ctx->reply, 0);
+            return;
+        }
+    }
+    if (!vset_key_read(ctx, &v)) {
+        return;
+    }
+    if (!v || vset_count(v) == 0) {
+        if (ctx->argc == 3) {
+            reply_array(&ctx->reply, 0);
+        } else {
+            reply_null(&ctx->reply);
+        }
+    } else if (ctx->argc == 3) {
+        random_many(ctx, v, count);
+    } else {
+        reply_bulk(&ctx->reply, vset_name(v, vset_random(v)));
+    }
+}

@@ -1,0 +1,24 @@
+/* Times to live among the arguments of a command. */
+#ifndef VECTRA_CMD_EXPIRE_ARG_H
+#define VECTRA_CMD_EXPIRE_ARG_H
+
+#include "cmd/cmd.h"
+
+enum expire_unit {
+    EXPIRE_SECONDS = 1 << 0,  /* else milliseconds */
+    EXPIRE_ABSOLUTE = 1 << 1, /* a Unix time, else from now */
+};
+
+/* argv[i] as the wall clock time it stands for; it may lie in the past.
+ *
+ * out    false: an error was replied, as for no integer or one that leaves the
+ *        range of time_ms. */
+bool expire_arg_time(struct cmd_ctx *ctx, size_t i, unsigned unit,
+                     time_ms *out);
+
+/* The same, but zero and negative numbers are errors too, as SET and its kin
+ * have it. */
+bool expire_arg_positive_time(struct cmd_ctx *ctx, size_t i, unsigned unit,
+                              time_ms *out);
+
+#endif

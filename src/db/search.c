@@ -1,0 +1,482 @@
+/* Searches: see search.h.
+ *
+ * A search lives in one block: the struct, the prepared query, the heap of the
+ * k best. Blocks of ordinary size are kept and used again, so that a steady
+ * stream of searches allocates nothing.
+ *
+ * The exact scan is the only plan so far; indexes will be asked here. */
+#include "db/search.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "db/vset_impl.h"
+#include "index/flat/flat_scan.h"
+
+enum {
+    BLOCK_SMALL = 4 * 1024, /* the two sizes that are kept */
+    BLOCK_LARGE = 16 * 1024,
+    BLOCKS_KEPT = 2048, /* of each */
+    REPLY_KEEP = 64 * 1024,
+    /* A search that is estimated to take less than this runs on the loop: a
+     * worker would have to be woken, and the loop after it. */
+    CHEAP_NS = 25000,
+    SCAN_BYTES_PER_NS = 16,
+    FILTER_NS = 120, /* per row, roughly */
+    HIT_NS = 100,    /* per row of the answer: sorting and formatting */
+};
+
+struct search {
+    struct flat_search scan;
+    struct completion completion;
+    struct search_pool *pool;
+    struct vset *set;
+    struct slots_view view;
+    uint64_t ticket;
+    struct filter *filter;
+    slot_id exclude;
+    time_us deadline; /* 0: none */
+    int64_t started_ns;
+    int64_t run_ns;
+    struct buf reply;
+    void (*format)(const struct search *s, const void *data, struct buf *out);
+    search_done_fn *done;
+    void *arg;
+    struct search *next_free;
+    size_t block_bytes;
+    _Alignas(8) uint8_t format_data[SEARCH_FORMAT_BYTES];
+};
+
+struct search_pool {
+    struct pool *workers;
+    struct flat_scratch *scratch; /* the loop's */
+    struct search *free[2];       /* small and large blocks */
+    size_t n_free[2];
+    struct flat_ring **rings; /* idle ones */
+    size_t n_rings, cap_rings;
+    size_t under_way;
+    bool all_inline;
+    struct search_pool_stats stats;
+};
+
+/* ---- the pool ---------------------------------------------------------- */
+
+void *search_worker_init(void *arg)
+{
+    (void)arg;
+    return flat_scratch_create();
+}
+
+void search_worker_deinit(void *scratch, void *arg)
+{
+    (void)arg;
+    flat_scratch_destroy(scratch);
+}
+
+static struct flat_scratch *scratch_of(struct worker *w)
+{
+    return w->scratch;
+}
+
+struct search_pool *search_pool_create(struct pool *workers)
+{
+    struct search_pool *p = mem_calloc(1, sizeof(*p));
+
+    p->workers = workers;
+    p->scratch = flat_scratch_create();
+    return p;
+}
+
+void search_pool_destroy(struct search_pool *p)
+{
+    int i;
+
+    ASSERT(p->under_way == 0);
+    for (i = 0; i < 2; i++) {
+        while (p->free[i]) {
+            struct search *s = p->free[i];
+
+            p->free[i] = s->next_free;
+            buf_deinit(&s->reply);
+            mem_free(s);
+        }
+    }
+    while (p->n_rings > 0) {
+        flat_ring_destroy(p->rings[--p->n_rings]);
+    }
+    mem_free(p->rings);
+    flat_scratch_destroy(p->scratch);
+    mem_free(p);
+}
+
+void search_pool_set_inline(struct search_pool *p, bool all)
+{
+    p->all_inline = all;
+}
+
+size_t search_pool_under_way(const struct search_pool *p)
+{
+    return p->under_way;
+}
+
+void search_pool_stats_read(const struct search_pool *p,
+                            struct search_pool_stats *out)
+{
+    *out = p->stats;
+}
+
+void search_pool_stats_reset(struct search_pool *p)
+{
+    p->stats = (struct search_pool_stats){.inline_runs = 0};
+}
+
+static struct flat_ring *ring_take(struct search_pool *p)
+{
+    if (p->n_rings > 0) {
+        return p->rings[--p->n_rings];
+    }
+    return flat_ring_create(p->workers, scratch_of);
+}
+
+static void ring_return(struct search_pool *p, struct flat_ring *r)
+{
+    if (p->n_rings == p->cap_rings) {
+        p->cap_rings = p->cap_rings ? p->cap_rings * 2 : 16;
+        p->rings =
+            mem_realloc(p->rings, p->cap_rings * sizeof(struct flat_ring *));
+    }
+    p->rings[p->n_rings++] = r;
+}
+
+/* ---- blocks ------------------------------------------------------------ */
+
+static size_t align_up(size_t n)
+{
+    return (n + VEC_ALIGN - 1) & ~(size_t)(VEC_ALIGN - 1);
+}
+
+/* The query lies behind the struct, the heap behind the query. */
+static size_t query_offset(const struct search *s)
+{
+    uintptr_t end = (uintptr_t)(s + 1);
+
+    return align_up(end) - (uintptr_t)s;
+}
+
+static struct search *block_take(struct search_pool *p, size_t bytes)
+{
+    int size = bytes <= BLOCK_SMALL ? 0 : 1;
+    struct search *s = p->free[size];
+
+    if (bytes > BLOCK_LARGE && !mem_has_room(bytes)) {
+        return NULL;
+    }
+    if (bytes <= BLOCK_LARGE && s) {
+        p->free[size] = s->next_free;
+        p->n_free[size]--;
+        return s;
+    }
+    if (bytes <= BLOCK_LARGE) {
+        bytes = size ? BLOCK_LARGE : BLOCK_SMALL;
+    }
+    s = mem_try_alloc(bytes);
+    if (s) {
+        s->block_bytes = bytes;
+        s->reply = BUF_INIT;
+    }
+    return s;
+}
+
+static void block_return(struct search_pool *p, struct search *s)
+{
+    int size = s->block_bytes == BLOCK_SMALL ? 0 : 1;
+
+    if (s->reply.cap > REPLY_KEEP) {
+        buf_deinit(&s->reply);
+    }
+    if (s->block_bytes > BLOCK_LARGE || p->n_free[size] >= BLOCKS_KEPT) {
+        buf_deinit(&s->reply);
+        mem_free(s);
+        return;
+    }
+    s->next_free = p->free[size];
+    p->free[size] = s;
+    p->n_free[size]++;
+}
+
+/* ---- the set as the scan sees it --------------------------------------- */
+
+static struct vec_run view_run(const void *arg, uint32_t i)
+{
+    const struct search *s = arg;
+    const struct slots_view *v = &s->view;
+    slot_id first = page_first_slot(v->geometry, i);
+    uint32_t n = page_row_count(v->geometry, i);
+
+    if (v->n_slots - first < n) {
+        n = v->n_slots - first;
+    }
+    return (struct vec_run){v->pages[i]->rows, first, n};
+}
+
+static const struct attribute *attribute_of(const struct search *s,
+                                            slot_id slot)
+{
+    struct page_place at = page_place(s->view.geometry, slot);
+    struct page *p = s->view.pages[at.page];
+    struct page_attr *attrs =
+        atomic_load_explicit(&p->attrs, memory_order_acquire);
+    const struct attribute *a;
+
+    if (!attrs) {
+        return NULL;
+    }
+    a = atomic_load_explicit(&attrs[at.row].of, memory_order_acquire);
+    return attribute_at(a, s->view.seq);
+}
+
+static bool passes_filter(const struct search *s, slot_id slot)
+{
+    const struct attribute *a = attribute_of(s, slot);
+
+    return a && filter_match(s->filter, attribute_text(a), attribute_row(a));
+}
+
+static bool view_admits(const void *arg, uint32_t slot)
+{
+    const struct search *s = arg;
+
+    return slot < s->view.n_slots && slots_view_sees(&s->view, slot) &&
+           slot != s->exclude && (!s->filter || passes_filter(s, slot));
+}
+
+static bool past_deadline(struct flat_search *scan)
+{
+    const struct search *s = CONTAINER_OF(scan, struct search, scan);
+
+    return clock_mono_us() >= s->deadline;
+}
+
+/* ---- making one -------------------------------------------------------- */
+
+static enum err prepare_query(struct search *s, struct search_request *r,
+                              void *memory)
+{
+    const struct vec_format *f = vset_format(s->set);
+    struct buf *work = &s->set->keyspace->work;
+    struct vec_query *query = NULL;
+    const void *vector = r->vector;
+    enum err err;
+
+    if (!vector) {
+        work->len = 0;
+        buf_room(work, f->dim * sizeof(float));
+        vec_decode(f, vset_row(s->set, r->slot), (float *)(void *)work->data);
+        vector = work->data;
+    }
+    err = vec_query_init(f, vector, memory, &query);
+    s->scan.query = query;
+    return err;
+}
+
+enum err search_create(struct vset *v, struct search_request *r,
+                       struct search **out)
+{
+    struct search_pool *p = v->keyspace->searches;
+    uint32_t n_live = vset_count(v);
+    size_t k = r->k < n_live ? r->k : n_live;
+    size_t query_bytes = vec_query_bytes(&v->format);
+    size_t at;
+    struct search *s;
+    enum err err;
+
+    s = block_take(p, sizeof(*s) + VEC_ALIGN + query_bytes +
+                          (k + 1) * sizeof(uint64_t));
+    if (!s) {
+        filter_destroy(r->filter);
+        return mem_limit() ? ERR_LIMIT : ERR_NOMEM;
+    }
+    at = query_offset(s);
+    s->pool = p;
+    s->set = v;
+    s->filter = r->filter;
+    s->exclude = r->exclude;
+    s->deadline = r->timeout ? clock_mono_us() + r->timeout : 0;
+    s->format = r->format;
+    s->reply.len = 0;
+    memcpy(s->format_data, r->format_data, sizeof(s->format_data));
+    err = prepare_query(s, r, (uint8_t *)s + at);
+    if (err) {
+        filter_destroy(s->filter);
+        block_return(p, s);
+        return err;
+    }
+    topk_init(&s->scan.best,
+              (uint64_t *)(void *)((uint8_t *)s + at + query_bytes), k ? k : 1);
+    s->scan.limit =
+        isinf(r->radius) ? INFINITY : vec_key_limit(&v->format, r->radius);
+    s->scan.stop = s->deadline ? past_deadline : NULL;
+    slots_view_take(&v->elements.slots, &s->view);
+    s->scan.source = (struct vec_source){
+        .n_runs = n_live ? page_count_for(&v->elements.slots.geometry,
+                                          s->view.n_slots)
+                         : 0,
+        .row_bytes = v->format.row_bytes,
+        .run = view_run,
+        .admits = view_admits,
+        .arg = s,
+    };
+    *out = s;
+    return ERR_OK;
+}
+
+/* ---- running ----------------------------------------------------------- */
+
+bool search_is_cheap(const struct search *s)
+{
+    uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
+    uint64_t ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
+                  (s->filter ? rows * FILTER_NS : 0) +
+                  s->scan.best.cap * HIT_NS;
+
+    return ns < CHEAP_NS || s->pool->all_inline;
+}
+
+/* The answer is complete: sort it and write the reply. */
+static void conclude(struct search *s)
+{
+    if (atomic_load_explicit(&s->scan.stopped, memory_order_relaxed)) {
+        s->scan.best.n = 0;
+    }
+    topk_sort(&s->scan.best);
+    s->format(s, s->format_data, &s->reply);
+    s->run_ns = clock_mono_ns() - s->started_ns;
+}
+
+static void search_end(struct search *s)
+{
+    struct search_pool *p = s->pool;
+
+    p->stats.rows_scored += s->scan.source.n_runs ? s->view.n_slots : 0;
+    p->stats.timeouts += search_outcome(s) == SEARCH_TIMED_OUT;
+    s->done(s, s->arg);
+    filter_destroy(s->filter);
+    block_return(p, s);
+}
+
+static void finished_here(struct flat_search *scan, struct worker *w)
+{
+    (void)w;
+    conclude(CONTAINER_OF(scan, struct search, scan));
+}
+
+void search_run(struct search *s, search_done_fn *done, void *arg)
+{
+    s->done = done;
+    s->arg = arg;
+    s->started_ns = clock_mono_ns();
+    s->scan.finish = finished_here;
+    flat_scan_now(&s->scan, s->pool->scratch);
+    s->pool->stats.inline_runs++;
+    search_end(s);
+}
+
+/* Back on the loop thread. */
+static void completed(struct completion *c)
+{
+    struct search *s = CONTAINER_OF(c, struct search, completion);
+    struct search_pool *p = s->pool;
+    struct vset *v = s->set;
+    struct epoch *epoch = v->keyspace->epoch;
+    uint64_t ticket = s->ticket;
+
+    p->stats.worker_runs++;
+    p->under_way--;
+    if (--v->n_scanning == 0) {
+        ring_return(p, v->ring);
+        v->ring = NULL;
+    }
+    search_end(s);
+    /* Last: the set may go with it. */
+    epoch_leave(epoch, ticket);
+}
+
+static void finished_on_worker(struct flat_search *scan, struct worker *w)
+{
+    struct search *s = CONTAINER_OF(scan, struct search, scan);
+
+    (void)w;
+    conclude(s);
+    s->completion.done = completed;
+    pool_complete(s->pool->workers, &s->completion);
+}
+
+void search_submit(struct search *s, search_done_fn *done, void *arg)
+{
+    struct search_pool *p = s->pool;
+    struct vset *v = s->set;
+
+    if (s->scan.source.n_runs == 0) {
+        search_run(s, done, arg);
+        return;
+    }
+    s->done = done;
+    s->arg = arg;
+    s->started_ns = clock_mono_ns();
+    s->ticket = epoch_enter(v->keyspace->epoch);
+    s->scan.finish = finished_on_worker;
+    p->under_way++;
+    if (v->n_scanning++ == 0) {
+        v->ring = ring_take(p);
+    }
+    flat_ring_add(v->ring, &s->scan);
+}
+
+/* ---- the answer -------------------------------------------------------- */
+
+size_t search_hit_count(const struct search *s)
+{
+    return s->scan.best.n;
+}
+
+void search_hit_read(const struct search *s, size_t i, struct search_hit *out)
+{
+    uint64_t entry = s->scan.best.heap[i];
+    slot_id slot = topk_entry_slot(entry);
+    float key = topk_entry_key(entry);
+    struct page_place at = page_place(s->view.geometry, slot);
+    const struct page *p = s->view.pages[at.page];
+    const struct attribute *a = attribute_of(s, slot);
+
+    out->name = name_heap_get(&s->set->elements.names, p->names[at.row]);
+    out->attribute = a ? attribute_text(a) : BYTES_NONE;
+    out->distance = vec_distance(&s->set->format, key);
+    out->score = vec_score(&s->set->format, key);
+}
+
+enum search_outcome search_outcome(const struct search *s)
+{
+    return atomic_load_explicit(&s->scan.stopped, memory_order_relaxed)
+               ? SEARCH_TIMED_OUT
+               : SEARCH_COMPLETE;
+}
+
+void search_stats_read(const struct search *s, struct search_stats *out)
+{
+    *out = (struct search_stats){
+        .plan = "flat",
+        .scored = s->scan.source.n_runs ? s->view.n_slots : 0,
+        .exact = true,
+    };
+    out->tail = out->scored;
+}
+
+struct buf *search_reply(struct search *s)
+{
+    return &s->reply;
+}
+
+time_us search_run_us(const struct search *s)
+{
+    return s->run_ns / 1000;
+}

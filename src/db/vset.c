@@ -1,0 +1,488 @@
+/* Vector sets: see vset.h. */
+#include "db/vset_impl.h"
+
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "db/name_order.h"
+
+/* A set of this size gets an arena of its own. Below it, an arena's own cost
+ * (about 90 KB, and time in every fork) would be felt. */
+enum { PRIVATE_AT = 32 << 20 };
+
+static void free_attribute(void *arg, void *attribute)
+{
+    struct vset *v = arg;
+    size_t before = v->memory.bytes;
+
+    attribute_free(&v->memory, attribute);
+    v->attribute_bytes -= before - v->memory.bytes;
+}
+
+struct vset *vset_create(struct keyspace *ks, struct database *db,
+                         const struct vset_options *o)
+{
+    struct vset *v = mem_try_alloc(sizeof(*v));
+    struct elements_ops ops = {.free_attr = free_attribute, .arg = v};
+
+    if (!v) {
+        return NULL;
+    }
+    memset(v, 0, sizeof(*v));
+    v->keyspace = ks;
+    v->db = db;
+    v->options = *o;
+    v->uid = ks->next_vset_uid++;
+    vec_format_init(&v->format, o->type, o->metric, o->dim);
+    region_init(&v->memory, v->uid);
+    elements_init(&v->elements, v->format.row_bytes, v->format.overread,
+                  &v->memory, ks->epoch, &ops);
+    db->n_vsets++;
+    return v;
+}
+
+size_t vset_create_cost(void)
+{
+    return mem_good_size(sizeof(struct vset));
+}
+
+/* ---- the end ----------------------------------------------------------- */
+
+void vset_free(struct vset *v)
+{
+    if (v->order) {
+        name_order_free(v);
+    }
+    elements_deinit(&v->elements);
+    region_deinit(&v->memory);
+    mem_free(v);
+}
+
+static void free_in_background(struct reaper_job *job)
+{
+    struct vset *v = CONTAINER_OF(job, struct vset, job);
+    bool shared = !v->memory.is_private && v->memory.bytes > 1 << 20;
+
+    vset_free(v);
+    if (shared) {
+        region_purge_shared();
+    }
+}
+
+static void reap(struct retired *r, void *arg)
+{
+    struct vset *v = CONTAINER_OF(r, struct vset, retired);
+    struct reaper *reaper = arg;
+
+    v->job.run = free_in_background;
+    reaper_submit(reaper, &v->job);
+}
+
+static void list_unsettled(struct vset *v)
+{
+    struct vset **head = &v->db->unsettled;
+
+    v->unsettled_next = *head;
+    v->unsettled_at = head;
+    if (*head) {
+        (*head)->unsettled_at = &v->unsettled_next;
+    }
+    *head = v;
+}
+
+static void unlist_unsettled(struct vset *v)
+{
+    if (v->unsettled_at) {
+        *v->unsettled_at = v->unsettled_next;
+        if (v->unsettled_next) {
+            v->unsettled_next->unsettled_at = v->unsettled_at;
+        }
+        v->unsettled_at = NULL;
+    }
+}
+
+/* To be called after a change: see V2. */
+static void note_unsettled(struct vset *v)
+{
+    const struct slots *s = &v->elements.slots;
+
+    if (UNLIKELY(!v->unsettled_at && (s->limbo_len > 0 || s->stamped))) {
+        list_unsettled(v);
+    }
+}
+
+void vset_drop(struct vset *v)
+{
+    unlist_unsettled(v);
+    if (v->order) {
+        name_order_detach(v);
+    }
+    v->db->n_vsets--;
+    v->db->n_vectors -= vset_count(v);
+    v->db = NULL;
+    epoch_retire(v->keyspace->epoch, &v->retired, reap, v->keyspace->reaper);
+}
+
+void vset_moved(struct vset *v, struct database *to)
+{
+    unlist_unsettled(v);
+    if (v->order) {
+        name_order_drop(v); /* it is in a list of the old one's */
+    }
+    v->db->n_vsets--;
+    v->db->n_vectors -= vset_count(v);
+    v->db = to;
+    to->n_vsets++;
+    to->n_vectors += vset_count(v);
+    note_unsettled(v);
+}
+
+/* ---- settling ---------------------------------------------------------- */
+
+void vset_settle_all(struct database *db)
+{
+    struct vset *v = db->unsettled;
+
+    while (v) {
+        struct vset *next = v->unsettled_next;
+
+        if (elements_settle(&v->elements)) {
+            unlist_unsettled(v);
+        }
+        v = next;
+    }
+}
+
+/* ---- elements ---------------------------------------------------------- */
+
+const struct vset_options *vset_options(const struct vset *v)
+{
+    return &v->options;
+}
+
+const struct vec_format *vset_format(const struct vset *v)
+{
+    return &v->format;
+}
+
+uint32_t vset_count(const struct vset *v)
+{
+    return elements_count(&v->elements);
+}
+
+uint64_t vset_uid(const struct vset *v)
+{
+    return v->uid;
+}
+
+slot_id vset_find(const struct vset *v, struct bytes name)
+{
+    return elements_find(&v->elements, name, hash_bytes(name.data, name.len));
+}
+
+struct bytes vset_name(const struct vset *v, slot_id slot)
+{
+    return elements_name(&v->elements, slot);
+}
+
+const uint8_t *vset_row(const struct vset *v, slot_id slot)
+{
+    return slots_row(&v->elements.slots, slot);
+}
+
+/* Stores the element's vector into a row. */
+static enum err encode(struct vset *v, const struct vset_element *e,
+                       uint8_t *row)
+{
+    struct buf *work = &v->keyspace->work;
+    float *out;
+
+    if (!e->projected) {
+        return vec_encode(&v->format, e->vector, row);
+    }
+    work->len = 0;
+    out = (float *)(void *)buf_room(work, v->options.dim * sizeof(float));
+    vec_project(e->vector, v->options.input_dim, out, v->options.dim);
+    return vec_encode(&v->format, out, row);
+}
+
+static bool has_room(const struct vset *v, const struct vset_element *e,
+                     uint64_t hash)
+{
+    return mem_limit() == 0 ||
+           mem_has_room(elements_add_cost(&v->elements, hash, e->name.len) +
+                        attribute_cost(e->attribute));
+}
+
+/* The attribute an element brings along; NULL without one. */
+static enum err new_attribute(struct vset *v, const struct vset_element *e,
+                              slot_id slot, struct attribute **out)
+{
+    size_t before = v->memory.bytes;
+
+    *out = NULL;
+    if (!e->has_attribute || e->attribute.len == 0) {
+        return ERR_OK;
+    }
+    if (elements_reserve_attr(&v->elements, slot) != ERR_OK) {
+        return ERR_NOMEM;
+    }
+    before = v->memory.bytes;
+    *out =
+        attribute_create(&v->memory, e->attribute, NULL, 0, &v->keyspace->work);
+    if (!*out) {
+        return ERR_NOMEM;
+    }
+    v->attribute_bytes += v->memory.bytes - before;
+    return ERR_OK;
+}
+
+static bool slot_has_attribute(const struct vset *v, slot_id slot)
+{
+    const struct attribute *a = elements_attr(&v->elements, slot);
+
+    return attribute_at(a, epoch_now(v->keyspace->epoch)) != NULL;
+}
+
+enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
+{
+    uint64_t hash = hash_bytes(e->name.data, e->name.len);
+    slot_id old = elements_find(&v->elements, e->name, hash);
+    struct attribute *attribute = NULL;
+    bool had = old != SLOT_NONE && slot_has_attribute(v, old);
+    slot_id slot;
+    enum err err;
+
+    if (UNLIKELY(e->attribute.len > VSET_ATTRIBUTE_MAX)) {
+        return ERR_LIMIT;
+    }
+    if (UNLIKELY(!has_room(v, e, hash))) {
+        return ERR_LIMIT;
+    }
+    err = elements_begin(&v->elements, e->name, hash, old, &slot);
+    note_unsettled(v); /* also when it fails: memory may have been reserved */
+    if (UNLIKELY(err)) {
+        return err;
+    }
+    err = encode(v, e, slots_row(&v->elements.slots, slot));
+    if (LIKELY(!err)) {
+        err = new_attribute(v, e, slot, &attribute);
+    }
+    if (UNLIKELY(err)) {
+        elements_abort(&v->elements, hash, slot);
+        return err;
+    }
+    if (attribute) {
+        elements_set_attr(&v->elements, slot, attribute);
+    }
+    if (UNLIKELY(v->order)) {
+        name_order_note_put(v, old, slot, e->name);
+    }
+    elements_commit(&v->elements, hash, slot, epoch_advance(v->keyspace->epoch),
+                    !e->has_attribute);
+    v->node_uid++;
+    v->n_attributes += e->has_attribute ? (attribute != NULL) : had;
+    v->n_attributes -= had;
+    v->db->n_vectors += old == SLOT_NONE;
+    *added = old == SLOT_NONE;
+    note_unsettled(v);
+    if (UNLIKELY(v->memory.bytes > PRIVATE_AT && !v->memory.is_private)) {
+        region_make_private(&v->memory);
+    }
+    return ERR_OK;
+}
+
+enum err vset_remove(struct vset *v, struct bytes name, bool *removed)
+{
+    uint64_t hash = hash_bytes(name.data, name.len);
+    slot_id slot = elements_find(&v->elements, name, hash);
+    bool had;
+    enum err err;
+
+    *removed = false;
+    if (slot == SLOT_NONE) {
+        return ERR_OK;
+    }
+    had = slot_has_attribute(v, slot);
+    if (UNLIKELY(v->order)) {
+        name_order_note_removed(v, slot, name);
+    }
+    err = elements_remove(&v->elements, hash, slot,
+                          epoch_advance(v->keyspace->epoch));
+    note_unsettled(v);
+    if (err) {
+        if (v->order) {
+            name_order_drop(v); /* it was told of a removal */
+        }
+        return err;
+    }
+    v->n_attributes -= had;
+    v->db->n_vectors--;
+    *removed = true;
+    return ERR_OK;
+}
+
+slot_id vset_random(struct vset *v)
+{
+    return elements_random(&v->elements, &v->keyspace->rng);
+}
+
+slot_id vset_walk(const struct vset *v, slot_id from, uint32_t want,
+                  bool (*fn)(void *arg, slot_id slot), void *arg)
+{
+    return elements_walk(&v->elements, from, want, fn, arg);
+}
+
+/* ---- attributes -------------------------------------------------------- */
+
+struct bytes vset_attribute(const struct vset *v, slot_id slot)
+{
+    const struct attribute *a = elements_attr(&v->elements, slot);
+
+    a = attribute_at(a, epoch_now(v->keyspace->epoch));
+    return a ? attribute_text(a) : BYTES_NONE;
+}
+
+/* An attribute that searches under way may still read. */
+struct dead_attribute {
+    struct retired retired;
+    struct vset *vset;
+    struct attribute *attribute;
+};
+
+static void dead_attribute_reclaim(struct retired *r, void *arg)
+{
+    struct dead_attribute *d = CONTAINER_OF(r, struct dead_attribute, retired);
+
+    (void)arg;
+    free_attribute(d->vset, d->attribute);
+    region_free(&d->vset->memory, d, sizeof(*d), 1);
+}
+
+/* Puts a new attribute in the place of `old` while searches are under way. */
+static enum err replace_under_way(struct vset *v, slot_id slot,
+                                  struct attribute *old, struct bytes json)
+{
+    struct dead_attribute *dead = NULL;
+    write_seq seq = epoch_advance(v->keyspace->epoch);
+    size_t before;
+    struct attribute *a;
+
+    if (old) {
+        dead = region_alloc(&v->memory, sizeof(*dead), 1);
+        if (!dead) {
+            return ERR_NOMEM;
+        }
+    }
+    before = v->memory.bytes;
+    a = attribute_create(&v->memory, json, old, seq, &v->keyspace->work);
+    if (!a) {
+        region_free(&v->memory, dead, sizeof(*dead), 1);
+        return ERR_NOMEM;
+    }
+    v->attribute_bytes += v->memory.bytes - before;
+    elements_set_attr(&v->elements, slot, a);
+    if (dead) {
+        dead->vset = v;
+        dead->attribute = old;
+        epoch_retire(v->keyspace->epoch, &dead->retired, dead_attribute_reclaim,
+                     NULL);
+    }
+    return ERR_OK;
+}
+
+static enum err replace_quietly(struct vset *v, slot_id slot,
+                                struct attribute *old, struct bytes json)
+{
+    size_t before = v->memory.bytes;
+    struct attribute *a = NULL;
+
+    epoch_advance(v->keyspace->epoch);
+    if (json.len) {
+        a = attribute_create(&v->memory, json, NULL, 0, &v->keyspace->work);
+        if (!a) {
+            return ERR_NOMEM;
+        }
+        v->attribute_bytes += v->memory.bytes - before;
+    }
+    elements_set_attr(&v->elements, slot, a);
+    if (old) {
+        free_attribute(v, old);
+    }
+    return ERR_OK;
+}
+
+enum err vset_set_attribute(struct vset *v, slot_id slot, struct bytes json)
+{
+    struct attribute *old = elements_attr(&v->elements, slot);
+    bool had = slot_has_attribute(v, slot);
+    enum err err;
+
+    if (json.len > VSET_ATTRIBUTE_MAX || !mem_has_room(attribute_cost(json))) {
+        return ERR_LIMIT;
+    }
+    if (!had && json.len == 0) {
+        return ERR_OK;
+    }
+    err = elements_reserve_attr(&v->elements, slot);
+    if (!err) {
+        err = epoch_is_quiet(v->keyspace->epoch)
+                  ? replace_quietly(v, slot, old, json)
+                  : replace_under_way(v, slot, old, json);
+    }
+    if (!err) {
+        v->n_attributes += (json.len > 0);
+        v->n_attributes -= had;
+    }
+    return err;
+}
+
+/* ---- what is known ----------------------------------------------------- */
+
+size_t vset_memory(const struct vset *v)
+{
+    return mem_size(v) + v->memory.bytes;
+}
+
+void vset_info_read(const struct vset *v, struct vset_info *out)
+{
+    const struct elements *e = &v->elements;
+    size_t live_pages = 0;
+    uint32_t i;
+
+    for (i = 0; i < e->slots.n_pages; i++) {
+        live_pages += page_cost(&e->slots.geometry, i);
+    }
+    *out = (struct vset_info){
+        .uid = v->uid,
+        .node_uid = v->node_uid,
+        .count = vset_count(v),
+        .n_slots = e->slots.n_slots,
+        .n_attributes = v->n_attributes,
+        .memory_bytes = vset_memory(v),
+        .code_bytes = live_pages,
+        .attribute_bytes = v->attribute_bytes,
+        .index_bytes = name_order_bytes(v),
+    };
+    out->name_bytes = v->memory.bytes - out->code_bytes - out->attribute_bytes -
+                      out->index_bytes;
+}
+
+void vset_validate(const struct vset *v)
+{
+    uint32_t with_attribute = 0;
+    slot_id slot;
+
+    elements_validate(&v->elements);
+    for (slot = 0; slot < v->elements.slots.n_slots; slot++) {
+        with_attribute += slots_is_live(&v->elements.slots, slot) &&
+                          slot_has_attribute(v, slot);
+    }
+    ASSERT(with_attribute == v->n_attributes);
+    ASSERT(v->unsettled_at ||
+           (v->elements.slots.limbo_len == 0 && !v->elements.slots.stamped));
+    name_order_validate(v);
+}

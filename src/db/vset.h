@@ -1,0 +1,137 @@
+/* A vector set: named elements with a vector and perhaps an attribute each, of
+ * one format.
+ *
+ * It ties together the parts below: rows and names (store/elements.h), the
+ * encoding of vectors (vec/vec.h), attributes (attribute.h), and searching
+ * (search.h). Every byte it holds is counted in its region.
+ *
+ * A write is visible to every search dispatched after it and to none before:
+ * each write takes a sequence number from the keyspace's epoch.
+ *
+ * thread loop only, but for vset_free() and what search.h runs on workers. */
+#ifndef VECTRA_DB_VSET_H
+#define VECTRA_DB_VSET_H
+
+#include "base/bytes.h"
+#include "db/keyspace.h"
+#include "store/elements.h"
+#include "vec/vec.h"
+
+enum {
+    VSET_M_DEFAULT = 16,
+    VSET_M_MIN = 4,
+    VSET_M_MAX = 4096,
+    VSET_ATTRIBUTE_MAX = 512 << 20, /* bytes of one attribute */
+};
+
+/* What index a set was asked to have. Until a set has a graph or lists, all of
+ * them are answered by the exact scan. */
+enum vset_index { VSET_INDEX_AUTO, VSET_INDEX_FLAT };
+
+struct vset_options {
+    enum vec_type type;
+    enum vec_metric metric;
+    uint32_t dim;       /* of the stored vectors */
+    uint32_t input_dim; /* of the vectors given, when projected; else 0 */
+    uint32_t m;
+    enum vset_index index;
+    bool keep_empty; /* made by VCREATE: stays when the last element goes */
+};
+
+struct vset;
+
+/* A new set that counts in a database.
+ *
+ * fails  NULL when memory is out. */
+struct vset *vset_create(struct keyspace *ks, struct database *db,
+                         const struct vset_options *o);
+
+/* Bytes vset_create() takes. */
+size_t vset_create_cost(void);
+
+/* Unlinks a set whose entry goes: O(1), freed later on the background thread,
+ * after the searches under way. */
+void vset_drop(struct vset *v);
+
+/* Frees it here and now. thread any, once nobody looks at it. */
+void vset_free(struct vset *v);
+
+/* The set's entry moves to another database. */
+void vset_moved(struct vset *v, struct database *to);
+
+const struct vset_options *vset_options(const struct vset *v);
+const struct vec_format *vset_format(const struct vset *v);
+uint32_t vset_count(const struct vset *v);
+uint64_t vset_uid(const struct vset *v);
+
+/* ---- elements ---------------------------------------------------------- */
+
+/* An element to add. `vector` is float32, dim or input_dim components of any
+ * alignment; has_attribute with an empty text removes the attribute. */
+struct vset_element {
+    struct bytes name;
+    const void *vector;
+    struct bytes attribute;
+    bool projected; /* vector has input_dim components, to be projected */
+    bool has_attribute;
+};
+
+/* Adds an element or replaces its vector.
+ *
+ * out    *added: false when it was there.
+ * fails  ERR_NOT_FINITE, ERR_RANGE (as vec_encode()), ERR_LIMIT (too many, or
+ *        past maxmemory), ERR_NOMEM; nothing changed. */
+enum err vset_add(struct vset *v, const struct vset_element *e,
+                  bool *added) MUST_USE;
+
+/* fails  ERR_NOMEM, nothing changed. */
+enum err vset_remove(struct vset *v, struct bytes name, bool *removed) MUST_USE;
+
+/* The slot of an element, SLOT_NONE when it is not there. */
+slot_id vset_find(const struct vset *v, struct bytes name);
+struct bytes vset_name(const struct vset *v, slot_id slot);
+
+/* The stored row: see vec_decode() and friends. */
+const uint8_t *vset_row(const struct vset *v, slot_id slot);
+
+/* Empty when there is none. */
+struct bytes vset_attribute(const struct vset *v, slot_id slot);
+
+/* Sets, replaces or, with an empty text, removes an attribute.
+ *
+ * fails  ERR_NOMEM, ERR_LIMIT; nothing changed. */
+enum err vset_set_attribute(struct vset *v, slot_id slot,
+                            struct bytes json) MUST_USE;
+
+slot_id vset_random(struct vset *v);
+
+/* As elements_walk(). */
+slot_id vset_walk(const struct vset *v, slot_id from, uint32_t want,
+                  bool (*fn)(void *arg, slot_id slot), void *arg);
+
+/* ---- what is known ----------------------------------------------------- */
+
+struct vset_info {
+    uint64_t uid;
+    uint64_t node_uid; /* the highest given so far */
+    uint32_t count;
+    uint32_t n_slots; /* live, dead and free */
+    uint32_t n_attributes;
+    size_t memory_bytes; /* all of it, the four parts and the rest */
+    size_t code_bytes;
+    size_t name_bytes;
+    size_t attribute_bytes;
+    size_t index_bytes;
+};
+void vset_info_read(const struct vset *v, struct vset_info *out);
+
+size_t vset_memory(const struct vset *v);
+
+/* Releases what searches under way no longer need, in all sets of a database
+ * that have something to release. */
+void vset_settle_all(struct database *db);
+
+/* Checks every invariant below; aborts on a violation. */
+void vset_validate(const struct vset *v);
+
+#endif

@@ -1,0 +1,37 @@
+/* The inside of a vector set: shared by vset*.c and search.c. */
+#ifndef VECTRA_DB_VSET_IMPL_H
+#define VECTRA_DB_VSET_IMPL_H
+
+#include "db/attribute.h"
+#include "db/vset.h"
+
+struct flat_ring;
+struct name_order;
+
+/* Checked by vset_validate():
+ *
+ *  V1  n_attributes is the number of live slots with an attribute.
+ *  V2  The set is in its database's list `unsettled` when its elements have
+ *      something to settle.
+ *  V3  memory is the sum of all blocks of the set, its own struct included. */
+struct vset {
+    struct keyspace *keyspace;
+    struct database *db; /* where it counts; NULL once dropped */
+    struct vset_options options;
+    struct vec_format format;
+    struct region memory;
+    struct elements elements;
+    uint64_t uid;
+    uint64_t node_uid;
+    uint32_t n_attributes;
+    size_t attribute_bytes;
+    struct flat_ring *ring; /* while exact searches are under way */
+    uint32_t n_scanning;
+    struct name_order *order; /* see name_order.h; NULL: nobody asked */
+    struct vset *unsettled_next;
+    struct vset **unsettled_at; /* what points here; NULL when not listed */
+    struct retired retired;
+    struct reaper_job job;
+};
+
+#endif

@@ -1,0 +1,34 @@
+/* Small files, whole: read into memory with a bound, and written so that a
+ * crash leaves either the old content or the new.
+ *
+ * Meant for configuration and the like, of kilobytes; what is large or grows
+ * has its own reader. Nothing here is for the loop's hot path: every call may
+ * wait for the disk.
+ *
+ * thread any. */
+#ifndef VECTRA_IO_FILE_H
+#define VECTRA_IO_FILE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Appends the content of a file, or of what is left on a descriptor, to *out.
+ * `name` is for the words of an error.
+ *
+ * fails  ERR_NOT_FOUND, ERR_IO; ERR_LIMIT when it is longer than max bytes.
+ *        *out is then as it was. */
+enum err file_read(const char *path, size_t max, struct buf *out,
+                   struct err_ctx *ctx) MUST_USE;
+enum err file_read_fd(int fd, const char *name, size_t max, struct buf *out,
+                      struct err_ctx *ctx) MUST_USE;
+
+/* Replaces the content of a file, or creates it: a temporary file beside it is
+ * written, synced and renamed over it, and the directory synced. A symbolic
+ * link stays one; what it points to is replaced. Mode bits are kept, or are
+ * 0644 less the umask for a new file.
+ *
+ * fails  ERR_IO; the file is as it was and the temporary one is gone. */
+enum err file_replace(const char *path, struct bytes content,
+                      struct err_ctx *ctx) MUST_USE;
+
+#endif

@@ -1,0 +1,197 @@
+/* libevent in turns: see loop.h. The base runs without locks (one thread uses
+ * it) and with epoll's change list, which folds several changes of a descriptor
+ * between two waits into one system call. */
+#include "net/loop_impl.h"
+
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { SIGNALS_MAX = 8 };
+
+struct loop_timer {
+    struct event event;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct loop_signal {
+    struct event event;
+    int signo;
+    void (*fn)(int signo, void *arg);
+    void *arg;
+};
+
+struct loop {
+    struct event_base *base;
+    int wake_fd;
+    struct event wake_event;
+    void (*on_wake)(void *arg);
+    void *wake_arg;
+    bool (*turn_end)(void *arg);
+    void *turn_arg;
+    struct loop_signal signals[SIGNALS_MAX];
+    int n_signals;
+    bool stopping;
+};
+
+struct event_base *loop_base(struct loop *l)
+{
+    return l->base;
+}
+
+static void wake_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    uint64_t n;
+    ssize_t got = read(fd, &n, sizeof(n));
+
+    (void)what;
+    (void)got; /* the count does not matter, and a spurious wake is harmless */
+    if (l->on_wake) {
+        l->on_wake(l->wake_arg);
+    }
+}
+
+enum err loop_create(struct loop **out)
+{
+    struct loop *l = mem_calloc(1, sizeof(*l));
+    struct event_config *config = event_config_new();
+
+    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (config) {
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK |
+                                          EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+        l->base = event_base_new_with_config(config);
+        event_config_free(config);
+    }
+    if (!l->base || l->wake_fd < 0) {
+        if (l->base) {
+            event_base_free(l->base);
+        }
+        if (l->wake_fd >= 0) {
+            close(l->wake_fd);
+        }
+        mem_free(l);
+        return ERR_LIMIT;
+    }
+    event_assign(&l->wake_event, l->base, l->wake_fd, EV_READ | EV_PERSIST,
+                 wake_ready, l);
+    event_add(&l->wake_event, NULL);
+    *out = l;
+    return ERR_OK;
+}
+
+void loop_destroy(struct loop *l)
+{
+    int i;
+
+    for (i = 0; i < l->n_signals; i++) {
+        event_del(&l->signals[i].event);
+    }
+    event_del(&l->wake_event);
+    event_base_free(l->base);
+    close(l->wake_fd);
+    mem_free(l);
+}
+
+void loop_on_turn_end(struct loop *l, bool (*fn)(void *arg), void *arg)
+{
+    l->turn_end = fn;
+    l->turn_arg = arg;
+}
+
+void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+    l->on_wake = fn;
+    l->wake_arg = arg;
+}
+
+void loop_wake(struct loop *l)
+{
+    uint64_t one = 1;
+    ssize_t done = write(l->wake_fd, &one, sizeof(one));
+
+    (void)done; /* a full counter means that a wake is pending already */
+}
+
+static void timer_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop_timer *t = arg;
+
+    (void)fd;
+    (void)what;
+    t->fn(t->arg);
+}
+
+void loop_timer_set(struct loop_timer *t, int64_t period_us)
+{
+    struct timeval tv = {.tv_sec = period_us / 1000000,
+                         .tv_usec = period_us % 1000000};
+
+    event_add(&t->event, &tv);
+}
+
+struct loop_timer *loop_timer_start(struct loop *l, int64_t period_us,
+                                    void (*fn)(void *arg), void *arg)
+{
+    struct loop_timer *t = mem_calloc(1, sizeof(*t));
+
+    t->fn = fn;
+    t->arg = arg;
+    event_assign(&t->event, l->base, -1, EV_PERSIST, timer_ready, t);
+    loop_timer_set(t, period_us);
+    return t;
+}
+
+void loop_timer_stop(struct loop_timer *t)
+{
+    event_del(&t->event);
+    mem_free(t);
+}
+
+static void signal_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop_signal *s = arg;
+
+    (void)fd;
+    (void)what;
+    s->fn(s->signo, s->arg);
+}
+
+void loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg),
+                    void *arg)
+{
+    struct loop_signal *s;
+
+    ASSERT(l->n_signals < SIGNALS_MAX);
+    s = &l->signals[l->n_signals++];
+    s->signo = signo;
+    s->fn = fn;
+    s->arg = arg;
+    evsignal_assign(&s->event, l->base, signo, signal_ready, s);
+    event_add(&s->event, NULL);
+}
+
+void loop_run(struct loop *l)
+{
+    bool more = false;
+
+    while (!l->stopping) {
+        event_base_loop(l->base,
+                        more ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
+        more = l->turn_end ? l->turn_end(l->turn_arg) : false;
+    }
+}
+
+void loop_stop(struct loop *l)
+{
+    l->stopping = true;
+}
+
+const char *loop_method(const struct loop *l)
+{
+    return event_base_get_method(l->base);
+}

@@ -1,0 +1,55 @@
+/* What happens hz times a second, in slices that do not hold the loop. */
+#include "base/log.h"
+#include "server/server.h"
+
+/* Expired keys are deleted for at most 1 ms at a time. While more than a few in
+ * a sample are overdue, that happens every 4 ms, a quarter of the time, as much
+ * as Redis spends; otherwise hz times a second. */
+enum { EXPIRE_BUDGET_US = 1000, EXPIRE_AGAIN_US = 4000 };
+
+static void set_time(struct server *s)
+{
+    keyspace_set_time(s->ks, clock_wall_ms(), clock_mono_us());
+}
+
+static void expire_more(void *arg)
+{
+    struct server *s = arg;
+
+    set_time(s);
+    if (!keyspace_expire_some(s->ks, EXPIRE_BUDGET_US)) {
+        loop_timer_stop(s->expire_timer);
+        s->expire_timer = NULL;
+    }
+}
+
+static void expire(struct server *s)
+{
+    if (!s->expire_timer && keyspace_expire_some(s->ks, EXPIRE_BUDGET_US)) {
+        s->expire_timer =
+            loop_timer_start(s->loop, EXPIRE_AGAIN_US, expire_more, s);
+    }
+}
+
+static void sample_rates(struct server *s)
+{
+    const struct net_stats *n = net_stats(s->net);
+    time_us now = clock_mono_us();
+
+    metrics_sample(&s->commands_rate, s->commands.total_commands, now);
+    metrics_sample(&s->input_rate, n->input_bytes, now);
+    metrics_sample(&s->output_rate, n->output_bytes, now);
+}
+
+void server_cron(void *arg)
+{
+    struct server *s = arg;
+
+    s->cron_runs++;
+    set_time(s);
+    expire(s);
+    keyspace_settle(s->ks);
+    server_clients_look(s);
+    sample_rates(s);
+    (void)mem_used(); /* keeps the peak up to date */
+}

@@ -1,0 +1,229 @@
+/* Starting, turning, stopping. */
+#include "server/server.h"
+
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "cmd/job.h"
+#include "db/name_order.h"
+#include "db/search.h"
+#include "server/signals.h"
+
+/* Descriptors beyond those of clients: files, listeners, pipes. */
+enum { FDS_RESERVED = 32 };
+
+/* ---- turns ------------------------------------------------------------- */
+
+static void wake_loop(void *arg)
+{
+    loop_wake(arg);
+}
+
+static void drain_workers(void *arg)
+{
+    struct server *s = arg;
+
+    pool_drain(s->pool);
+}
+
+/* Between turns: replies leave, sliced work goes on. */
+static bool turn_end(void *arg)
+{
+    struct server *s = arg;
+    bool more;
+
+    s->turns++;
+    s->turn_started_at = clock_mono_us();
+    cmd_turn(&s->commands);
+    pool_drain(s->pool);
+    more = cmd_jobs_run(&s->commands);
+    more |= net_turn_end(s->net, s->turn_started_at);
+    if (signals_asked() && !s->shutting_down) {
+        server_shutdown(s, "signal");
+    }
+    return more;
+}
+
+void server_run(struct server *s)
+{
+    loop_run(s->loop);
+}
+
+void server_shutdown(struct server *s, const char *why)
+{
+    LOG_NOTE(SERVER, "shutting down", "asked-by=%s", why);
+    s->shutting_down = true;
+    loop_stop(s->loop);
+}
+
+/* ---- starting ---------------------------------------------------------- */
+
+static enum err start_threads(struct server *s, struct err_ctx *ctx)
+{
+    struct pool_options o = {
+        .n_workers = (unsigned)s->config.worker_threads,
+        .wake = wake_loop,
+        .wake_arg = s->loop,
+        .worker_init = search_worker_init,
+        .worker_deinit = search_worker_deinit,
+    };
+
+    if (o.n_workers == 0) {
+        o.n_workers = thread_cpu_count();
+    }
+    if (o.n_workers > POOL_WORKERS_MAX) {
+        o.n_workers = POOL_WORKERS_MAX;
+    }
+    if (pool_create(&o, &s->pool) != ERR_OK ||
+        reaper_create(&s->reaper) != ERR_OK) {
+        return err_set(ctx, ERR_LIMIT, "cannot start %u threads", o.n_workers);
+    }
+    return ERR_OK;
+}
+
+int64_t server_raise_fd_limit(int64_t maxclients)
+{
+    rlim_t want = (rlim_t)maxclients + FDS_RESERVED;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
+        return maxclients;
+    }
+    /* First all of it, which a privileged process gets; then what is
+     * allowed. */
+    if (setrlimit(RLIMIT_NOFILE,
+                  &(struct rlimit){want, limit.rlim_max > want ? limit.rlim_max
+                                                               : want}) == 0) {
+        return maxclients;
+    }
+    if (setrlimit(RLIMIT_NOFILE,
+                  &(struct rlimit){limit.rlim_max, limit.rlim_max}) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+    }
+    return limit.rlim_cur > FDS_RESERVED
+               ? (int64_t)(limit.rlim_cur - FDS_RESERVED)
+               : 1;
+}
+
+static void adjust_maxclients(struct server *s)
+{
+    int64_t possible = server_raise_fd_limit(s->config.maxclients);
+
+    if (possible < s->config.maxclients) {
+        LOG_WARN(NET, "the limit of open files allows fewer clients",
+                 "maxclients=%lld asked=%lld", (long long)possible,
+                 (long long)s->config.maxclients);
+        s->config.maxclients = possible;
+    }
+}
+
+static enum err start_engine(struct server *s, struct err_ctx *ctx)
+{
+    enum err err = loop_create(&s->loop);
+
+    if (err) {
+        return err_set(ctx, err, "cannot create the event loop");
+    }
+    signals_install(s->loop);
+    err = start_threads(s, ctx);
+    if (err) {
+        return err;
+    }
+    s->ks = keyspace_create((int)s->config.databases, s->pool, s->reaper);
+    server_host_init(s);
+    cmd_env_init(&s->commands, s->ks, &s->host);
+    server_apply_settings(s);
+    s->net = net_create(s->loop, &s->net_config, &server_net_handler, s);
+    loop_on_wake(s->loop, drain_workers, s);
+    loop_on_turn_end(s->loop, turn_end, s);
+    return server_listen(s, ctx);
+}
+
+enum err server_start(struct server *s, struct err_ctx *ctx)
+{
+    const char *simd = config_simd_name(&s->config);
+    uint64_t seed;
+    enum err err;
+
+    rng_system(&seed, sizeof(seed));
+    hash_set_seed(seed);
+    rng_run_id(s->run_id);
+    rng_run_id(s->replid);
+    command_init();
+    s->started_at = s->turn_started_at = clock_mono_us();
+    err = vec_simd_select(simd);
+    if (err) {
+        return err_set(ctx, err, "vector-simd %s: this processor has it not",
+                       simd);
+    }
+    adjust_maxclients(s);
+    err = start_engine(s, ctx);
+    if (err) {
+        server_stop(s);
+        return err;
+    }
+    s->cron_timer =
+        loop_timer_start(s->loop, 1000000 / s->config.hz, server_cron, s);
+    s->startup_bytes = mem_used();
+    return ERR_OK;
+}
+
+/* ---- stopping ---------------------------------------------------------- */
+
+/* Waits until no search is under way, so that nothing looks at the keyspace. */
+static void finish_searches(struct server *s)
+{
+    while (search_pool_under_way(s->ks->searches) > 0) {
+        pool_drain(s->pool);
+    }
+}
+
+static void stop_timers(struct server *s)
+{
+    if (s->cron_timer) {
+        loop_timer_stop(s->cron_timer);
+    }
+    if (s->expire_timer) {
+        loop_timer_stop(s->expire_timer);
+    }
+}
+
+/* Gives clients the answers to what they asked, as far as their sockets take
+ * them at once, and closes. */
+static void stop_net(struct server *s)
+{
+    net_stop_listening(s->net, false);
+    do {
+        /* Sending may let requests run that waited for earlier replies. */
+        finish_searches(s);
+        net_turn_end(s->net, clock_mono_us());
+    } while (search_pool_under_way(s->ks->searches) > 0);
+    net_destroy(s->net);
+    name_order_cancel_builds(s->ks);
+}
+
+void server_stop(struct server *s)
+{
+    stop_timers(s);
+    if (s->net) {
+        stop_net(s);
+    }
+    if (s->pool) {
+        pool_destroy(s->pool);
+    }
+    if (s->ks) {
+        cmd_env_deinit(&s->commands);
+        keyspace_destroy(s->ks);
+    }
+    server_clients_deinit(s);
+    if (s->reaper) {
+        reaper_destroy(s->reaper);
+    }
+    if (s->loop) {
+        signals_install(NULL);
+        loop_destroy(s->loop);
+    }
+}

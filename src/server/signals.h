@@ -1,0 +1,16 @@
+/* Signals: SIGTERM and SIGINT ask the server to end, and a second SIGINT ends
+ * it on the spot, even when the loop hangs. SIGPIPE and SIGHUP are ignored.
+ *
+ * thread loop only; threads block all signals (base/thread.c). */
+#ifndef VECTRA_SERVER_SIGNALS_H
+#define VECTRA_SERVER_SIGNALS_H
+
+#include "net/loop.h"
+
+/* The loop is woken when a signal has arrived; NULL: none is any more. */
+void signals_install(struct loop *l);
+
+/* SIGTERM or SIGINT when one has arrived, else 0. */
+int signals_asked(void);
+
+#endif

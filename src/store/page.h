@@ -1,0 +1,162 @@
+/* Pages: where the rows of a set lie, and which of them a reader sees.
+ *
+ * A slot is a row number. Slots are grouped into pages that never move: small
+ * ones at first (8 rows, then half-octaves, so that a set of ten costs ten),
+ * and from `small_rows` on pages of one size, about PAGE_BYTES, which pack into
+ * huge pages and are the unit of a scan. The codes of a page are one run of
+ * memory; names, attributes and liveness are separate from them, because a scan
+ * streams codes and looks at the rest only for the few rows that score well.
+ *
+ * Visibility. A search runs at a write sequence S and sees the rows born at or
+ * before S that had not died by then. When nothing is under way, a row is
+ * simply live or not: one bit. Only while a search is under way that must not
+ * see a change does the page carry stamps, for the rows changed meanwhile; they
+ * are dropped when no such search is left.
+ *
+ *  P1  The bytes of a row are constant while the slot is live or may still be
+ *      seen by a search under way.
+ *  P2  A page with stamps: visible means born <= S < died. Without: the live
+ *      bit is set. Rows at or past the view's n_slots are not looked at.
+ *  P3  A slot is used again only when no search under way was dispatched before
+ *      its row died, so a search that sees the new stamps rejects it.
+ *  P4  The writer stores `born` before `died`, both before the live bit; a
+ *      reader loads the live bit, then the stamps pointer, then died, then
+ * born.
+ *
+ * A scan may read the bytes of a row while it is written anew (P3): it computes
+ * a score of no meaning and then rejects the row by P2.
+ *
+ * thread the loop writes; any reads through a view. */
+#ifndef VECTRA_STORE_PAGE_H
+#define VECTRA_STORE_PAGE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/epoch.h"
+#include "base/err.h"
+#include "base/region.h"
+
+typedef uint32_t slot_id;
+
+#define SLOT_NONE UINT32_MAX
+
+enum {
+    PAGE_BYTES = 512 * 1024,
+    PAGE_FIRST_ROWS = 8,
+    PAGE_WIDE_ROWS = 16, /* rows of a page of very wide vectors, at least */
+};
+
+#define NEVER UINT64_MAX
+
+/* born and died of a row, write sequences. */
+struct page_stamp {
+    _Atomic write_seq born;
+    _Atomic write_seq died;
+};
+
+struct page_stamps {
+    struct retired retired;
+    struct region *region;
+    struct page *next; /* pages that carry stamps, see slots.c */
+    write_seq last;    /* the newest stamp */
+    uint32_t n;
+    struct page_stamp rows[];
+};
+
+/* The attribute of a row: the owner's, opaque here. */
+struct page_attr {
+    _Atomic(void *) of;
+};
+
+struct page {
+    uint8_t *rows;   /* codes, row_bytes apart */
+    uint32_t *names; /* name reference; the next free slot's id when
+                      * the slot is free */
+    _Atomic(struct page_attr *) attrs; /* NULL until a row has an attribute */
+    _Atomic(struct page_stamps *) stamps; /* NULL when settled */
+    _Atomic uint64_t live[];
+};
+
+/* How slots map to pages: fixed by the row size. */
+struct page_geometry {
+    uint32_t row_bytes;
+    uint32_t overread;
+    uint32_t small_rows; /* a power of two; slots below lie in small pages */
+    uint32_t small_pages;
+    uint32_t big_rows;
+    uint64_t big_magic; /* 2^64 / big_rows, rounded up */
+};
+
+void page_geometry_init(struct page_geometry *g, uint32_t row_bytes,
+                        uint32_t overread);
+
+struct page_place {
+    uint32_t page;
+    uint32_t row; /* within the page */
+};
+
+/* Where a slot lies. */
+ALWAYS_INLINE struct page_place page_place(const struct page_geometry *g,
+                                           slot_id slot)
+{
+    uint32_t e, half, past, page;
+
+    if (slot >= g->small_rows) {
+        past = slot - g->small_rows;
+        page = (uint32_t)(((uint128)past * g->big_magic) >> 64);
+        return (struct page_place){g->small_pages + page,
+                                   past - page * g->big_rows};
+    }
+    if (slot < PAGE_FIRST_ROWS) {
+        return (struct page_place){0, slot};
+    }
+    e = 31 - (uint32_t)__builtin_clz(slot);
+    half = slot >> (e - 1) & 1;
+    return (struct page_place){1 + 2 * (e - 3) + half,
+                               slot - ((1u << e) + (half << (e - 1)))};
+}
+
+/* The first slot of a page and how many it has. */
+slot_id page_first_slot(const struct page_geometry *g, uint32_t page);
+uint32_t page_row_count(const struct page_geometry *g, uint32_t page);
+
+/* Pages that hold the slots below n_slots. */
+static inline uint32_t page_count_for(const struct page_geometry *g,
+                                      slot_id n_slots)
+{
+    return n_slots ? page_place(g, n_slots - 1).page + 1 : 0;
+}
+
+/* fails  NULL when memory is out. */
+struct page *page_create(const struct page_geometry *g, uint32_t page,
+                         struct region *region);
+void page_free(const struct page_geometry *g, uint32_t page, struct page *p,
+               struct region *region);
+size_t page_cost(const struct page_geometry *g, uint32_t page);
+
+static inline bool page_is_live(const struct page *p, uint32_t row)
+{
+    uint64_t word =
+        atomic_load_explicit(&p->live[row / 64], memory_order_acquire);
+
+    return word >> (row % 64) & 1;
+}
+
+/* P2, by the order of P4. */
+static inline bool page_sees(const struct page *p, uint32_t row, write_seq seq)
+{
+    bool live = page_is_live(p, row);
+    const struct page_stamps *stamps =
+        atomic_load_explicit(&p->stamps, memory_order_acquire);
+    write_seq died, born;
+
+    if (LIKELY(!stamps)) {
+        return live;
+    }
+    died = atomic_load_explicit(&stamps->rows[row].died, memory_order_acquire);
+    born = atomic_load_explicit(&stamps->rows[row].born, memory_order_acquire);
+    return born <= seq && seq < died;
+}
+
+#endif

@@ -1,0 +1,414 @@
+/* Slots: see slots.h and the visibility rules of page.h. */
+#include "store/slots.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { DIR_MIN = 4, LIMBO_MIN = 16 };
+
+void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
+                struct region *region, struct epoch *epoch,
+                const struct slots_ops *ops)
+{
+    *s = (struct slots){.region = region,
+                        .epoch = epoch,
+                        .free_head = SLOT_NONE,
+                        .taken = SLOT_NONE,
+                        .ops = *ops};
+    page_geometry_init(&s->geometry, row_bytes, overread);
+}
+
+static size_t dir_bytes(uint32_t cap)
+{
+    return sizeof(struct page_dir) + cap * sizeof(struct page *);
+}
+
+static size_t stamps_bytes(uint32_t n)
+{
+    return sizeof(struct page_stamps) + n * sizeof(struct page_stamp);
+}
+
+static void stamps_free(struct page_stamps *st)
+{
+    region_free(st->region, st, stamps_bytes(st->n), 1);
+}
+
+void slots_deinit(struct slots *s)
+{
+    uint32_t i;
+
+    for (i = 0; i < s->n_pages; i++) {
+        struct page *p = s->dir->pages[i];
+        uint32_t n = page_row_count(&s->geometry, i);
+        struct page_stamps *st = atomic_load(&p->stamps);
+
+        if (st) {
+            stamps_free(st);
+        }
+        region_free(s->region, atomic_load(&p->attrs),
+                    n * sizeof(struct page_attr), 1);
+        page_free(&s->geometry, i, p, s->region);
+    }
+    if (s->dir) {
+        region_free(s->region, s->dir, dir_bytes(s->dir->cap), 1);
+    }
+    region_free(s->region, s->limbo, s->limbo_cap * sizeof(*s->limbo), 1);
+    s->dir = NULL;
+    s->limbo = NULL;
+    s->n_pages = s->limbo_cap = 0;
+}
+
+/* ---- pages ------------------------------------------------------------- */
+
+static void dir_reclaim(struct retired *r, void *arg)
+{
+    struct page_dir *dir = CONTAINER_OF(r, struct page_dir, retired);
+
+    (void)arg;
+    region_free(dir->region, dir, dir_bytes(dir->cap), 1);
+}
+
+/* Readers may hold the old array; it is as right as the new one for the pages
+ * they look at. */
+static enum err dir_grow(struct slots *s)
+{
+    uint32_t cap = s->dir ? s->dir->cap * 2 : DIR_MIN;
+    struct page_dir *dir = region_alloc(s->region, dir_bytes(cap), 1);
+
+    if (!dir) {
+        return ERR_NOMEM;
+    }
+    dir->region = s->region;
+    dir->cap = cap;
+    if (s->dir) {
+        memcpy(dir->pages, s->dir->pages, s->n_pages * sizeof(struct page *));
+        epoch_retire(s->epoch, &s->dir->retired, dir_reclaim, NULL);
+    }
+    s->dir = dir;
+    return ERR_OK;
+}
+
+static enum err add_page(struct slots *s)
+{
+    struct page *p;
+
+    if (!s->dir || s->n_pages == s->dir->cap) {
+        enum err err = dir_grow(s);
+
+        if (err) {
+            return err;
+        }
+    }
+    p = page_create(&s->geometry, s->n_pages, s->region);
+    if (!p) {
+        return ERR_NOMEM;
+    }
+    s->dir->pages[s->n_pages++] = p;
+    return ERR_OK;
+}
+
+/* ---- stamps ------------------------------------------------------------ */
+
+static struct page_stamps *stamps_of(const struct page *p)
+{
+    return atomic_load_explicit(&p->stamps, memory_order_relaxed);
+}
+
+/* Gives a page stamps that say what its live bits say. */
+static struct page_stamps *stamps_create(struct slots *s, slot_id slot)
+{
+    struct page_place at = page_place(&s->geometry, slot);
+    struct page *p = s->dir->pages[at.page];
+    uint32_t n = page_row_count(&s->geometry, at.page);
+    struct page_stamps *st = region_alloc(s->region, stamps_bytes(n), 1);
+    uint32_t i;
+
+    if (!st) {
+        return NULL;
+    }
+    st->region = s->region;
+    st->last = 0;
+    st->n = n;
+    for (i = 0; i < n; i++) {
+        atomic_init(&st->rows[i].born, page_is_live(p, i) ? 0 : NEVER);
+        atomic_init(&st->rows[i].died, NEVER);
+    }
+    st->next = s->stamped;
+    s->stamped = p;
+    atomic_store_explicit(&p->stamps, st, memory_order_release);
+    return st;
+}
+
+static void stamps_reclaim(struct retired *r, void *arg)
+{
+    (void)arg;
+    stamps_free(CONTAINER_OF(r, struct page_stamps, retired));
+}
+
+/* Drops the stamps of pages whose last change everybody under way can see. */
+static void drop_settled_stamps(struct slots *s)
+{
+    write_seq oldest = epoch_oldest(s->epoch);
+    struct page *p = s->stamped;
+
+    s->stamped = NULL;
+    while (p) {
+        struct page_stamps *st = stamps_of(p);
+        struct page *next = st->next;
+
+        if (st->last <= oldest) {
+            atomic_store_explicit(&p->stamps, NULL, memory_order_release);
+            epoch_retire(s->epoch, &st->retired, stamps_reclaim, NULL);
+        } else {
+            st->next = s->stamped;
+            s->stamped = p;
+        }
+        p = next;
+    }
+}
+
+static void live_set(struct page *p, uint32_t row, bool on)
+{
+    uint64_t bit = (uint64_t)1 << (row % 64);
+    uint64_t word =
+        atomic_load_explicit(&p->live[row / 64], memory_order_relaxed);
+
+    word = on ? word | bit : word & ~bit;
+    atomic_store_explicit(&p->live[row / 64], word, memory_order_release);
+}
+
+/* ---- taking and publishing --------------------------------------------- */
+
+static void to_free_list(struct slots *s, slot_id slot)
+{
+    uint32_t row;
+    struct page *p = slots_page(s, slot, &row);
+
+    p->names[row] = s->free_head;
+    s->free_head = slot;
+    s->n_free++;
+}
+
+static void release_due(struct slots *s)
+{
+    write_seq oldest;
+
+    if (s->limbo_len == 0) {
+        return;
+    }
+    oldest = epoch_oldest(s->epoch);
+    while (s->limbo_len > 0) {
+        struct limbo_entry *e = &s->limbo[s->limbo_head];
+
+        if (e->died > oldest) {
+            return;
+        }
+        s->ops.released(s->ops.arg, e->slot, e->kept);
+        to_free_list(s, e->slot);
+        s->limbo_head = (s->limbo_head + 1) & (s->limbo_cap - 1);
+        s->limbo_len--;
+    }
+}
+
+size_t slots_take_cost(const struct slots *s)
+{
+    size_t cost = 0;
+
+    if (s->free_head != SLOT_NONE) {
+        return 0;
+    }
+    if (s->n_pages == 0 ||
+        s->n_slots == page_first_slot(&s->geometry, s->n_pages)) {
+        cost = page_cost(&s->geometry, s->n_pages);
+        if (!s->dir || s->n_pages == s->dir->cap) {
+            cost +=
+                region_cost(dir_bytes(s->dir ? s->dir->cap * 2 : DIR_MIN), 1);
+        }
+    }
+    return cost;
+}
+
+enum err slots_take(struct slots *s, slot_id *slot)
+{
+    ASSERT(s->taken == SLOT_NONE);
+    release_due(s);
+    s->taken_fresh = s->free_head == SLOT_NONE;
+    if (!s->taken_fresh) {
+        uint32_t row;
+        struct page *p = slots_page(s, s->free_head, &row);
+
+        s->taken = s->free_head;
+        s->free_head = p->names[row];
+        s->n_free--;
+        *slot = s->taken;
+        return ERR_OK;
+    }
+    if (s->n_slots == SLOTS_MAX) {
+        return ERR_LIMIT;
+    }
+    if (s->n_pages == 0 ||
+        s->n_slots == page_first_slot(&s->geometry, s->n_pages)) {
+        enum err err = add_page(s);
+
+        if (err) {
+            return err;
+        }
+    }
+    s->taken = s->n_slots++;
+    *slot = s->taken;
+    return ERR_OK;
+}
+
+void slots_put_back(struct slots *s)
+{
+    if (s->taken_fresh) {
+        s->n_slots--;
+    } else {
+        to_free_list(s, s->taken);
+    }
+    s->taken = SLOT_NONE;
+}
+
+static void stamp_born(struct page_stamps *st, uint32_t row, write_seq seq)
+{
+    st->last = seq;
+    atomic_store_explicit(&st->rows[row].born, seq, memory_order_release);
+    atomic_store_explicit(&st->rows[row].died, NEVER, memory_order_release);
+}
+
+void slots_publish(struct slots *s, write_seq seq)
+{
+    uint32_t row;
+    struct page *p = slots_page(s, s->taken, &row);
+    struct page_stamps *st = stamps_of(p);
+
+    if (st) {
+        stamp_born(st, row, seq);
+    } else {
+        ASSERT(s->taken_fresh || epoch_is_quiet(s->epoch));
+    }
+    live_set(p, row, true);
+    s->n_live++;
+    s->taken = SLOT_NONE;
+}
+
+/* ---- killing ----------------------------------------------------------- */
+
+static enum err limbo_reserve(struct slots *s)
+{
+    uint32_t cap = s->limbo_cap ? s->limbo_cap * 2 : LIMBO_MIN;
+    struct limbo_entry *ring;
+    uint32_t i;
+
+    if (s->limbo_len < s->limbo_cap) {
+        return ERR_OK;
+    }
+    ring = region_alloc(s->region, cap * sizeof(*ring), 1);
+    if (!ring) {
+        return ERR_NOMEM;
+    }
+    for (i = 0; i < s->limbo_len; i++) {
+        ring[i] = s->limbo[(s->limbo_head + i) & (s->limbo_cap - 1)];
+    }
+    region_free(s->region, s->limbo, s->limbo_cap * sizeof(*ring), 1);
+    s->limbo = ring;
+    s->limbo_cap = cap;
+    s->limbo_head = 0;
+    return ERR_OK;
+}
+
+enum err slots_prepare(struct slots *s, slot_id slot)
+{
+    uint32_t row;
+    enum err err;
+
+    /* A fresh slot lies past the n_slots of every search under way; only a
+     * used one needs its birth stamped against them. */
+    if (epoch_is_quiet(s->epoch) || (slot == s->taken && s->taken_fresh)) {
+        return ERR_OK;
+    }
+    err = limbo_reserve(s);
+    if (!err && !stamps_of(slots_page(s, slot, &row)) &&
+        !stamps_create(s, slot)) {
+        err = ERR_NOMEM;
+    }
+    return err;
+}
+
+void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept)
+{
+    uint32_t row;
+    struct page *p = slots_page(s, slot, &row);
+    struct page_stamps *st = stamps_of(p);
+
+    if (st) {
+        st->last = seq;
+        atomic_store_explicit(&st->rows[row].died, seq, memory_order_release);
+    }
+    live_set(p, row, false);
+    s->n_live--;
+    if (epoch_is_quiet(s->epoch)) {
+        release_due(s);
+        s->ops.released(s->ops.arg, slot, kept);
+        to_free_list(s, slot);
+    } else {
+        uint32_t at = (s->limbo_head + s->limbo_len) & (s->limbo_cap - 1);
+
+        ASSERT(st && s->limbo_len < s->limbo_cap);
+        s->limbo[at] = (struct limbo_entry){seq, slot, kept};
+        s->limbo_len++;
+    }
+}
+
+bool slots_settle(struct slots *s)
+{
+    release_due(s);
+    drop_settled_stamps(s);
+    if (s->limbo_len == 0 && s->limbo_cap > LIMBO_MIN) {
+        region_free(s->region, s->limbo, s->limbo_cap * sizeof(*s->limbo), 1);
+        s->limbo = NULL;
+        s->limbo_cap = 0;
+        s->limbo_head = 0;
+    }
+    return s->limbo_len == 0 && !s->stamped;
+}
+
+/* ---- views and checks -------------------------------------------------- */
+
+void slots_view_take(const struct slots *s, struct slots_view *v)
+{
+    v->geometry = &s->geometry;
+    v->pages = s->dir ? s->dir->pages : NULL;
+    v->n_pages = s->n_pages;
+    v->n_slots = s->n_slots;
+    v->n_live = s->n_live;
+    v->seq = epoch_now(s->epoch);
+}
+
+void slots_validate(const struct slots *s)
+{
+    uint32_t live = 0, free_count = 0;
+    slot_id slot;
+
+    for (slot = 0; slot < s->n_slots; slot++) {
+        uint32_t row;
+        struct page *p = slots_page(s, slot, &row);
+        bool is_live = page_is_live(p, row);
+
+        live += is_live;
+        ASSERT(page_sees(p, row, epoch_now(s->epoch)) == is_live);
+    }
+    ASSERT(live == s->n_live);
+    for (slot = s->free_head; slot != SLOT_NONE; free_count++) {
+        uint32_t row;
+        struct page *p;
+
+        ASSERT(slot < s->n_slots && free_count < s->n_free);
+        p = slots_page(s, slot, &row);
+        ASSERT(!page_is_live(p, row));
+        slot = p->names[row];
+    }
+    ASSERT(free_count == s->n_free);
+    ASSERT((uint64_t)live + free_count + s->limbo_len <= s->n_slots);
+}

@@ -1,0 +1,156 @@
+/* The slots of a set: handing them out, publishing, retiring, using again.
+ *
+ *              take            publish            kill
+ *     FREE ──────────▶ TAKEN ──────────▶ LIVE ──────────▶ LIMBO
+ *      ▲                 │ put_back                         │ no search under
+ *      └─────────────────┴──────────────────────────────────┘ way can see it
+ *
+ * TAKEN   one at a time, filled by the loop; nobody looks at it.
+ * LIMBO   dead, but searches dispatched before its death still see it: its row,
+ *         name and attribute stay. Slots leave limbo in the order of death.
+ *
+ *  S1  n_slots only grows; slots at or past it have never been live.
+ *  S2  n_live is the number of live bits.
+ *  S3  Every slot below n_slots is live, in limbo, taken, or on the free list.
+ *
+ * thread loop, except what page.h says about views. */
+#ifndef VECTRA_STORE_SLOTS_H
+#define VECTRA_STORE_SLOTS_H
+
+#include "store/page.h"
+
+#define SLOTS_MAX (UINT32_MAX - 1)
+
+/* Called when a slot leaves limbo: its name and attribute may be freed. */
+struct slots_ops {
+    void (*released)(void *arg, slot_id slot, uint32_t kept);
+    void *arg;
+};
+
+/* What of a dead slot lives on in another one. */
+enum slot_kept { SLOT_KEPT_NAME = 1, SLOT_KEPT_ATTR = 2 };
+
+struct limbo_entry {
+    write_seq died;
+    slot_id slot;
+    uint32_t kept;
+};
+
+struct page_dir {
+    struct retired retired;
+    struct region *region;
+    uint32_t cap;
+    struct page *pages[];
+};
+
+struct slots {
+    struct page_geometry geometry;
+    struct region *region;
+    struct epoch *epoch;
+    struct page_dir *dir;
+    uint32_t n_pages;
+    slot_id n_slots;
+    uint32_t n_live;
+    uint32_t n_free;
+    slot_id free_head;         /* SLOT_NONE: none */
+    slot_id taken;             /* SLOT_NONE: none */
+    bool taken_fresh;          /* it has never been below any view's n_slots */
+    struct limbo_entry *limbo; /* a ring; limbo_cap is a power of two */
+    uint32_t limbo_head, limbo_len, limbo_cap;
+    struct page *stamped; /* pages with stamps */
+    struct slots_ops ops;
+};
+
+/* region and epoch outlive it. */
+void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
+                struct region *region, struct epoch *epoch,
+                const struct slots_ops *ops);
+
+/* Frees all memory at once; nobody may look any more. ops->released is not
+ * called. thread any, when the owner has been unlinked. */
+void slots_deinit(struct slots *s);
+
+/* Bytes that the next slots_take() may allocate. */
+size_t slots_take_cost(const struct slots *s);
+
+/* Takes a slot to fill.
+ *
+ * fails  ERR_NOMEM; ERR_LIMIT at SLOTS_MAX. */
+enum err slots_take(struct slots *s, slot_id *slot) MUST_USE;
+
+/* Gives the taken slot back unused, before any view is taken. */
+void slots_put_back(struct slots *s);
+
+/* Reserves the memory that publishing the taken slot or killing this live one
+ * needs while searches are under way; neither can fail afterwards.
+ *
+ * fails  ERR_NOMEM, nothing changed. */
+enum err slots_prepare(struct slots *s, slot_id slot) MUST_USE;
+
+/* Makes the taken slot, prepared before, live at a write sequence. */
+void slots_publish(struct slots *s, write_seq seq);
+
+/* Ends a live slot, prepared before, at a write sequence; `kept` says what must
+ * not be released with it (enum slot_kept). */
+void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept);
+
+/* Releases what no search can see any more and drops settled stamps. True when
+ * nothing is left to settle. */
+bool slots_settle(struct slots *s);
+
+/* Checks S2, S3 and P2; aborts on a violation. */
+void slots_validate(const struct slots *s);
+
+ALWAYS_INLINE struct page *slots_page(const struct slots *s, slot_id slot,
+                                      uint32_t *row)
+{
+    struct page_place at = page_place(&s->geometry, slot);
+
+    *row = at.row;
+    return s->dir->pages[at.page];
+}
+
+ALWAYS_INLINE uint8_t *slots_row(const struct slots *s, slot_id slot)
+{
+    uint32_t row;
+    struct page *p = slots_page(s, slot, &row);
+
+    return p->rows + (size_t)row * s->geometry.row_bytes;
+}
+
+static inline bool slots_is_live(const struct slots *s, slot_id slot)
+{
+    uint32_t row;
+    struct page *p;
+
+    if (slot >= s->n_slots) {
+        return false;
+    }
+    p = slots_page(s, slot, &row);
+    return page_is_live(p, row);
+}
+
+/* ---- views ------------------------------------------------------------- */
+
+/* What a search captures when it is dispatched; valid while its epoch ticket is
+ * open. */
+struct slots_view {
+    const struct page_geometry *geometry;
+    struct page *const *pages;
+    uint32_t n_pages; /* that hold slots below n_slots */
+    slot_id n_slots;
+    uint32_t n_live;
+    write_seq seq;
+};
+
+/* At the current sequence. */
+void slots_view_take(const struct slots *s, struct slots_view *v);
+
+static inline bool slots_view_sees(const struct slots_view *v, slot_id slot)
+{
+    struct page_place at = page_place(v->geometry, slot);
+
+    return page_sees(v->pages[at.page], at.row, v->seq);
+}
+
+#endif

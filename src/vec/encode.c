@@ -1,0 +1,250 @@
+/* Vectors to rows and back.
+ *
+ * Two passes over the input: the first finds the sum of squares and the largest
+ * component, the second stores components. A component that is not finite shows
+ * in the sum, so nothing looks for it by itself.
+ *
+ * Redis's results are reproduced to the bit for COSINE: the order in which the
+ * norm is summed up, x / norm by a true division, the range as the largest of
+ * these, codes as round(component * (127 / range)) with halves away from zero,
+ * de-quantising as code * range / 127; all in float32 (observed on 8.0.6; the
+ * differential test against it is the reason not to "improve" any of this).
+ *
+ * Where squares leave float32's range, because components are huge or tiny, the
+ * input is multiplied by a power of two first, which changes no digits. */
+#include "vec/vec.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "vec/vec_impl.h"
+
+/* Below this sum of squares too many squares may have been rounded to
+ * denormals for the sum to be trusted. */
+#define SUMSQ_MIN 0x1p-100f
+
+#define SCALE_UP   0x1p100f /* of the smallest float: 2^-49, squared 2^-98 */
+#define SCALE_DOWN 0x1p-80f /* of the largest: 2^48, squared 2^96 */
+
+/* From these on, rounding to the nearest gives infinity. */
+#define F16_LIMIT  65520.0f
+#define BF16_LIMIT 0x1.ffp127f
+
+struct measured {
+    float scale;   /* components are used as x * scale */
+    float root;    /* norm of x * scale; 1 where the norm is 0 */
+    float norm;    /* of x */
+    float max_abs; /* of x * scale */
+};
+
+static bool all_finite(const uint8_t *x, size_t dim)
+{
+    size_t i;
+
+    for (i = 0; i < dim; i++) {
+        if (!isfinite(vec_load_f32(x + 4 * i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void set_root(struct measured *out, const struct vec_measure *m,
+                     float scale)
+{
+    out->scale = scale;
+    out->root = sqrtf(m->sumsq);
+    out->norm = out->root;
+    out->max_abs = m->max_abs;
+}
+
+/* The ways of vectors that are zero, tiny, huge or not finite. */
+static enum err measure_odd(const uint8_t *x, size_t dim, float sumsq,
+                            struct measured *out)
+{
+    float scale = sumsq < SUMSQ_MIN ? SCALE_UP : SCALE_DOWN;
+    struct vec_measure m;
+    double norm;
+
+    if (!all_finite(x, dim)) {
+        return ERR_NOT_FINITE;
+    }
+    vec_in_use->measure(x, dim, scale, &m);
+    set_root(out, &m, scale);
+    norm = (double)out->root / (double)scale;
+    if (norm > (double)FLT_MAX) {
+        return ERR_NOT_FINITE;
+    }
+    out->norm = (float)norm;
+    if (out->max_abs == 0) {
+        out->root = 1.0f;
+        out->norm = 1.0f;
+    }
+    return ERR_OK;
+}
+
+static enum err measure(const uint8_t *x, size_t dim, struct measured *out)
+{
+    struct vec_measure m;
+
+    vec_in_use->measure(x, dim, 1.0f, &m);
+    if (UNLIKELY(!(m.sumsq >= SUMSQ_MIN && m.sumsq <= FLT_MAX))) {
+        return measure_odd(x, dim, m.sumsq, out);
+    }
+    set_root(out, &m, 1.0f);
+    return ERR_OK;
+}
+
+static void put_factor(uint8_t *row, uint32_t at, float value)
+{
+    memcpy(row + at, &value, sizeof(value));
+}
+
+/* divide by root: measured for COSINE, 1 for metrics that store x itself. */
+static void encode_i8(const struct vec_format *f, const uint8_t *x,
+                      const struct measured *m, float root, uint8_t *row)
+{
+    float range = m->max_abs / root; /* of what is quantised */
+    float mul = range > 0 ? 127.0f / range : 0.0f;
+
+    vec_in_use->put_i8(x, f->dim, m->scale, root, mul, row);
+    if (f->metric != VEC_COSINE) {
+        range = m->max_abs / m->scale;
+    }
+    put_factor(row, f->factor_at + 4, range);
+    if (f->metric == VEC_L2) {
+        uint32_t sumsq = vec_i8_sumsq(row, f->dim);
+
+        memcpy(row + f->factor_at + 8, &sumsq, sizeof(sumsq));
+    }
+}
+
+static enum err check_limit(const struct vec_format *f,
+                            const struct measured *m)
+{
+    float max_abs = m->max_abs / m->scale;
+
+    if ((f->type == VEC_F16 && max_abs >= F16_LIMIT) ||
+        (f->type == VEC_BF16 && max_abs >= BF16_LIMIT)) {
+        return ERR_RANGE;
+    }
+    return ERR_OK;
+}
+
+enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
+{
+    const struct vec_kernels *k = vec_in_use;
+    const bool cosine = f->metric == VEC_COSINE;
+    struct measured m;
+    float root;
+    float scale;
+    enum err err = measure(x, f->dim, &m);
+
+    if (!err && !cosine) {
+        err = check_limit(f, &m);
+    }
+    if (err) {
+        return err;
+    }
+    root = cosine ? m.root : 1.0f;
+    scale = cosine ? m.scale : 1.0f;
+    if (f->factor_at > f->code_bytes) {
+        memset(row + f->code_bytes, 0, f->factor_at - f->code_bytes);
+    }
+    put_factor(row, f->factor_at, m.norm);
+    switch (f->type) {
+    case VEC_F32:
+        k->put_f32(x, f->dim, scale, root, row);
+        break;
+    case VEC_F16:
+        k->put_f16(x, f->dim, scale, root, row);
+        break;
+    case VEC_BF16:
+        k->put_bf16(x, f->dim, scale, root, row);
+        break;
+    case VEC_I8:
+        encode_i8(f, x, &m, root, row);
+        break;
+    case VEC_BIT:
+        k->put_bit(x, f->dim, row);
+        break;
+    case VEC_TYPE_COUNT:
+        break;
+    }
+    return ERR_OK;
+}
+
+/* ---- back -------------------------------------------------------------- */
+
+static void decode_i8(const struct vec_format *f, const uint8_t *row,
+                      float *out)
+{
+    const int8_t *codes = (const int8_t *)row;
+    const float range = vec_range(f, row);
+    uint32_t i;
+
+    for (i = 0; i < f->dim; i++) {
+        out[i] = (float)codes[i] * range / 127.0f;
+    }
+}
+
+static void decode_bit(const struct vec_format *f, const uint8_t *row,
+                       float *out)
+{
+    uint32_t i;
+
+    for (i = 0; i < f->dim; i++) {
+        out[i] = (row[i / 8] >> (i % 8)) & 1 ? 1.0f : -1.0f;
+    }
+}
+
+void vec_decode_unit(const struct vec_format *f, const uint8_t *row, float *out)
+{
+    switch (f->type) {
+    case VEC_F32:
+        memcpy(out, row, f->code_bytes);
+        break;
+    case VEC_F16:
+        vec_widen_f16(row, f->dim, out);
+        break;
+    case VEC_BF16:
+        vec_widen_bf16(row, f->dim, out);
+        break;
+    case VEC_I8:
+        decode_i8(f, row, out);
+        break;
+    case VEC_BIT:
+        decode_bit(f, row, out);
+        break;
+    case VEC_TYPE_COUNT:
+        break;
+    }
+}
+
+void vec_decode(const struct vec_format *f, const uint8_t *row, float *out)
+{
+    vec_decode_unit(f, row, out);
+    if (f->metric == VEC_COSINE && f->type != VEC_BIT) {
+        const float norm = vec_norm(f, row);
+        uint32_t i;
+
+        for (i = 0; i < f->dim; i++) {
+            out[i] *= norm;
+        }
+    }
+}
+
+void vec_widen_f16(const void *in, size_t n, float *out)
+{
+    vec_in_use->widen_f16(in, n, out);
+}
+
+void vec_widen_bf16(const void *in, size_t n, float *out)
+{
+    vec_in_use->widen_bf16(in, n, out);
+}
+
+void vec_project(const void *x, uint32_t in_dim, float *out, uint32_t out_dim)
+{
+    vec_in_use->project(x, in_dim, out, out_dim);
+}

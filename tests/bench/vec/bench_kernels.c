@@ -1,0 +1,436 @@
+/* How fast vec/ scores, next to how fast this machine reads memory.
+ *
+ * The probe is a plain sum over the same memory with the widest loads there
+ * are, one thread, alternating with the kernel in the same run; every number is
+ * the best of several passes. Rows are scanned in chunks of about 256 KiB into
+ * one small buffer of keys, as the scanner in index/flat does it.
+ *
+ *     bench_kernels [-l LEVEL] [-t TYPE] [-d DIM] [-m METRIC] [-s MIB] [-p]
+ * [-g] [-e]
+ *
+ *     -l scalar, avx2, avx512, neon or auto   -s size beyond the caches
+ *     -p more queries at once (1, 2, 4, 8, 16)   -g scattered rows
+ *     -e making rows, and the rest
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "vec/vec.h"
+
+enum { CHUNK_BYTES = 256 * 1024, HUGE_PAGE = 2 * 1024 * 1024 };
+
+static struct {
+    uint8_t *memory;
+    size_t far_bytes;
+    size_t near_bytes;
+    float *keys;
+    size_t max_chunk; /* rows */
+} bench;
+
+static const char *metric_word = "cosine";
+
+/* ---- the probe --------------------------------------------------------- */
+
+typedef uint64_t wide __attribute__((vector_size(64)));
+
+#if defined(__x86_64__)
+#define PROBE_TARGET                                                           \
+    __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define PROBE_TARGET
+#endif
+
+PROBE_TARGET NO_INLINE static uint64_t probe(const uint8_t *p, size_t bytes)
+{
+    wide sum[4] = {{0}};
+    const wide *at = (const wide *)(const void *)p;
+    const wide *end = at + bytes / sizeof(wide) / 4 * 4;
+    uint64_t total = 0;
+    int i;
+
+    for (; at < end; at += 4) {
+        sum[0] += at[0];
+        sum[1] += at[1];
+        sum[2] += at[2];
+        sum[3] += at[3];
+    }
+    sum[0] += sum[1] + sum[2] + sum[3];
+    for (i = 0; i < 8; i++) {
+        total += sum[0][i];
+    }
+    return total;
+}
+
+static volatile uint64_t sink;
+
+/* ---- rows -------------------------------------------------------------- */
+
+static void random_vector(struct rng *r, float *x, uint32_t dim)
+{
+    uint32_t i;
+
+    for (i = 0; i < dim; i++) {
+        x[i] = (float)rng_normal(r);
+    }
+}
+
+/* Encodes some rows and repeats them: values only need to be plausible. */
+static size_t fill_rows(const struct vec_format *f, struct rng *r)
+{
+    size_t n = (bench.far_bytes - f->overread) / f->row_bytes;
+    size_t distinct = n < 509 ? n : 509;
+    float *x = malloc(4 * (size_t)f->dim);
+    size_t i;
+
+    for (i = 0; i < distinct; i++) {
+        random_vector(r, x, f->dim);
+        if (vec_encode(f, x, bench.memory + i * f->row_bytes)) {
+            abort();
+        }
+    }
+    for (; i < n; i++) {
+        memcpy(bench.memory + i * f->row_bytes,
+               bench.memory + (i - distinct) * f->row_bytes, f->row_bytes);
+    }
+    free(x);
+    return n;
+}
+
+static struct vec_query *random_query(const struct vec_format *f, struct rng *r)
+{
+    void *memory = aligned_alloc(VEC_ALIGN, vec_query_bytes(f));
+    float *x = malloc(4 * (size_t)f->dim);
+    struct vec_query *q;
+
+    random_vector(r, x, f->dim);
+    if (vec_query_init(f, x, memory, &q)) {
+        abort();
+    }
+    free(x);
+    return q;
+}
+
+/* ---- measuring --------------------------------------------------------- */
+
+static size_t chunk_rows(const struct vec_format *f)
+{
+    size_t n = CHUNK_BYTES / f->row_bytes / 32 * 32;
+
+    n = n < 32 ? 32 : n;
+    return n < bench.max_chunk ? n : bench.max_chunk;
+}
+
+static void scan_all(const struct vec_format *f, struct vec_query *const *q,
+                     size_t nq, size_t n)
+{
+    size_t chunk = chunk_rows(f);
+    size_t i;
+
+    for (i = 0; i < n; i += chunk) {
+        const uint8_t *rows = bench.memory + i * f->row_bytes;
+        size_t count = n - i < chunk ? n - i : chunk;
+
+        if (nq == 1) {
+            vec_scan(q[0], rows, count, bench.keys);
+        } else {
+            vec_scan_many((const struct vec_query *const *)q, nq, rows, count,
+                          bench.keys, bench.max_chunk);
+        }
+    }
+}
+
+struct result {
+    double row_ns; /* per row and query */
+    double probe_gbs;
+};
+
+static struct result measure_scan(const struct vec_format *f,
+                                  struct vec_query *const *q, size_t nq,
+                                  size_t bytes)
+{
+    size_t n = (bytes - f->overread) / f->row_bytes;
+    int passes = bytes > 64 * 1024 * 1024 ? 5 : 60;
+    double best = 1e18;
+    double best_probe = 1e18;
+    struct result out;
+    int i;
+
+    for (i = 0; i < passes; i++) {
+        int64_t t = clock_mono_ns();
+        double ns;
+
+        sink = probe(bench.memory, bytes);
+        ns = (double)(clock_mono_ns() - t);
+        best_probe = ns < best_probe ? ns : best_probe;
+        t = clock_mono_ns();
+        scan_all(f, q, nq, n);
+        ns = (double)(clock_mono_ns() - t);
+        best = ns < best ? ns : best;
+    }
+    out.row_ns = best / (double)n / (double)nq;
+    out.probe_gbs = (double)bytes / best_probe;
+    return out;
+}
+
+static void report_scan(const struct vec_format *f, struct vec_query *const *q,
+                        bool batches)
+{
+    static const size_t nqs[] = {1, 2, 4, 8, 16};
+    size_t sizes[2];
+    int s;
+    size_t k;
+
+    sizes[0] = bench.near_bytes;
+    sizes[1] = bench.far_bytes;
+    for (s = 0; s < 2; s++) {
+        printf("%-4s %4u %-6s %5zu MiB ", vec_type_name(f->type), f->dim,
+               vec_metric_name(f->metric), sizes[s] >> 20);
+        for (k = 0; k < (batches ? ARRAY_LEN(nqs) : 1); k++) {
+            struct result r = measure_scan(f, q, nqs[k], sizes[s]);
+            double gbs = f->row_bytes / r.row_ns;
+
+            if (k == 0) {
+                printf("| probe %5.1f GB/s, scan %5.1f GB/s = %.2f ",
+                       r.probe_gbs, gbs, gbs / r.probe_gbs);
+            }
+            printf("| nq %zu: %6.2f ns ", nqs[k], r.row_ns);
+        }
+        printf("\n");
+        fflush(stdout);
+    }
+}
+
+static void report_gather(const struct vec_format *f, struct vec_query *q,
+                          struct rng *r, size_t n_rows)
+{
+    enum { BATCH = 32, BATCHES = 20000 };
+    const uint8_t **at = malloc(BATCH * BATCHES * sizeof(*at));
+    double best = 1e18;
+    int pass;
+    size_t i;
+
+    for (i = 0; i < BATCH * BATCHES; i++) {
+        at[i] = bench.memory + rng_below(r, n_rows) * f->row_bytes;
+    }
+    for (pass = 0; pass < 5; pass++) {
+        int64_t t = clock_mono_ns();
+        double ns;
+
+        for (i = 0; i < BATCH * BATCHES; i += BATCH) {
+            vec_gather(q, at + i, BATCH, bench.keys);
+        }
+        ns = (double)(clock_mono_ns() - t) / (BATCH * BATCHES);
+        best = ns < best ? ns : best;
+    }
+    printf("%-4s %4u gather of %d rows out of %zu MiB: %6.1f ns/row\n",
+           vec_type_name(f->type), f->dim, BATCH, bench.far_bytes >> 20, best);
+    free(at);
+}
+
+static void report_codes(struct rng *r)
+{
+    static const uint32_t dims[] = {100, 128, 768};
+    enum { REPEAT = 20000 };
+    float x[768];
+    uint8_t row[768 * 4 + 16];
+    struct vec_format f;
+    size_t d;
+    int t;
+    int i;
+
+    for (d = 0; d < ARRAY_LEN(dims); d++) {
+        random_vector(r, x, dims[d]);
+        printf("dim %4u encode:", dims[d]);
+        for (t = 0; t < VEC_TYPE_COUNT; t++) {
+            double best = 1e18;
+            int pass;
+
+            vec_format_init(&f, (enum vec_type)t, VEC_COSINE, dims[d]);
+            for (pass = 0; pass < 5; pass++) {
+                int64_t start = clock_mono_ns();
+                double ns;
+
+                for (i = 0; i < REPEAT; i++) {
+                    x[i % 100] += 1e-6f;
+                    if (vec_encode(&f, x, row)) {
+                        abort();
+                    }
+                }
+                ns = (double)(clock_mono_ns() - start) / REPEAT;
+                best = ns < best ? ns : best;
+            }
+            printf("  %s %.1f ns", vec_type_name((enum vec_type)t), best);
+        }
+        printf("\n");
+    }
+}
+
+static void report_rest(struct rng *r)
+{
+    enum { N = 4096, REPEAT = 5000 };
+    static float keys[N];
+    static uint32_t at[N];
+    static float out[N];
+    int64_t t;
+    int i;
+
+    for (i = 0; i < N; i++) {
+        keys[i] = (float)rng_unit(r);
+    }
+    t = clock_mono_ns();
+    for (i = 0; i < REPEAT; i++) {
+        sink = vec_select(keys, N, 0.001f, at);
+    }
+    printf("select, 1 in 1000: %.3f ns/key\n",
+           (double)(clock_mono_ns() - t) / REPEAT / N);
+    t = clock_mono_ns();
+    for (i = 0; i < REPEAT; i++) {
+        sink = vec_select(keys, N, 0.5f, at);
+    }
+    printf("select, 1 in 2: %.3f ns/key\n",
+           (double)(clock_mono_ns() - t) / REPEAT / N);
+    t = clock_mono_ns();
+    for (i = 0; i < REPEAT / 10; i++) {
+        vec_project(keys, 768, out, 128);
+    }
+    printf("project 768 to 128: %.2f us\n",
+           (double)(clock_mono_ns() - t) / (REPEAT / 10) / 1000);
+    t = clock_mono_ns();
+    for (i = 0; i < REPEAT; i++) {
+        vec_widen_f16(keys, N, out);
+    }
+    printf("widen f16: %.3f ns/component\n",
+           (double)(clock_mono_ns() - t) / REPEAT / N);
+}
+
+/* ---- what to run ------------------------------------------------------- */
+
+static const struct {
+    enum vec_type type;
+    uint32_t dim;
+} standard[] = {
+    {VEC_I8, 64},    {VEC_I8, 100},  {VEC_I8, 128},   {VEC_I8, 384},
+    {VEC_I8, 768},   {VEC_I8, 1536}, {VEC_F32, 100},  {VEC_F32, 128},
+    {VEC_F32, 768},  {VEC_BIT, 768}, {VEC_BIT, 1024}, {VEC_F16, 768},
+    {VEC_BF16, 768},
+};
+
+static void allocate(void)
+{
+    size_t bytes = bench.far_bytes + 2 * HUGE_PAGE;
+    uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED) {
+        abort();
+    }
+    p += HUGE_PAGE - (uintptr_t)p % HUGE_PAGE;
+    madvise(p, bench.far_bytes + HUGE_PAGE, MADV_HUGEPAGE);
+    bench.memory = p;
+    bench.max_chunk = 32768;
+    bench.keys =
+        aligned_alloc(64, VEC_BATCH_MAX * bench.max_chunk * sizeof(float));
+    memset(bench.keys, 0, VEC_BATCH_MAX * bench.max_chunk * sizeof(float));
+}
+
+static void run(enum vec_type type, uint32_t dim, struct rng *r, bool batches,
+                bool gather)
+{
+    struct vec_query *q[VEC_BATCH_MAX];
+    enum vec_metric metric = VEC_COSINE;
+    struct vec_format f;
+    size_t n;
+    int i;
+
+    for (i = 0; i < VEC_METRIC_COUNT; i++) {
+        if (strcmp(metric_word, vec_metric_name((enum vec_metric)i)) == 0) {
+            metric = (enum vec_metric)i;
+        }
+    }
+    vec_format_init(&f, type, metric, dim);
+    n = fill_rows(&f, r);
+    for (i = 0; i < VEC_BATCH_MAX; i++) {
+        q[i] = random_query(&f, r);
+    }
+    if (gather) {
+        report_gather(&f, q[0], r, n);
+    } else {
+        report_scan(&f, q, batches);
+    }
+    for (i = 0; i < VEC_BATCH_MAX; i++) {
+        free(q[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *level = "auto";
+    const char *type = NULL;
+    uint32_t dim = 0;
+    bool batches = false;
+    bool gather = false;
+    bool codes = false;
+    struct rng r;
+    size_t i;
+    int option;
+
+    bench.far_bytes = (size_t)512 << 20;
+    bench.near_bytes = (size_t)8 << 20;
+    while ((option = getopt(argc, argv, "l:t:d:m:s:n:pge")) != -1) {
+        switch (option) {
+        case 'l':
+            level = optarg;
+            break;
+        case 't':
+            type = optarg;
+            break;
+        case 'd':
+            dim = (uint32_t)atoi(optarg);
+            break;
+        case 'm':
+            metric_word = optarg;
+            break;
+        case 's':
+            bench.far_bytes = (size_t)atoi(optarg) << 20;
+            break;
+        case 'n':
+            bench.near_bytes = (size_t)atoi(optarg) << 20;
+            break;
+        case 'p':
+            batches = true;
+            break;
+        case 'g':
+            gather = true;
+            break;
+        case 'e':
+            codes = true;
+            break;
+        default:
+            return 2;
+        }
+    }
+    if (vec_simd_select(level)) {
+        fprintf(stderr, "%s does not run here\n", level);
+        return 1;
+    }
+    printf("# %s\n", vec_simd_name());
+    rng_seed(&r, 1);
+    if (codes) {
+        report_codes(&r);
+        report_rest(&r);
+        return 0;
+    }
+    allocate();
+    for (i = 0; i < ARRAY_LEN(standard); i++) {
+        if ((!type || strcmp(type, vec_type_name(standard[i].type)) == 0) &&
+            (!dim || dim == standard[i].dim)) {
+            run(standard[i].type, standard[i].dim, &r, batches, gather);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,278 @@
+/* The worker pool: every task runs, every completion arrives, long tasks let
+ * short ones through. The test thread plays the loop. */
+#include "unit/cm.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/reaper.h"
+
+static int wake_fd;
+
+static void wake(void *arg)
+{
+    uint64_t one = 1;
+
+    (void)arg;
+    assert_int_equal(write(wake_fd, &one, sizeof(one)), sizeof(one));
+}
+
+/* Waits for a wake-up, as the loop does, and drains. */
+static size_t drain_after_wake(struct pool *p)
+{
+    struct pollfd pfd = {.fd = wake_fd, .events = POLLIN};
+    uint64_t n;
+
+    assert_int_equal(poll(&pfd, 1, 60000), 1);
+    assert_int_equal(read(wake_fd, &n, sizeof(n)), sizeof(n));
+    return pool_drain(p);
+}
+
+static struct pool *make_pool(unsigned workers)
+{
+    struct pool_options o = {.n_workers = workers, .wake = wake};
+    struct pool *p = NULL;
+
+    wake_fd = eventfd(0, EFD_CLOEXEC);
+    assert_int_equal(pool_create(&o, &p), ERR_OK);
+    return p;
+}
+
+static void end_pool(struct pool *p)
+{
+    pool_destroy(p);
+    close(wake_fd);
+}
+
+struct job {
+    struct task task;
+    struct completion completion;
+    struct pool *pool;
+    _Atomic int units; /* left to do */
+    int runs;          /* done */
+    bool finished;
+};
+
+static size_t n_finished;
+
+static void job_done(struct completion *c)
+{
+    struct job *j = CONTAINER_OF(c, struct job, completion);
+
+    j->finished = true;
+    n_finished++;
+}
+
+static bool job_step(struct task *t, struct worker *w)
+{
+    struct job *j = CONTAINER_OF(t, struct job, task);
+
+    (void)w;
+    j->runs++;
+    if (--j->units > 0) {
+        return true;
+    }
+    j->completion.done = job_done;
+    pool_complete(j->pool, &j->completion);
+    return false;
+}
+
+static void job_init(struct job *j, struct pool *p, int units,
+                     enum task_class class)
+{
+    *j = (struct job){.pool = p, .units = units};
+    j->task.step = job_step;
+    j->task.class = class;
+}
+
+static void run_many(unsigned workers, size_t n, int units)
+{
+    struct pool *p = make_pool(workers);
+    struct job *jobs = calloc(n, sizeof(*jobs));
+    size_t i;
+
+    n_finished = 0;
+    for (i = 0; i < n; i++) {
+        job_init(&jobs[i], p, units, i % 2 ? TASK_QUERY : TASK_INDEX);
+        pool_submit(p, &jobs[i].task);
+    }
+    while (n_finished < n) {
+        drain_after_wake(p);
+    }
+    for (i = 0; i < n; i++) {
+        assert_true(jobs[i].finished);
+        assert_int_equal(jobs[i].runs, units);
+    }
+    end_pool(p);
+    free(jobs);
+}
+
+static void every_task_runs_once_on_one_worker(void **state)
+{
+    (void)state;
+    run_many(1, 1000, 1);
+}
+
+static void every_unit_runs_on_many_workers(void **state)
+{
+    (void)state;
+    run_many(4, 2000, 5);
+}
+
+static void more_tasks_than_the_ring_holds_all_run(void **state)
+{
+    (void)state;
+    run_many(2, 20000, 1);
+}
+
+static void a_long_task_lets_a_short_one_through(void **state)
+{
+    struct pool *p = make_pool(1);
+    struct job longer, shorter;
+
+    (void)state;
+    n_finished = 0;
+    job_init(&longer, p, 2000000, TASK_QUERY);
+    job_init(&shorter, p, 1, TASK_QUERY);
+    pool_submit(p, &longer.task);
+    pool_submit(p, &shorter.task);
+    while (!shorter.finished) {
+        drain_after_wake(p);
+    }
+    assert_false(longer.finished);
+    while (!longer.finished) {
+        drain_after_wake(p);
+    }
+    end_pool(p);
+}
+
+static void building_goes_on_beside_a_stream_of_queries(void **state)
+{
+    struct pool *p = make_pool(1);
+    struct job build, query;
+
+    (void)state;
+    n_finished = 0;
+    job_init(&build, p, 50, TASK_INDEX);
+    job_init(&query, p, 100000000, TASK_QUERY);
+    pool_submit(p, &query.task);
+    pool_submit(p, &build.task);
+    while (!build.finished) {
+        drain_after_wake(p);
+    }
+    assert_false(query.finished);
+    query.units = 1; /* the worker sees it some time: let it end */
+    while (!query.finished) {
+        drain_after_wake(p);
+    }
+    end_pool(p);
+}
+
+struct scratch_count {
+    _Atomic int made;
+    _Atomic int freed;
+};
+
+static void *scratch_make(void *arg)
+{
+    struct scratch_count *n = arg;
+
+    n->made++;
+    return n;
+}
+
+static void scratch_free(void *scratch, void *arg)
+{
+    struct scratch_count *n = arg;
+
+    assert_ptr_equal(scratch, arg);
+    n->freed++;
+}
+
+static void each_worker_has_a_scratch_of_its_own(void **state)
+{
+    static struct scratch_count n;
+    struct pool_options o = {.n_workers = 3,
+                             .wake = wake,
+                             .worker_init = scratch_make,
+                             .worker_deinit = scratch_free,
+                             .worker_arg = &n};
+    struct pool *p = NULL;
+
+    (void)state;
+    assert_int_equal(pool_create(&o, &p), ERR_OK);
+    assert_int_equal(pool_size(p), 3);
+    pool_destroy(p);
+    assert_int_equal(n.made, 3);
+    assert_int_equal(n.freed, 3);
+}
+
+static void absurd_worker_counts_are_refused(void **state)
+{
+    struct pool_options o = {.n_workers = 0, .wake = wake};
+    struct pool *p = NULL;
+
+    (void)state;
+    assert_int_equal(pool_create(&o, &p), ERR_RANGE);
+    o.n_workers = POOL_WORKERS_MAX + 1;
+    assert_int_equal(pool_create(&o, &p), ERR_RANGE);
+}
+
+/* ---- the reaper -------------------------------------------------------- */
+
+struct reaped {
+    struct reaper_job job;
+    int id;
+};
+
+static int reaped_ids[100];
+static int n_reaped;
+
+static void reap(struct reaper_job *job)
+{
+    struct reaped *r = CONTAINER_OF(job, struct reaped, job);
+
+    reaped_ids[n_reaped++] = r->id;
+    mem_free(r);
+}
+
+static void the_reaper_runs_jobs_in_order_and_all_before_it_ends(void **state)
+{
+    struct reaper *r = NULL;
+    int i;
+
+    (void)state;
+    assert_int_equal(reaper_create(&r), ERR_OK);
+    for (i = 0; i < 100; i++) {
+        struct reaped *job = mem_alloc(sizeof(*job));
+
+        job->job.run = reap;
+        job->id = i;
+        reaper_submit(r, &job->job);
+    }
+    reaper_destroy(r);
+    assert_int_equal(n_reaped, 100);
+    for (i = 0; i < 100; i++) {
+        assert_int_equal(reaped_ids[i], i);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_task_runs_once_on_one_worker),
+        cmocka_unit_test(every_unit_runs_on_many_workers),
+        cmocka_unit_test(more_tasks_than_the_ring_holds_all_run),
+        cmocka_unit_test(a_long_task_lets_a_short_one_through),
+        cmocka_unit_test(building_goes_on_beside_a_stream_of_queries),
+        cmocka_unit_test(each_worker_has_a_scratch_of_its_own),
+        cmocka_unit_test(absurd_worker_counts_are_refused),
+        cmocka_unit_test(the_reaper_runs_jobs_in_order_and_all_before_it_ends),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,347 @@
+/* The segmented hash set, against a plain array of what should be in it. */
+#include "unit/cm.h"
+
+#include "base/mem.h"
+#include "base/table.h"
+
+/* Hash of a reference: any bijection that spreads bits will do. */
+static uint64_t mix(uint64_t ref, void *arg)
+{
+    (void)arg;
+    ref ^= ref >> 33;
+    ref *= 0xff51afd7ed558ccdu;
+    ref ^= ref >> 33;
+    ref *= 0xc4ceb9fe1a85ec53u;
+    return ref ^ ref >> 33;
+}
+
+static bool contains(const struct table *t, uint64_t ref)
+{
+    struct table_probe p;
+    uint64_t found;
+
+    table_probe_start(&p, t, mix(ref, NULL));
+    while (table_probe_next(&p, &found)) {
+        if (found == ref) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void insert(struct table *t, uint64_t ref)
+{
+    assert_int_equal(table_insert(t, mix(ref, NULL), ref), ERR_OK);
+}
+
+static void an_empty_table_finds_nothing(void **state)
+{
+    struct table t;
+    struct rng rng;
+    uint64_t ref;
+
+    (void)state;
+    rng_seed(&rng, 1);
+    table_init(&t, 4, NULL, mix, NULL);
+    assert_false(contains(&t, 7));
+    assert_false(table_remove(&t, mix(7, NULL), 7));
+    assert_false(table_random(&t, &rng, &ref));
+    assert_int_equal(table_scan(&t, 0, 10, NULL, NULL), 0);
+    table_validate(&t);
+    table_deinit(&t);
+}
+
+static void fill_and_drain(int ref_bytes)
+{
+    enum { N = 50000 };
+    struct table t;
+    size_t used = mem_used();
+    uint64_t i;
+
+    table_init(&t, ref_bytes, NULL, mix, NULL);
+    for (i = 0; i < N; i++) {
+        insert(&t, i);
+    }
+    table_validate(&t);
+    assert_int_equal(t.count, N);
+    for (i = 0; i < N; i++) {
+        assert_true(contains(&t, i));
+    }
+    assert_false(contains(&t, N));
+    for (i = 0; i < N; i++) {
+        assert_true(table_remove(&t, mix(i, NULL), i));
+    }
+    table_validate(&t);
+    assert_int_equal(t.count, 0);
+    table_deinit(&t);
+    assert_int_equal(mem_used(), used);
+}
+
+static void what_is_inserted_is_found_until_removed_4_bytes(void **state)
+{
+    (void)state;
+    fill_and_drain(4);
+}
+
+static void what_is_inserted_is_found_until_removed_8_bytes(void **state)
+{
+    (void)state;
+    fill_and_drain(8);
+}
+
+static void eight_byte_references_keep_all_their_bits(void **state)
+{
+    struct table t;
+    uint64_t ref = 0xfedcba9876543210u;
+
+    (void)state;
+    table_init(&t, 8, NULL, mix, NULL);
+    insert(&t, ref);
+    assert_true(contains(&t, ref));
+    assert_false(contains(&t, (uint32_t)ref));
+    table_deinit(&t);
+}
+
+static void replacing_puts_a_reference_where_the_old_one_was(void **state)
+{
+    struct table t;
+    struct table_probe p;
+    uint64_t found = 0;
+
+    (void)state;
+    table_init(&t, 4, NULL, mix, NULL);
+    insert(&t, 5);
+    /* The new reference stands for the same key: it has the old one's hash. */
+    table_replace(&t, mix(5, NULL), 5, 9);
+    table_probe_start(&p, &t, mix(5, NULL));
+    assert_true(table_probe_next(&p, &found));
+    assert_int_equal(found, 9);
+    assert_int_equal(t.count, 1);
+    table_deinit(&t);
+}
+
+static uint64_t same_hash(uint64_t ref, void *arg)
+{
+    (void)ref;
+    (void)arg;
+    return 0x0123456789abcdefu;
+}
+
+static void references_with_one_hash_are_all_found(void **state)
+{
+    struct table t;
+    struct table_probe p;
+    uint64_t found, i, n = 0;
+
+    (void)state;
+    table_init(&t, 4, NULL, same_hash, NULL);
+    for (i = 0; i < 100; i++) {
+        assert_int_equal(table_insert(&t, same_hash(i, NULL), i), ERR_OK);
+    }
+    table_probe_start(&p, &t, same_hash(0, NULL));
+    while (table_probe_next(&p, &found)) {
+        n++;
+    }
+    assert_int_equal(n, 100);
+    table_deinit(&t);
+}
+
+struct seen {
+    uint8_t *times;
+    size_t n;
+};
+
+static void note_seen(uint64_t ref, void *arg)
+{
+    struct seen *s = arg;
+
+    s->times[ref]++;
+    s->n++;
+}
+
+static void
+a_scan_sees_every_reference_exactly_once_when_nothing_changes(void **state)
+{
+    enum { N = 20000 };
+    struct table t;
+    struct seen s = {calloc(N, 1), 0};
+    uint64_t cursor = 0, i;
+    size_t calls = 0;
+
+    (void)state;
+    table_init(&t, 8, NULL, mix, NULL);
+    for (i = 0; i < N; i++) {
+        insert(&t, i);
+    }
+    do {
+        cursor = table_scan(&t, cursor, 10, note_seen, &s);
+        assert_true(cursor < (uint64_t)1 << 48);
+        calls++;
+    } while (cursor);
+    for (i = 0; i < N; i++) {
+        assert_int_equal(s.times[i], 1);
+    }
+    /* About ten at a time. */
+    assert_true(calls > N / 30 && calls < N / 3);
+    free(s.times);
+    table_deinit(&t);
+}
+
+static void
+a_scan_sees_what_stays_while_the_table_grows_and_shrinks(void **state)
+{
+    enum { STAY = 3000, CHURN = 60000 };
+    struct table t;
+    struct seen s = {calloc(STAY + CHURN, 1), 0};
+    uint64_t cursor = 0, i, next = STAY, oldest = STAY;
+    struct rng rng;
+
+    (void)state;
+    cm_seed(&rng);
+    table_init(&t, 8, NULL, mix, NULL);
+    for (i = 0; i < STAY; i++) {
+        insert(&t, i);
+    }
+    do {
+        cursor = table_scan(&t, cursor, 20, note_seen, &s);
+        for (i = 0; i < 200 && next < STAY + CHURN; i++) {
+            insert(&t, next++);
+        }
+        while (oldest < next && rng_below(&rng, 3) && next > STAY + CHURN / 2) {
+            assert_true(table_remove(&t, mix(oldest, NULL), oldest));
+            oldest++;
+        }
+    } while (cursor);
+    for (i = 0; i < STAY; i++) {
+        assert_true(s.times[i] >= 1);
+    }
+    table_validate(&t);
+    free(s.times);
+    table_deinit(&t);
+}
+
+static void random_operations_agree_with_an_array(void **state)
+{
+    enum { SPACE = 4000, STEPS = 200000 };
+    struct table t;
+    bool *there = calloc(SPACE, sizeof(bool));
+    size_t count = 0;
+    struct rng rng;
+    int step;
+
+    (void)state;
+    cm_seed(&rng);
+    table_init(&t, 4, NULL, mix, NULL);
+    for (step = 0; step < STEPS; step++) {
+        /* Phases of growth and of shrinking. */
+        bool grow = rng_below(&rng, 100) < (step / 20000 % 2 ? 30u : 70u);
+        uint64_t ref = rng_below(&rng, SPACE);
+
+        assert_int_equal(contains(&t, ref), there[ref]);
+        if (grow && !there[ref]) {
+            insert(&t, ref);
+            there[ref] = true;
+            count++;
+        } else if (!grow && there[ref]) {
+            assert_true(table_remove(&t, mix(ref, NULL), ref));
+            there[ref] = false;
+            count--;
+        }
+        assert_int_equal(t.count, count);
+        if (step % 5000 == 0) {
+            table_validate(&t);
+        }
+    }
+    table_validate(&t);
+    free(there);
+    table_deinit(&t);
+}
+
+static void random_choice_reaches_every_reference(void **state)
+{
+    enum { N = 2000 };
+    struct table t;
+    uint8_t *times = calloc(N, 1);
+    struct rng rng;
+    uint64_t i, ref, reached = 0;
+
+    (void)state;
+    cm_seed(&rng);
+    table_init(&t, 4, NULL, mix, NULL);
+    for (i = 0; i < N; i++) {
+        insert(&t, i);
+    }
+    for (i = 0; i < 40 * N && reached < N; i++) {
+        assert_true(table_random(&t, &rng, &ref));
+        reached += times[ref] == 0;
+        times[ref] = 1;
+    }
+    assert_int_equal(reached, N);
+    free(times);
+    table_deinit(&t);
+}
+
+static void a_failed_allocation_leaves_the_table_as_it_was(void **state)
+{
+    struct table t;
+    uint64_t i, failures = 0;
+
+    (void)state;
+    table_init(&t, 4, NULL, mix, NULL);
+    for (i = 0; i < 5000; i++) {
+        enum err err;
+
+        /* Each allocation fails once, then works. */
+        mem_fail_after(1);
+        err = table_insert(&t, mix(i, NULL), i);
+        mem_fail_after(0);
+        if (err) {
+            assert_int_equal(err, ERR_NOMEM);
+            assert_false(contains(&t, i));
+            failures++;
+            insert(&t, i);
+        }
+    }
+    assert_true(failures > 5);
+    table_validate(&t);
+    table_deinit(&t);
+}
+
+static void the_cost_of_an_insertion_is_an_upper_bound(void **state)
+{
+    struct table t;
+    uint64_t i;
+
+    (void)state;
+    table_init(&t, 4, NULL, mix, NULL);
+    for (i = 0; i < 30000; i++) {
+        size_t cost = table_insert_cost(&t, mix(i, NULL));
+        size_t before = mem_used();
+
+        insert(&t, i);
+        assert_true(mem_used() <= before + cost);
+    }
+    table_deinit(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_table_finds_nothing),
+        cmocka_unit_test(what_is_inserted_is_found_until_removed_4_bytes),
+        cmocka_unit_test(what_is_inserted_is_found_until_removed_8_bytes),
+        cmocka_unit_test(eight_byte_references_keep_all_their_bits),
+        cmocka_unit_test(replacing_puts_a_reference_where_the_old_one_was),
+        cmocka_unit_test(references_with_one_hash_are_all_found),
+        cmocka_unit_test(
+            a_scan_sees_every_reference_exactly_once_when_nothing_changes),
+        cmocka_unit_test(
+            a_scan_sees_what_stays_while_the_table_grows_and_shrinks),
+        cmocka_unit_test(random_operations_agree_with_an_array),
+        cmocka_unit_test(random_choice_reaches_every_reference),
+        cmocka_unit_test(a_failed_allocation_leaves_the_table_as_it_was),
+        cmocka_unit_test(the_cost_of_an_insertion_is_an_upper_bound),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

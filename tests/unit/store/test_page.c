@@ -1,0 +1,120 @@
+/* Geometry: every slot has one place, and pages cover all slots in order. */
+#include "unit/cm.h"
+
+#include "base/mem.h"
+#include "store/page.h"
+
+static const uint32_t row_sizes[] = {4,   5,    20,   108,   136,    404,
+                                     520, 3076, 6148, 40000, 262148, 263000};
+
+static void slots_fill_pages_in_order_without_gaps(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(row_sizes); i++) {
+        struct page_geometry g;
+        uint32_t page;
+        slot_id next = 0;
+
+        page_geometry_init(&g, row_sizes[i], 64);
+        for (page = 0; page < g.small_pages + 5; page++) {
+            uint32_t n = page_row_count(&g, page);
+            struct page_place first = page_place(&g, next);
+            struct page_place last = page_place(&g, next + n - 1);
+
+            assert_int_equal(page_first_slot(&g, page), next);
+            assert_int_equal(first.page, page);
+            assert_int_equal(first.row, 0);
+            assert_int_equal(last.page, page);
+            assert_int_equal(last.row, n - 1);
+            next += n;
+            assert_int_equal(page_count_for(&g, next), page + 1);
+            assert_int_equal(page_count_for(&g, next + 1), page + 2);
+        }
+    }
+}
+
+static void places_are_right_up_to_the_last_slot(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(row_sizes); i++) {
+        struct page_geometry g;
+        struct rng rng;
+        int k;
+
+        page_geometry_init(&g, row_sizes[i], 0);
+        cm_seed(&rng);
+        for (k = 0; k < 10000; k++) {
+            slot_id slot = (slot_id)rng_below(&rng, UINT32_MAX);
+            struct page_place at = page_place(&g, slot);
+
+            assert_int_equal((uint64_t)page_first_slot(&g, at.page) + at.row,
+                             slot);
+            assert_true(at.row < page_row_count(&g, at.page));
+        }
+    }
+}
+
+static void ten_rows_take_little_more_than_ten_rows(void **state)
+{
+    struct page_geometry g;
+    uint32_t pages, rows = 0, page;
+
+    (void)state;
+    page_geometry_init(&g, 136, 0);
+    pages = page_count_for(&g, 10);
+    for (page = 0; page < pages; page++) {
+        rows += page_row_count(&g, page);
+    }
+    assert_int_equal(rows, 12);
+}
+
+static void large_pages_fill_their_allocation(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(row_sizes); i++) {
+        struct page_geometry g;
+        size_t bytes;
+
+        page_geometry_init(&g, row_sizes[i], 64);
+        bytes = (size_t)g.big_rows * row_sizes[i] + 64;
+        assert_true(g.big_rows >= PAGE_WIDE_ROWS);
+        assert_true(region_cost(bytes, CACHE_LINE) - bytes <=
+                    row_sizes[i] + 4096);
+    }
+}
+
+static void a_page_costs_what_it_says(void **state)
+{
+    struct page_geometry g;
+    struct region r;
+    struct page *p;
+
+    (void)state;
+    page_geometry_init(&g, 100, 20);
+    region_init(&r, 0);
+    p = page_create(&g, 0, &r);
+    assert_non_null(p);
+    assert_int_equal(r.bytes, page_cost(&g, 0));
+    page_free(&g, 0, p, &r);
+    assert_int_equal(r.bytes, 0);
+    region_deinit(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slots_fill_pages_in_order_without_gaps),
+        cmocka_unit_test(places_are_right_up_to_the_last_slot),
+        cmocka_unit_test(ten_rows_take_little_more_than_ten_rows),
+        cmocka_unit_test(large_pages_fill_their_allocation),
+        cmocka_unit_test(a_page_costs_what_it_says),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
