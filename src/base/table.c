@@ -9,6 +9,8 @@ enum {
     TAG_EMPTY = 0,
     TAG_DELETED = 1, /* full tags have the high bit set */
     CAP_MIN = 16,
+    CAP_MAX = 1008, /* of 4-byte references */
+    AHEAD = 12,     /* references between the steps of fetching */
     DEPTH_MAX = 40,
     CURSOR_SHIFT = 16, /* cursors are the top 48 bits of a hash */
 };
@@ -16,7 +18,7 @@ enum {
 /* The largest segments fill an allocator size class: 5,048 and 4,040 bytes. */
 static uint16_t cap_max(const struct table *t)
 {
-    return t->ref_bytes == 4 ? 1008 : 448;
+    return t->ref_bytes == 4 ? CAP_MAX : 448;
 }
 
 static uint16_t cap_next(const struct table *t, uint16_t cap)
@@ -165,23 +167,47 @@ static enum err dir_double(struct table *t)
 
 /* ---- growing and shrinking --------------------------------------------- */
 
+/* Stores what `from` holds into to[1] where the hash has `bit`, else into
+ * to[0]. What a hash is computed from lies anywhere in memory, so it is asked
+ * for well ahead. */
+static void segment_move(const struct table *t,
+                         const struct table_segment *from,
+                         struct table_segment *const to[2], uint64_t bit)
+{
+    uint64_t refs[CAP_MAX];
+    uint32_t n = 0, i;
+
+    for (i = 0; i < from->cap; i++) {
+        if (place_is_full(from, i)) {
+            refs[n++] = table_ref(from, t->ref_bytes, i);
+        }
+    }
+    for (i = 0; i < n + 2 * AHEAD; i++) {
+        if (t->fetch && i < n) {
+            t->fetch(refs[i], 0, t->arg);
+        }
+        if (t->fetch && i >= AHEAD && i - AHEAD < n) {
+            t->fetch(refs[i - AHEAD], 1, t->arg);
+        }
+        if (i >= 2 * AHEAD) {
+            uint64_t ref = refs[i - 2 * AHEAD];
+            uint64_t hash = t->hash(ref, t->arg);
+
+            segment_put(t, to[(hash & bit) != 0], hash, ref);
+        }
+    }
+}
+
 /* Copies seg into a segment of another size, tombstones left behind. */
 static enum err segment_rebuild(struct table *t, uint64_t hash,
                                 struct table_segment *seg, uint16_t cap)
 {
     struct table_segment *fresh = segment_create(t, cap, seg->depth);
-    uint32_t at;
 
     if (!fresh) {
         return ERR_NOMEM;
     }
-    for (at = 0; at < seg->cap; at++) {
-        if (place_is_full(seg, at)) {
-            uint64_t ref = table_ref(seg, t->ref_bytes, at);
-
-            segment_put(t, fresh, t->hash(ref, t->arg), ref);
-        }
-    }
+    segment_move(t, seg, (struct table_segment *[2]){fresh, NULL}, 0);
     dir_point(t, hash, fresh);
     segment_free(t, seg);
     return ERR_OK;
@@ -194,7 +220,6 @@ static enum err segment_split(struct table *t, uint64_t hash,
     uint64_t bit = (uint64_t)1 << (64 - depth);
     struct table_segment *half[2] = {NULL, NULL};
     enum err err;
-    uint32_t at;
 
     if (seg->depth == t->depth) {
         err = dir_double(t);
@@ -207,14 +232,7 @@ static enum err segment_split(struct table *t, uint64_t hash,
     if (!half[0] || !half[1]) {
         goto fail;
     }
-    for (at = 0; at < seg->cap; at++) {
-        if (place_is_full(seg, at)) {
-            uint64_t ref = table_ref(seg, t->ref_bytes, at);
-            uint64_t h = t->hash(ref, t->arg);
-
-            segment_put(t, half[(h & bit) != 0], h, ref);
-        }
-    }
+    segment_move(t, seg, half, bit);
     dir_point(t, hash & ~bit, half[0]);
     dir_point(t, hash | bit, half[1]);
     segment_free(t, seg);
@@ -268,8 +286,6 @@ static void give_back(struct table *t, uint64_t hash, struct table_segment *seg)
 {
     uint64_t bit;
     struct table_segment *buddy, *joined;
-    uint32_t at;
-    int i;
 
     if (seg->cap > CAP_MIN && seg->used < seg->cap / 8 && seg->depth == 0) {
         if (segment_rebuild(t, hash, seg, (uint16_t)(seg->cap / 16 * 8)) !=
@@ -290,17 +306,8 @@ static void give_back(struct table *t, uint64_t hash, struct table_segment *seg)
     if (!joined) {
         return;
     }
-    for (i = 0; i < 2; i++) {
-        struct table_segment *from = i ? buddy : seg;
-
-        for (at = 0; at < from->cap; at++) {
-            if (place_is_full(from, at)) {
-                uint64_t ref = table_ref(from, t->ref_bytes, at);
-
-                segment_put(t, joined, t->hash(ref, t->arg), ref);
-            }
-        }
-    }
+    segment_move(t, seg, (struct table_segment *[2]){joined, NULL}, 0);
+    segment_move(t, buddy, (struct table_segment *[2]){joined, NULL}, 0);
     dir_point(t, hash, joined);
     segment_free(t, seg);
     segment_free(t, buddy);
@@ -316,6 +323,12 @@ void table_init(struct table *t, int ref_bytes, struct region *region,
                         .arg = arg,
                         .region = region,
                         .ref_bytes = (uint8_t)ref_bytes};
+}
+
+void table_set_fetch(struct table *t,
+                     void (*fetch)(uint64_t ref, int step, void *arg))
+{
+    t->fetch = fetch;
 }
 
 void table_deinit(struct table *t)

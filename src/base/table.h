@@ -47,6 +47,7 @@ struct table {
     struct table_segment **dir; /* 1 << depth, NULL when empty */
     struct table_segment *only; /* the directory while depth is 0 */
     uint64_t (*hash)(uint64_t ref, void *arg);
+    void (*fetch)(uint64_t ref, int step, void *arg); /* or NULL */
     void *arg;
     struct region *region; /* NULL: the ordinary heap */
     size_t count;
@@ -57,6 +58,11 @@ struct table {
 /* hash(ref, arg) gives the hash of a stored reference. */
 void table_init(struct table *t, int ref_bytes, struct region *region,
                 uint64_t (*hash)(uint64_t ref, void *arg), void *arg);
+
+/* Sets a function that brings what hash(ref, arg) will read towards the cache:
+ * step 0 what can be found at once, step 1, later, what hangs on that. */
+void table_set_fetch(struct table *t,
+                     void (*fetch)(uint64_t ref, int step, void *arg));
 
 /* Frees the memory; the references are the caller's. */
 void table_deinit(struct table *t);
@@ -201,7 +207,17 @@ ALWAYS_INLINE bool table_probe_next(struct table_probe *p, uint64_t *ref)
     return true;
 }
 
-/* Brings the tags a lookup of `hash` will read towards the cache. */
+/* Two steps that bring what a lookup of `hash` will read towards the cache: the
+ * head of its segment, and, when that has arrived, the group. */
+ALWAYS_INLINE void table_prefetch_segment(const struct table *t, uint64_t hash)
+{
+    const struct table_segment *seg = table_segment_of(t, hash);
+
+    if (seg) {
+        __builtin_prefetch(seg);
+    }
+}
+
 ALWAYS_INLINE void table_prefetch(const struct table *t, uint64_t hash)
 {
     const struct table_segment *seg = table_segment_of(t, hash);

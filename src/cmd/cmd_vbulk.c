@@ -150,7 +150,6 @@ struct vmadd_job {
     size_t done;     /* elements added or replaced */
     int64_t added;
     struct vec_format format; /* what vectors are checked against */
-    uint8_t *row;             /* scratch for that */
 };
 
 enum { VMADD_BLOB = 4, VMADD_NAMES = 5 };
@@ -165,8 +164,7 @@ static const uint8_t *vmadd_vector(const struct vmadd_job *m, size_t i)
 static bool vmadd_check(struct vmadd_job *m)
 {
     while (m->checked < m->n) {
-        if (vec_encode(&m->format, vmadd_vector(m, m->checked), m->row) !=
-            ERR_OK) {
+        if (vec_check(&m->format, vmadd_vector(m, m->checked)) != ERR_OK) {
             cmd_job_error(&m->job, "ERR invalid vector specification");
             return false;
         }
@@ -260,6 +258,11 @@ static bool vmadd_step(struct cmd_job *job)
         return !job->failed;
     }
     while (m->done < m->n && !err) {
+        if (m->done % CHECK_EVERY == 0) {
+            vset_expect(v, job->argv + VMADD_NAMES + m->done,
+                        m->n - m->done < CHECK_EVERY ? m->n - m->done
+                                                     : CHECK_EVERY);
+        }
         err = vmadd_one(m, v, projected);
         m->done += err == ERR_OK;
         if (m->done % CHECK_EVERY == 0 && cmd_job_should_yield(job)) {
@@ -286,10 +289,7 @@ static bool vmadd_step(struct cmd_job *job)
 
 static void vmadd_destroy(struct cmd_job *job)
 {
-    struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
-
-    mem_free(m->row);
-    mem_free(m);
+    mem_free(CONTAINER_OF(job, struct vmadd_job, job));
 }
 
 /* VMADD key n FP32 blob e1 ... en [NOQUANT | Q8 | BIN] [ATTRS a1 ... an] */
@@ -348,7 +348,6 @@ static void choose_format(struct cmd_ctx *ctx, struct vmadd_job *m)
     } else {
         vec_format_init(&m->format, VEC_I8, VEC_COSINE, m->dim);
     }
-    m->row = mem_alloc(m->format.row_bytes);
 }
 
 void cmd_vmadd(struct cmd_ctx *ctx)

@@ -15,6 +15,14 @@ static uint64_t hash_of_entry(uint64_t ref, void *arg)
     return ((const struct entry *)(uintptr_t)ref)->hash;
 }
 
+static void fetch_entry(uint64_t ref, int step, void *arg)
+{
+    (void)arg;
+    if (step == 0) {
+        __builtin_prefetch(&((const struct entry *)(uintptr_t)ref)->hash);
+    }
+}
+
 static struct entry *entry_of(uint64_t ref)
 {
     return (struct entry *)(uintptr_t)ref;
@@ -31,6 +39,8 @@ static struct database *database_create(struct keyspace *ks)
 
     table_init(&d->entries, 8, NULL, hash_of_entry, NULL);
     table_init(&d->volatiles, 8, NULL, hash_of_entry, NULL);
+    table_set_fetch(&d->entries, fetch_entry);
+    table_set_fetch(&d->volatiles, fetch_entry);
     d->keyspace = ks;
     return d;
 }

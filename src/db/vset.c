@@ -240,6 +240,11 @@ static enum err new_attribute(struct vset *v, const struct vset_element *e,
     return ERR_OK;
 }
 
+void vset_expect(const struct vset *v, const struct bytes *names, size_t n)
+{
+    elements_expect(&v->elements, names, n);
+}
+
 static bool slot_has_attribute(const struct vset *v, slot_id slot)
 {
     const struct attribute *a = elements_attr(&v->elements, slot);

@@ -89,6 +89,9 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed) MUST_USE;
 
 /* The slot of an element, SLOT_NONE when it is not there. */
 slot_id vset_find(const struct vset *v, struct bytes name);
+
+/* See elements_expect(). */
+void vset_expect(const struct vset *v, const struct bytes *names, size_t n);
 struct bytes vset_name(const struct vset *v, slot_id slot);
 
 /* The stored row: see vec_decode() and friends. */

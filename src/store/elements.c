@@ -12,6 +12,19 @@ static uint64_t hash_of_slot(uint64_t ref, void *arg)
     return hash_bytes(name.data, name.len);
 }
 
+static void fetch_name(uint64_t ref, int step, void *arg)
+{
+    const struct elements *e = arg;
+    uint32_t row;
+    const struct page *p = slots_page(&e->slots, (slot_id)ref, &row);
+
+    if (step == 0) {
+        __builtin_prefetch(&p->names[row]);
+    } else {
+        name_heap_prefetch(&e->names, p->names[row]);
+    }
+}
+
 static struct page_attr *attr_at(const struct elements *e, slot_id slot)
 {
     uint32_t row;
@@ -53,6 +66,7 @@ void elements_init(struct elements *e, uint32_t row_bytes, uint32_t overread,
     e->pending_old = SLOT_NONE;
     slots_init(&e->slots, row_bytes, overread, region, epoch, &slots_ops);
     table_init(&e->table, 4, region, hash_of_slot, e);
+    table_set_fetch(&e->table, fetch_name);
     name_heap_init(&e->names, region, epoch);
 }
 
@@ -116,6 +130,22 @@ slot_id elements_find(const struct elements *e, struct bytes name,
         }
     }
     return SLOT_NONE;
+}
+
+void elements_expect(const struct elements *e, const struct bytes *names,
+                     size_t n)
+{
+    uint64_t hashes[ELEMENTS_EXPECT_MAX];
+    size_t i;
+
+    n = n < ELEMENTS_EXPECT_MAX ? n : ELEMENTS_EXPECT_MAX;
+    for (i = 0; i < n; i++) {
+        hashes[i] = hash_bytes(names[i].data, names[i].len);
+        table_prefetch_segment(&e->table, hashes[i]);
+    }
+    for (i = 0; i < n; i++) {
+        table_prefetch(&e->table, hashes[i]);
+    }
 }
 
 /* ---- adding and replacing ---------------------------------------------- */

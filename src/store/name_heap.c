@@ -290,6 +290,11 @@ struct bytes name_heap_get(const struct name_heap *h, name_ref ref)
     return bytes_of(block, len);
 }
 
+void name_heap_prefetch(const struct name_heap *h, name_ref ref)
+{
+    __builtin_prefetch(unit_at(h, ref));
+}
+
 bool name_heap_is_long(const struct name_heap *h, name_ref ref)
 {
     const uint8_t *at = unit_at(h, ref);

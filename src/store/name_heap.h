@@ -68,4 +68,7 @@ size_t name_heap_add_cost(const struct name_heap *h, size_t len);
 
 struct bytes name_heap_get(const struct name_heap *h, name_ref ref);
 
+/* Brings a name towards the cache; any ref will do. */
+void name_heap_prefetch(const struct name_heap *h, name_ref ref);
+
 #endif

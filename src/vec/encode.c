@@ -131,6 +131,21 @@ static enum err check_limit(const struct vec_format *f,
     return ERR_OK;
 }
 
+static enum err measure_for(const struct vec_format *f, const void *x,
+                            struct measured *m)
+{
+    enum err err = measure(x, f->dim, m);
+
+    return err || f->metric == VEC_COSINE ? err : check_limit(f, m);
+}
+
+enum err vec_check(const struct vec_format *f, const void *x)
+{
+    struct measured m;
+
+    return measure_for(f, x, &m);
+}
+
 enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
 {
     const struct vec_kernels *k = vec_in_use;
@@ -138,11 +153,8 @@ enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
     struct measured m;
     float root;
     float scale;
-    enum err err = measure(x, f->dim, &m);
+    enum err err = measure_for(f, x, &m);
 
-    if (!err && !cosine) {
-        err = check_limit(f, &m);
-    }
     if (err) {
         return err;
     }

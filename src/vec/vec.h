@@ -74,6 +74,9 @@ void vec_format_init(struct vec_format *f, enum vec_type type,
 enum err vec_encode(const struct vec_format *f, const void *x,
                     uint8_t *row) MUST_USE;
 
+/* Whether vec_encode() would store the vector: the same errors. */
+enum err vec_check(const struct vec_format *f, const void *x) MUST_USE;
+
 /* The components a row stands for: de-quantised, and for COSINE multiplied by
  * the norm. BIT gives 1 and -1. out: dim floats. */
 void vec_decode(const struct vec_format *f, const uint8_t *row, float *out);

@@ -51,6 +51,42 @@ static void an_empty_table_finds_nothing(void **state)
     table_deinit(&t);
 }
 
+/* What a table asked to be brought near: step 0 of every reference comes before
+ * its step 1, and that before its hash. */
+static uint8_t fetched[50000];
+
+static void fetch(uint64_t ref, int step, void *arg)
+{
+    assert_ptr_equal(arg, fetched);
+    assert_int_equal(fetched[ref], step);
+    fetched[ref]++;
+}
+
+static uint64_t hash_of_fetched(uint64_t ref, void *arg)
+{
+    assert_ptr_equal(arg, fetched);
+    assert_int_equal(fetched[ref], 2);
+    fetched[ref] = 0;
+    return mix(ref, NULL);
+}
+
+static void what_a_split_reads_is_fetched_ahead(void **state)
+{
+    struct table t;
+    uint64_t i;
+
+    (void)state;
+    table_init(&t, 4, NULL, hash_of_fetched, fetched);
+    table_set_fetch(&t, fetch);
+    for (i = 0; i < ARRAY_LEN(fetched); i++) {
+        insert(&t, i);
+    }
+    for (i = 0; i < ARRAY_LEN(fetched); i++) {
+        assert_true(table_remove(&t, mix(i, NULL), i));
+    }
+    table_deinit(&t);
+}
+
 static void fill_and_drain(int ref_bytes)
 {
     enum { N = 50000 };
@@ -332,6 +368,7 @@ int main(void)
         cmocka_unit_test(what_is_inserted_is_found_until_removed_8_bytes),
         cmocka_unit_test(eight_byte_references_keep_all_their_bits),
         cmocka_unit_test(replacing_puts_a_reference_where_the_old_one_was),
+        cmocka_unit_test(what_a_split_reads_is_fetched_ahead),
         cmocka_unit_test(references_with_one_hash_are_all_found),
         cmocka_unit_test(
             a_scan_sees_every_reference_exactly_once_when_nothing_changes),

@@ -279,6 +279,7 @@ static void infinities_nans_and_norms_beyond_float32_are_refused(void **state)
                             }
                             assert_int_equal(vec_encode(&f, x, row),
                                              ERR_NOT_FINITE);
+                            assert_int_equal(vec_check(&f, x), ERR_NOT_FINITE);
                             assert_int_equal(vec_query_init(&f, x, memory, &q),
                                              ERR_NOT_FINITE);
                             assert_null(q);
@@ -319,10 +320,12 @@ static void components_beyond_a_half_float_are_refused(void **state)
 
             vec_format_init(&f, limits[k].type, VEC_L2, 3);
             assert_int_equal(vec_encode(&f, x, row), ERR_OK);
+            assert_int_equal(vec_check(&f, x), ERR_OK);
             vec_decode(&f, row, out);
             assert_true(isfinite(out[1]));
             x[1] = limits[k].does_not;
             assert_int_equal(vec_encode(&f, x, row), ERR_RANGE);
+            assert_int_equal(vec_check(&f, x), ERR_RANGE);
             vec_format_init(&f, limits[k].type, VEC_COSINE, 3);
             assert_int_equal(vec_encode(&f, x, row), ERR_OK);
         }
