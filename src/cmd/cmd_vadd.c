@@ -1,5 +1,7 @@
 /* VADD, VREM, VSETATTR: the writes of Redis's family. The order of checks and
- * the texts of errors are Redis's. */
+ * the texts of errors are Redis's. So is what a WATCH notices: every one of them
+ * that came as far as opening its key, also when nothing changed, the key was
+ * not there, or the command failed. */
 #include "cmd/args.h"
 #include "cmd/vector_arg.h"
 #include "cmd/vset_key.h"
@@ -138,8 +140,11 @@ void cmd_vadd(struct cmd_ctx *ctx)
     bool created;
     enum err err;
 
-    if (!parse(ctx, &a) || !vset_key_write(ctx, &e) ||
-        (e && !check_shape(ctx, e->value.vset, &a))) {
+    if (!parse(ctx, &a) || !vset_key_write(ctx, &e)) {
+        return;
+    }
+    if (e && !check_shape(ctx, e->value.vset, &a)) {
+        keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
         return;
     }
     created = !e;
@@ -172,6 +177,7 @@ void cmd_vrem(struct cmd_ctx *ctx)
         return;
     }
     if (!e) {
+        keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
         reply_bool(&ctx->reply, false);
         return;
     }
@@ -200,9 +206,7 @@ void cmd_vsetattr(struct cmd_ctx *ctx)
     }
     slot = e ? vset_find(e->value.vset, ctx->argv[2]) : SLOT_NONE;
     if (slot == SLOT_NONE) {
-        if (e) {
-            keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
-        }
+        keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
         reply_bool(&ctx->reply, false);
         return;
     }

@@ -143,6 +143,7 @@ void cmd_vlinks(struct cmd_ctx *ctx)
         return;
     }
     r.exclude = r.slot;
+    r.as_stored = true; /* a link's score is that of two nodes */
     r.k = (size_t)vset_options(v)->m * 2; /* what its lowest layer may hold */
     r.format = write_links;
     sh.scores = ctx->argc == 4;

@@ -51,7 +51,9 @@ static void write_stats(struct reply *r, const struct search *s)
     reply_bool(r, search_outcome(s) == SEARCH_COMPLETE);
 }
 
-/* Hits are ordered by distance, so those within epsilon come first. */
+/* Hits are ordered by distance, so those within epsilon come first. The bound is
+ * a float32, as distances are: else a hit exactly on a bound like 0.3, which
+ * neither holds, would be cut. */
 static size_t count_within(const struct search *s, double epsilon)
 {
     size_t n = search_hit_count(s);
@@ -62,7 +64,7 @@ static size_t count_within(const struct search *s, double epsilon)
     }
     while (n > 0) {
         search_hit_read(s, n - 1, &hit);
-        if (1 - hit.score <= epsilon) {
+        if ((float)(1 - hit.score) <= (float)epsilon) {
             break;
         }
         n--;

@@ -23,6 +23,7 @@ bool vset_key_write(struct cmd_ctx *ctx, struct entry **e)
     *e = keyspace_write(ctx->ks, ctx->client->db, ctx->argv[1]);
     if (*e && (*e)->type != VALUE_VSET) {
         cmd_error_wrongtype(ctx);
+        keyspace_touched(ctx->ks, ctx->client->db, ctx->argv[1]);
         return false;
     }
     return true;

@@ -268,6 +268,11 @@ static enum err prepare_query(struct search *s, struct search_request *r,
     const void *vector = r->vector;
     enum err err;
 
+    if (r->as_stored) {
+        s->scan.query =
+            vec_query_from_row(f, vset_row(s->set, r->slot), memory);
+        return ERR_OK;
+    }
     if (!vector) {
         work->len = 0;
         buf_room(work, f->dim * sizeof(float));

@@ -30,6 +30,9 @@ struct search_request {
     slot_id slot;
     slot_id exclude; /* an element that is not to be in the answer, or
                       * SLOT_NONE */
+    bool as_stored;  /* with a slot: compares its row as one row is compared
+                      * with another, not as a query that is normalised and
+                      * quantised anew */
     size_t k;        /* at least 1; may exceed the set */
     double radius;   /* only rows at most that far away; INFINITY for all */
     time_us timeout; /* microseconds from now; 0: none */

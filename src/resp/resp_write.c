@@ -35,19 +35,26 @@ void reply_status(struct reply *r, const char *text)
     write_crlf(r);
 }
 
-static void write_line_safe(struct reply *r, const char *text)
+static bool is_line_end(char c)
 {
-    for (; *text; text++) {
-        buf_append_byte(r->out,
-                        *text == '\r' || *text == '\n' ? ' ' : (uint8_t)*text);
-    }
-    write_crlf(r);
+    return c == '\r' || c == '\n';
 }
 
+/* What a client sent may be quoted in the text: line ends behind it are left
+ * out, as Redis does, and those within it are blanks. */
 void reply_error(struct reply *r, const char *text)
 {
+    size_t len = strlen(text);
+    size_t i;
+
+    while (len > 0 && is_line_end(text[len - 1])) {
+        len--;
+    }
     buf_append_byte(r->out, '-');
-    write_line_safe(r, text);
+    for (i = 0; i < len; i++) {
+        buf_append_byte(r->out, is_line_end(text[i]) ? ' ' : (uint8_t)text[i]);
+    }
+    write_crlf(r);
 }
 
 void reply_error_fmt(struct reply *r, const char *fmt, ...)

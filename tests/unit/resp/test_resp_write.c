@@ -56,6 +56,7 @@ static void errors_cannot_break_the_line(void **state)
 {
     (void)state;
     CHECK(reply_error(r, "ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n");
+    CHECK(reply_error(r, "ERR a\n b\r\n\n"), "-ERR a  b\r\n", "-ERR a  b\r\n");
     CHECK(reply_error_fmt(r, "ERR %s %d", "x", 7), "-ERR x 7\r\n",
           "-ERR x 7\r\n");
 }
