@@ -426,7 +426,10 @@ enum err vset_set_attribute(struct vset *v, slot_id slot, struct bytes json)
     bool had = slot_has_attribute(v, slot);
     enum err err;
 
-    if (json.len > VSET_ATTRIBUTE_MAX || !mem_has_room(attribute_cost(json))) {
+    /* Past maxmemory, too, what makes an attribute no longer is allowed. */
+    if (json.len > VSET_ATTRIBUTE_MAX ||
+        (json.len > vset_attribute(v, slot).len &&
+         !mem_has_room(attribute_cost(json)))) {
         return ERR_LIMIT;
     }
     if (!had && json.len == 0) {

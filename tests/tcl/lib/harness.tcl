@@ -65,6 +65,30 @@ proc assert_error {pattern body} {
     assert_match $pattern $got
 }
 
+# The bytes of a reply, given as a list of its lines; nothing may follow them.
+proc assert_wire {want connection args} {
+    $connection send {*}$args
+    $connection send ECHO end-of-reply
+    flush [$connection channel]
+    set got ""
+    while {![string match "*\$12\r\nend-of-reply\r\n" $got]} {
+        if {[gets [$connection channel] line] < 0} { fail "the connection was closed" }
+        append got $line \n
+    }
+    set got [string range $got 0 end-19]
+    set want "[join $want \r\n]\r\n"
+    if {$got ne $want} {
+        fail "wanted '[harness::show $want]', got '[harness::show $got]' for [lrange $args 0 4]"
+    }
+}
+
+# The same of a RESP2 and a RESP3 connection, $two and $three of the caller.
+proc assert_wires {want2 want3 args} {
+    upvar 1 two two three three
+    assert_wire $want2 $two {*}$args
+    assert_wire $want3 $three {*}$args
+}
+
 proc assert_near {want got {tolerance 1e-4}} {
     if {abs($want - $got) > $tolerance} {
         fail "wanted $want within $tolerance, got $got"
