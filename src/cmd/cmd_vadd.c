@@ -1,7 +1,7 @@
 /* VADD, VREM, VSETATTR: the writes of Redis's family. The order of checks and
- * the texts of errors are Redis's. So is what a WATCH notices: every one of them
- * that came as far as opening its key, also when nothing changed, the key was
- * not there, or the command failed. */
+ * the texts of errors are Redis's. So is what a WATCH notices: every one of
+ * them that came as far as opening its key, also when nothing changed, the key
+ * was not there, or the command failed. */
 #include "cmd/args.h"
 #include "cmd/vector_arg.h"
 #include "cmd/vset_key.h"

@@ -4,6 +4,7 @@
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
+#include "db/vset_view.h"
 
 void cmd_vcard(struct cmd_ctx *ctx)
 {
@@ -185,95 +186,128 @@ void cmd_vinfo(struct cmd_ctx *ctx)
 
 /* ---- VRANDMEMBER ------------------------------------------------------- */
 
-/* More than one element at random. Distinct ones are drawn by walking slots
- * with reservoir-free selection sampling (Knuth's algorithm S): each live slot
- * is taken with probability wanted / left. */
-struct random_job {
+/* Distinct elements at random: a walk over the set as it was, taking each
+ * element with probability wanted / left (Knuth's algorithm S). Without the
+ * view an element whose vector is replaced meanwhile might be met twice. */
+struct distinct_job {
     struct cmd_job job;
-    int64_t wanted; /* of distinct ones, or of draws */
-    bool distinct;
-    int64_t left; /* live slots not walked yet */
-    slot_id at;
+    struct vset_view view;
+    uint32_t wanted;
+    uint32_t left; /* elements not walked yet */
+    uint32_t drawn;
     struct buf names; /* bulk strings, in the reply's format */
-    int64_t drawn;
-    uint64_t uid; /* of the set when it began */
-    struct vset *set;
 };
 
-static void draw(struct random_job *r, slot_id slot)
+static bool select_element(void *arg, struct bytes name)
 {
-    struct reply out = {&r->names, r->job.reply.proto};
+    struct distinct_job *d = arg;
 
-    reply_bulk(&out, vset_name(r->set, slot));
-    r->drawn++;
-}
+    if (rng_below(&d->job.env->ks->rng, d->left--) < d->wanted - d->drawn) {
+        struct reply out = {&d->names, d->job.reply.proto};
 
-static bool select_slot(void *arg, slot_id slot)
-{
-    struct random_job *r = arg;
-    int64_t need = r->wanted - r->drawn;
-
-    if (need > 0 &&
-        (int64_t)rng_below(&r->job.env->ks->rng,
-                           (uint64_t)(r->left > 0 ? r->left : 1)) < need) {
-        draw(r, slot);
+        reply_bulk(&out, name);
+        d->drawn++;
     }
-    r->left--;
-    return r->drawn < r->wanted;
+    return d->drawn < d->wanted;
 }
 
-static bool random_step(struct cmd_job *job)
+static bool distinct_step(struct cmd_job *job)
 {
-    struct random_job *r = CONTAINER_OF(job, struct random_job, job);
+    struct distinct_job *d = CONTAINER_OF(job, struct distinct_job, job);
+
+    while (vset_view_walk(&d->view, 4096, select_element, d)) {
+        if (cmd_job_should_yield(job)) {
+            return true;
+        }
+    }
+    reply_array(&job->reply, d->drawn);
+    buf_append_bytes(&job->out, buf_bytes(&d->names));
+    return false;
+}
+
+static void distinct_destroy(struct cmd_job *job)
+{
+    struct distinct_job *d = CONTAINER_OF(job, struct distinct_job, job);
+
+    vset_view_close(&d->view);
+    buf_deinit(&d->names);
+    mem_free(d);
+}
+
+static void random_distinct(struct cmd_ctx *ctx, const struct vset *v,
+                            int64_t count)
+{
+    struct distinct_job *d =
+        cmd_job_alloc(sizeof(*d), distinct_step, distinct_destroy);
+
+    vset_view_open(&d->view, v);
+    d->left = vset_view_count(&d->view);
+    d->wanted = count < d->left ? (uint32_t)count : d->left;
+    cmd_job_start(ctx, &d->job);
+}
+
+/* As many draws as asked for, each from the set as it is then. */
+struct draws_job {
+    struct cmd_job job;
+    int64_t wanted;
+    int64_t drawn;
+    uint64_t uid;     /* of the set when it began */
+    struct buf names; /* bulk strings, in the reply's format */
+};
+
+enum { DRAWS_FREE = 1 << 20, DRAWS_MAX = 512 << 20 }; /* bytes of answer */
+
+/* The number is the client's whim, not bounded by the set. */
+static bool draws_too_many(const struct draws_job *d)
+{
+    return d->names.len > DRAWS_MAX ||
+           (d->names.len > DRAWS_FREE && !mem_has_room(0));
+}
+
+static bool draws_step(struct cmd_job *job)
+{
+    struct draws_job *d = CONTAINER_OF(job, struct draws_job, job);
     struct entry *e = keyspace_find(job->env->ks, job->db, job->argv[1]);
+    struct reply out = {&d->names, job->reply.proto};
 
-    /* A set that was dropped or replaced between slices ends the walk. */
-    r->set = e && e->type == VALUE_VSET && vset_uid(e->value.vset) == r->uid
-                 ? e->value.vset
-                 : NULL;
-    while (r->set && r->drawn < r->wanted && vset_count(r->set) > 0) {
-        if (r->distinct) {
-            slot_id next = vset_walk(r->set, r->at, 4096, select_slot, r);
+    /* A set that was emptied, dropped or replaced between slices ends it. */
+    while (d->drawn < d->wanted && e && e->type == VALUE_VSET &&
+           vset_uid(e->value.vset) == d->uid && vset_count(e->value.vset) > 0) {
+        struct vset *v = e->value.vset;
+        int i;
 
-            if (next == r->at) {
-                break;
-            }
-            r->at = next;
-        } else {
-            int i;
-
-            for (i = 0; i < 256 && r->drawn < r->wanted; i++) {
-                draw(r, vset_random(r->set));
+        for (i = 0; i < 256 && d->drawn < d->wanted; i++, d->drawn++) {
+            reply_bulk(&out, vset_name(v, vset_random(v)));
+            if (UNLIKELY(draws_too_many(d))) {
+                cmd_job_error(job, "ERR COUNT asks for too large an answer");
+                return false;
             }
         }
         if (cmd_job_should_yield(job)) {
             return true;
         }
     }
-    reply_array(&job->reply, (size_t)r->drawn);
-    buf_append_bytes(&job->out, buf_bytes(&r->names));
+    reply_array(&job->reply, (size_t)d->drawn);
+    buf_append_bytes(&job->out, buf_bytes(&d->names));
     return false;
 }
 
-static void random_destroy(struct cmd_job *job)
+static void draws_destroy(struct cmd_job *job)
 {
-    struct random_job *r = CONTAINER_OF(job, struct random_job, job);
+    struct draws_job *d = CONTAINER_OF(job, struct draws_job, job);
 
-    buf_deinit(&r->names);
-    mem_free(r);
+    buf_deinit(&d->names);
+    mem_free(d);
 }
 
-static void random_many(struct cmd_ctx *ctx, const struct vset *v,
-                        int64_t count)
+static void random_draws(struct cmd_ctx *ctx, const struct vset *v,
+                         int64_t wanted)
 {
-    struct random_job *r =
-        cmd_job_alloc(sizeof(*r), random_step, random_destroy);
+    struct draws_job *d = cmd_job_alloc(sizeof(*d), draws_step, draws_destroy);
 
-    r->uid = vset_uid(v);
-    r->distinct = count > 0;
-    r->left = vset_count(v);
-    r->wanted = count < 0 ? -count : count < r->left ? count : r->left;
-    cmd_job_start(ctx, &r->job);
+    d->uid = vset_uid(v);
+    d->wanted = wanted;
+    cmd_job_start(ctx, &d->job);
 }
 
 void cmd_vrandmember(struct cmd_ctx *ctx)
@@ -304,8 +338,10 @@ void cmd_vrandmember(struct cmd_ctx *ctx)
         } else {
             reply_null(&ctx->reply);
         }
-    } else if (ctx->argc == 3) {
-        random_many(ctx, v, count);
+    } else if (count > 0) {
+        random_distinct(ctx, v, count);
+    } else if (count < 0) {
+        random_draws(ctx, v, -count);
     } else {
         reply_bulk(&ctx->reply, vset_name(v, vset_random(v)));
     }

@@ -51,8 +51,8 @@ static void write_stats(struct reply *r, const struct search *s)
     reply_bool(r, search_outcome(s) == SEARCH_COMPLETE);
 }
 
-/* Hits are ordered by distance, so those within epsilon come first. The bound is
- * a float32, as distances are: else a hit exactly on a bound like 0.3, which
+/* Hits are ordered by distance, so those within epsilon come first. The bound
+ * is a float32, as distances are: else a hit exactly on a bound like 0.3, which
  * neither holds, would be cut. */
 static size_t count_within(const struct search *s, double epsilon)
 {

@@ -335,12 +335,6 @@ slot_id vset_random(struct vset *v)
     return elements_random(&v->elements, &v->keyspace->rng);
 }
 
-slot_id vset_walk(const struct vset *v, slot_id from, uint32_t want,
-                  bool (*fn)(void *arg, slot_id slot), void *arg)
-{
-    return elements_walk(&v->elements, from, want, fn, arg);
-}
-
 /* ---- attributes -------------------------------------------------------- */
 
 struct bytes vset_attribute(const struct vset *v, slot_id slot)

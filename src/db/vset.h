@@ -108,10 +108,6 @@ enum err vset_set_attribute(struct vset *v, slot_id slot,
 
 slot_id vset_random(struct vset *v);
 
-/* As elements_walk(). */
-slot_id vset_walk(const struct vset *v, slot_id from, uint32_t want,
-                  bool (*fn)(void *arg, slot_id slot), void *arg);
-
 /* ---- what is known ----------------------------------------------------- */
 
 struct vset_info {

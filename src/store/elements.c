@@ -316,22 +316,6 @@ slot_id elements_random(const struct elements *e, struct rng *rng)
     return (slot_id)ref;
 }
 
-slot_id elements_walk(const struct elements *e, slot_id from, uint32_t want,
-                      bool (*fn)(void *arg, slot_id slot), void *arg)
-{
-    slot_id end = e->slots.n_slots;
-
-    if (want < end - (from < end ? from : end)) {
-        end = from + want;
-    }
-    for (; from < end; from++) {
-        if (slots_is_live(&e->slots, from) && !fn(arg, from)) {
-            return from + 1;
-        }
-    }
-    return from;
-}
-
 bool elements_settle(struct elements *e)
 {
     return slots_settle(&e->slots);

@@ -105,12 +105,6 @@ void elements_set_attr(struct elements *e, slot_id slot, void *attr);
 /* A live slot chosen uniformly; the set is not empty. */
 slot_id elements_random(const struct elements *e, struct rng *rng);
 
-/* Visits live slots from `from` on, in slot order, until fn returns false or
- * `want` slots have been looked at; returns the slot to go on from, n_slots at
- * the end. */
-slot_id elements_walk(const struct elements *e, slot_id from, uint32_t want,
-                      bool (*fn)(void *arg, slot_id slot), void *arg);
-
 /* See slots_settle(). */
 bool elements_settle(struct elements *e);
 

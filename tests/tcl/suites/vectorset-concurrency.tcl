@@ -22,10 +22,11 @@ proc at_angle {degrees dim} {
                 {*}[lrepeat [expr {$dim - 2}] 0]]
 }
 
-# A command of a client of the random test.
+# A command of a client of the random test. Angles are small enough that no
+# background is ever nearer than an element.
 proc random_command {dim} {
     set name e[expr {int(rand() * 30)}]
-    set angle [expr {int(rand() * 90)}]
+    set angle [expr {int(rand() * 60)}]
     set kind [expr {rand()}]
     if {$kind < 0.3} {
         return [list VADD k {*}[at_angle $angle $dim] $name SETATTR "{\"g\":[expr {$angle % 3}]}"]
@@ -352,5 +353,47 @@ start_server {worker-threads 2} {
             assert_equal seven [r vsim k {*}[at_angle 7 $dim] COUNT 1]
         }
         wait_for {[info_field searches_under_way] == 0}
+    }
+}
+
+start_server {} {
+    test "VRANDMEMBER names each element once while their vectors are replaced" {
+        add_background k 200000 4
+        set writer [client]
+        set reader [client]
+        # Written ahead, so that it arrives while the walk goes on.
+        set writes ""
+        for {set i 0} {$i < 2000} {incr i} {
+            append writes "VADD k VALUES 4 1 2 3 4 b[expr {int(rand() * 100000)}]\r\n"
+        }
+        for {set round 0} {$round < 5} {incr round} {
+            $reader send vrandmember k 190000
+            flush [$reader channel]
+            $writer raw $writes
+            for {set i 0} {$i < 2000} {incr i} { $writer read }
+            set got [$reader read]
+            assert_equal 190000 [llength $got]
+            assert_equal 190000 [llength [lsort -unique $got]]
+        }
+        # One whose set goes is answered all the same.
+        $reader send vrandmember k 150000
+        flush [$reader channel]
+        $writer raw "DEL k\r\nPING\r\n"
+        set got [$reader read]
+        assert {[llength $got] in {0 150000}}
+        $writer close
+        $reader close
+    }
+
+    test "VRANDMEMBER does not fill the memory with repeats" {
+        r flushall
+        r vadd k VALUES 1 1 [string repeat long 1000]
+        r config set maxmemory 1
+        assert_equal 10 [llength [r vrandmember k -10]]
+        foreach count {-100000000 -9223372036854775807} {
+            assert_error "ERR COUNT asks for too large an answer" {r vrandmember k $count}
+        }
+        r config set maxmemory 0
+        assert_equal 1000 [llength [r vrandmember k -1000]]
     }
 }
