@@ -3,7 +3,8 @@
  * The test thread is the loop: it adds, replaces and removes elements, sets
  * attributes, drops and remakes the set, and starts searches that ask for every
  * element. Each search must answer with exactly the elements and attributes the
- * twin had when it was started, however late it runs. */
+ * twin had when it was started, however late it runs; and a view must show,
+ * slice by slice, the names there were when it was opened. */
 #include "unit/cm.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@
 #include "base/mem.h"
 #include "db/search.h"
 #include "db/vset_impl.h"
+#include "db/vset_view.h"
 
 enum {
     NAMES = 120,
@@ -40,6 +42,9 @@ struct world {
     int wake_fd;
     size_t under_way;
     enum vec_type type;
+    struct vset_view view; /* while viewing */
+    struct twin viewed;    /* the twin when it was opened; what was met is 0 */
+    bool viewing;
 };
 
 static struct world w;
@@ -92,6 +97,9 @@ static void wait_for_some(void)
 
 static void end(void)
 {
+    if (w.viewing) {
+        vset_view_close(&w.view);
+    }
     while (w.under_way > 0) {
         wait_for_some();
     }
@@ -282,13 +290,52 @@ static void search(bool on_workers)
     }
 }
 
+/* ---- views ------------------------------------------------------------- */
+
+static bool meet(void *arg, struct bytes name)
+{
+    char text[16];
+    unsigned i;
+
+    (void)arg;
+    snprintf(text, sizeof(text), "%.*s", (int)name.len,
+             (const char *)name.data);
+    assert_int_equal(sscanf(text, "n%u", &i), 1);
+    assert_true(w.viewed.version[i] != 0);
+    w.viewed.version[i] = 0;
+    return true;
+}
+
+/* Opens a view or walks a slice of the one there is. */
+static void view_step(void)
+{
+    uint32_t i;
+
+    if (!w.viewing) {
+        vset_view_open(&w.view, w.set);
+        w.viewed = w.now;
+        w.viewing = true;
+        assert_int_equal(vset_view_count(&w.view), vset_count(w.set));
+        return;
+    }
+    if (vset_view_walk(&w.view, 1 + (uint32_t)rng_below(&w.rng, 40), meet,
+                       NULL)) {
+        return;
+    }
+    for (i = 0; i < NAMES; i++) {
+        assert_int_equal(w.viewed.version[i], 0);
+    }
+    vset_view_close(&w.view);
+    w.viewing = false;
+}
+
 /* ---- the runs ---------------------------------------------------------- */
 
 static void step(void)
 {
     uint32_t i = (uint32_t)rng_below(&w.rng, NAMES);
 
-    switch (rng_below(&w.rng, 16)) {
+    switch (rng_below(&w.rng, 18)) {
     case 0:
     case 1:
     case 2:
@@ -319,6 +366,10 @@ static void step(void)
     case 13:
         vset_settle_all(w.ks->dbs[0]);
         pool_drain(w.pool);
+        break;
+    case 14:
+    case 15:
+        view_step();
         break;
     default:
         if (w.under_way < UNDER_WAY_MAX) {

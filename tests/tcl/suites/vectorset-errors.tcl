@@ -91,6 +91,12 @@ start_server {} {
                 [list VSIM FP32 $blob]
             fails $invalid q8 [list VADD FP32 $blob a] [list VSIM FP32 $blob]
         }
+        # It is what is looked at last.
+        fails $wrongtype string {VADD VALUES 2 1 inf a}
+        fails "ERR invalid EF" new {VADD VALUES 2 1 inf a EF x}
+        fails "ERR Vector dimension mismatch - got 3 but set has 2" plain \
+            {VADD VALUES 3 1 inf 3 a} {VSIM VALUES 3 1 inf 3}
+        fails "ERR invalid COUNT" plain {VSIM VALUES 2 1 inf COUNT x}
         foreach bits {007c 00fc 017c 007e} {
             fails $invalid plain [list VADD FP16 [binary format H* 0042$bits] b] \
                 [list VSIM FP16 [binary format H* 0042$bits]]
