@@ -293,17 +293,25 @@ start_server {} {
         r flushall
     }
 
+    # Watches a key that expires soon, but has not yet.
+    proc watch_expiring {c} {
+        while {1} {
+            r set a 1 px 20
+            $c watch a
+            if {[r exists a]} return
+            $c unwatch
+        }
+    }
+
     test {WATCH notices a key expiring before EXEC} {
         set c [client]
-        r set a 1 px 1
-        $c watch a
+        watch_expiring $c
         wait_for {[r exists a] == 0}
         assert {[is_aborted [transaction $c {ping}]]}
-        r set a 1 px 5
-        $c watch a
+        watch_expiring $c
         $c multi
         $c ping
-        set end [expr {[clock milliseconds] + 10}]
+        set end [expr {[clock milliseconds] + 30}]
         while {[clock milliseconds] < $end} {}
         $c send exec
         assert {[is_aborted [$c typed]]}
