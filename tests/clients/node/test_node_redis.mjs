@@ -72,6 +72,53 @@ for (const RESP of [3, 2]) {
     await c.close();
   });
 
+  test(name('vAdd with every option'), async () => {
+    const c = await open();
+    await c.flushAll();
+    const options = { QUANT: 'NOQUANT', CAS: true, EF: 100, M: 8, SETATTR: { n: 1 } };
+    assert.equal(await c.vAdd('f', [1, 2, 3], 'e', options), true);
+    assert.equal(await c.vAdd('b', [1, -2, 3], 'e', { QUANT: 'BIN' }), true);
+    assert.equal(await c.vAdd('r', [1, 2, 3, 4], 'e', { REDUCE: 2 }), true);
+    assert.deepEqual((await c.vEmb('f', 'e')).map((x) => Math.round(x * 1000) / 1000), [1, 2, 3]);
+    assert.equal((await c.vEmbRaw('f', 'e')).quantization, 'f32');
+    const raw = await c.vEmbRaw('b', 'e');
+    assert.equal(raw.quantization, 'bin');
+    near(raw.l2Norm, Math.sqrt(14));
+    assert.equal(raw.quantizationRange, undefined);
+    const info = await c.vInfo('f');
+    assert.equal(info['quant-type'], 'f32');
+    assert.equal(info['hnsw-m'], 8);
+    assert.equal(info['attributes-count'], 1);
+    const reduced = await c.vInfo('r');
+    assert.equal(reduced['vector-dim'], 2);
+    assert.equal(reduced['projection-input-dim'], 4);
+    await assert.rejects(c.vAdd('f', [1, 2], 'x'), /Vector dimension mismatch/);
+    await assert.rejects(c.vAdd('f', [1, 2, 3], 'x', { QUANT: 'Q8' }), /quantization mismatch/);
+    assert.equal(await c.vCard('f'), 1);
+    await c.close();
+  });
+
+  test(name('vSim and vSimWithScores with every option'), async () => {
+    const c = await open();
+    await c.flushAll();
+    for (let i = 0; i < 40; i++) {
+      const angle = (i * Math.PI) / 80;
+      await c.vAdd('v', [Math.cos(angle), Math.sin(angle)], `e${i}`,
+        { QUANT: 'NOQUANT', SETATTR: { i, even: i % 2 === 0 ? 1 : 0 } });
+    }
+    const all = { COUNT: 3, EPSILON: 0.9, EF: 50, FILTER: '.even == 1 and .i > 2',
+      'FILTER-EF': 100, TRUTH: true, NOTHREAD: true };
+    assert.deepEqual(await c.vSim('v', [1, 0], all), ['e4', 'e6', 'e8']);
+    const scores = await c.vSimWithScores('v', 'e10', all);
+    assert.deepEqual(Object.keys(scores).sort(), ['e10', 'e12', 'e8']);
+    near(scores.e10, 1);
+    near(scores.e8, (1 + Math.cos(Math.PI / 40)) / 2);
+    assert.deepEqual(await c.vSim('v', [1, 0], { EPSILON: 0.0001 }), ['e0']);
+    await assert.rejects(c.vSim('v', [1, 0], { FILTER: '.i >' }), /syntax error in FILTER/);
+    await assert.rejects(c.vSim('v', [1, 0, 0]), /Vector dimension mismatch/);
+    await c.close();
+  });
+
   test(name('attributes'), async () => {
     const c = await open();
     await c.flushAll();
@@ -79,17 +126,42 @@ for (const RESP of [3, 2]) {
     assert.equal(await c.vGetAttr('v', 'e'), null);
     assert.equal(await c.vSetAttr('v', 'e', { kind: 'test', n: 1 }), true);
     assert.deepEqual(await c.vGetAttr('v', 'e'), { kind: 'test', n: 1 });
+    assert.equal(await c.vSetAttr('v', 'e', ''), true);
+    assert.equal(await c.vGetAttr('v', 'e'), null);
+    assert.equal(await c.vSetAttr('v', 'nobody', { n: 1 }), false);
+    assert.equal(await c.vGetAttr('v', 'nobody'), null);
     await c.close();
   });
 
-  test(name('vRandMember and vSim with a missing element'), async () => {
+  test(name('vRandMember, vRange, and what is not there'), async () => {
     const c = await open();
     await c.flushAll();
     await c.vAdd('v', [1, 2], 'e');
     await c.vAdd('v', [2, 1], 'f');
     assert.ok(['e', 'f'].includes(await c.vRandMember('v')));
     assert.deepEqual([...(await c.vRandMember('v', 5))].sort(), ['e', 'f']);
+    assert.equal((await c.vRandMember('v', -5)).length, 5);
+    assert.equal(await c.vRandMember('none'), null);
+    assert.deepEqual(await c.vRange('v', '-', '+', 10), ['e', 'f']);
+    assert.deepEqual(await c.vRange('v', '(e', '+', 10), ['f']);
+    assert.equal(await c.vCard('none'), 0);
+    if (RESP === 3) assert.equal(await c.vEmb('v', 'nobody'), null); // in RESP2 it throws
+    assert.equal(await c.vLinks('v', 'nobody'), null);
+    assert.equal(await c.vRem('none', 'e'), false);
+    await assert.rejects(c.vDim('none'), /key does not exist/);
     await assert.rejects(c.vSim('v', 'nobody'), /element not found in set/);
+    await c.close();
+  });
+
+  test(name('vector helpers inside multi and as a pipeline'), async () => {
+    const c = await open();
+    await c.flushAll();
+    const replies = await c.multi()
+      .vAdd('v', [1, 0], 'a').vCard('v').vDim('v').vEmb('v', 'a').vSimWithScores('v', [1, 0])
+      .vGetAttr('v', 'a').vSetAttr('v', 'a', { n: 1 }).vLinks('v', 'a').vRem('v', 'a')
+      .execAsPipeline();
+    const plain = JSON.parse(JSON.stringify(replies));
+    assert.deepEqual(plain, [true, 1, 2, [1, 0], { a: 1 }, null, true, [[]], true]);
     await c.close();
   });
 

@@ -139,6 +139,123 @@ def _():
     assert client().execute_command("VCARD", "shared") == 1200
 
 
+@check("a pipeline of vectors, and errors in its middle")
+def _():
+    r = client()
+    pipe = r.pipeline(transaction=False)
+    for i in range(2000):
+        pipe.execute_command("VADD", "v", "FP32", fp32(1, i), f"e{i}")
+    assert pipe.execute() == [1] * 2000
+    for i in range(2000):
+        pipe.execute_command("VSIM", "v", "ELE", f"e{i}", "COUNT", 1)
+    assert all(len(found) == 1 for found in pipe.execute())
+    pipe.execute_command("VCARD", "v")
+    pipe.execute_command("VADD", "v", "FP32", fp32(1), "short")
+    pipe.execute_command("VISMEMBER", "v", "short")
+    card, error, member = pipe.execute(raise_on_error=False)
+    assert card == 2000 and member == 0
+    assert "Vector dimension mismatch" in str(error)
+
+
+@check("a transaction of vector commands is one instant")
+def _():
+    r = client()
+    with r.pipeline(transaction=True) as pipe:
+        pipe.execute_command("VADD", "v", "FP32", fp32(1, 0), "x", "SETATTR", '{"n":1}')
+        pipe.execute_command("VSIM", "v", "ELE", "x", "WITHSCORES")
+        pipe.execute_command("VSETATTR", "v", "x", "")
+        pipe.execute_command("VGETATTR", "v", "x")
+        pipe.execute_command("VREM", "v", "x")
+        pipe.exists("v")
+        assert pipe.execute() == [1, [b"x", b"1"], 1, None, 1, 0]
+        # One refused command and none of them runs.
+        pipe.set("a", 1)
+        pipe.execute_command("NOSUCH")
+        raises("unknown command", pipe.execute)
+    assert r.get("a") is None
+
+
+@check("every vector command by name")
+def _():
+    r = client(decode_responses=True)
+    do = r.execute_command
+    assert do("VCREATE", "l2", "DIM", 2, "METRIC", "L2", "NOQUANT") == "OK"
+    assert do("VMADD", "l2", 3, "FP32", fp32(0, 0, 3, 4, 6, 8), "o", "p", "q") == 3
+    assert do("VCARD", "l2") == 3 and do("VDIM", "l2") == 2
+    assert [float(x) for x in do("VEMB", "l2", "p")] == [3, 4]
+    assert do("VSEARCH", "l2", "VALUES", 2, 3, 3, "K", 2, "WITHDISTANCES")[:2] == ["p", "1"]
+    assert do("VMSEARCH", "l2", 2, "FP32", fp32(0, 1, 6, 7), "K", 1) == [["o"], ["q"]]
+    assert do("VLINKS", "l2", "o") == [["p", "q"]]
+    assert do("VISMEMBER", "l2", "o") == 1
+    assert do("VSETATTR", "l2", "o", '{"n": 1}') == 1
+    assert do("VGETATTR", "l2", "o") == '{"n": 1}'
+    assert do("VRANGE", "l2", "-", "+", 2) == ["o", "p"]
+    assert do("VRANDMEMBER", "l2") in "opq"
+    assert do("VMREM", "l2", "o", "p", "nobody") == 2
+    assert do("VREM", "l2", "q") == 1
+    assert do("TYPE", "l2") == "vectorset"
+
+
+@check("one connection pool under many threads")
+def _():
+    r = client(max_connections=32)
+    wrong = []
+
+    def work(t):
+        for i in range(300):
+            if r.incr(f"n{t}") != i + 1:
+                wrong.append((t, i))
+    threads = [threading.Thread(target=work, args=(t,)) for t in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong, wrong[:3]
+
+
+@check("a killed connection is made anew")
+def _():
+    r, other = client(client_name="victim"), client()
+    first = r.client_id()
+    assert other.client_kill_filter(_id=first) == 1
+    assert r.ping()
+    assert r.client_id() != first
+
+
+@check("what it parses: CLIENT LIST, SLOWLOG, MEMORY USAGE, TIME, OBJECT, TTL")
+def _():
+    r = client(client_name="lister")
+    mine = [c for c in r.client_list() if c["id"] == str(r.client_id())]
+    assert mine[0]["name"] == "lister" and mine[0]["db"] == "0"
+    assert r.config_set("slowlog-log-slower-than", 0)
+    r.set("k", "v", px=100000)
+    entry = [e for e in r.slowlog_get() if e["command"].startswith(b"SET k v")]
+    assert len(entry) == 1 and entry[0]["duration"] >= 0
+    r.config_set("slowlog-log-slower-than", 10000)
+    r.slowlog_reset()
+    assert r.memory_usage("k") > 0 and r.memory_usage("none") is None
+    assert r.time()[0] > 1600000000
+    assert r.object("encoding", "k") == b"embstr"
+    assert 0 < r.pttl("k") <= 100000
+    assert r.command_count() == len(r.command())
+
+
+@check("MONITOR shows commands")
+def _():
+    with client().monitor() as monitor:
+        client().set("watched", "yes")
+        for seen in monitor.listen():
+            if seen["command"] == "SET watched yes":
+                break
+
+
+@check("publish and subscribe are refused and the connection goes on")
+def _():
+    r = client()
+    raises("unknown command", lambda: r.publish("news", "x"))
+    assert r.ping()
+
+
 @check("INFO and CONFIG are parsed")
 def _():
     r = client()
