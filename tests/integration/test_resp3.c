@@ -1,5 +1,5 @@
-/* RESP3, byte by byte: Debian's hiredis speaks RESP2 only, so the test sends and
- * compares the bytes itself. */
+/* RESP3, byte by byte: Debian's hiredis speaks RESP2 only, so the test sends
+ * and compares the bytes itself. */
 #include "integration/server_fixture.h"
 
 static struct server server;
