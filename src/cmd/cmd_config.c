@@ -46,7 +46,13 @@ void cmd_config_set(struct cmd_ctx *ctx)
     const struct cmd_host *host = ctx->env->host;
     struct err_ctx words = {""};
     enum err err;
+    size_t i;
 
+    for (i = 2; i + 1 < ctx->argc; i += 2) {
+        if (host->config_is_secret(ctx->argv[i])) {
+            cmd_hide_argument(ctx, i + 1);
+        }
+    }
     if (ctx->argc % 2 != 0) {
         cmd_error_syntax(ctx);
         return;

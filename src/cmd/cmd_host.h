@@ -68,6 +68,8 @@ struct cmd_host {
     enum err (*config_set)(void *server, struct client *by,
                            const struct bytes *pairs, size_t n_pairs,
                            struct err_ctx *ctx);
+    /* Whether a directive's value is not to be shown in logs. */
+    bool (*config_is_secret)(struct bytes name);
     /* fails  with ctx holding the error line. */
     enum err (*config_rewrite)(void *server, struct err_ctx *ctx);
     void (*reset_stats)(void *server);

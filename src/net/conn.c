@@ -254,7 +254,8 @@ void conn_info_read(const struct conn *c, struct conn_info *out)
         .query_bytes = c->in.len,
         .query_cap = c->in.cap,
         .output_bytes = conn_unsent(c),
-        .output_cap = c->ready.cap,
+        .output_memory =
+            c->ready.cap + conn_unsent(c) - (c->ready.len - c->sent),
         .deferred = c->n_slots,
         .last_read_at = c->last_read_at,
         .input_total = c->input_total,

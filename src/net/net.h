@@ -142,11 +142,11 @@ struct conn_info {
     int fd;
     bool is_unix;
     bool is_loopback;
-    size_t query_bytes;  /* read, not run yet */
-    size_t query_cap;    /* of that buffer */
-    size_t output_bytes; /* replies not read by the client */
-    size_t output_cap;
-    size_t deferred; /* replies that are still being made */
+    size_t query_bytes;   /* read, not run yet */
+    size_t query_cap;     /* of that buffer */
+    size_t output_bytes;  /* replies not read by the client */
+    size_t output_memory; /* that holds them */
+    size_t deferred;      /* replies that are still being made */
     time_us last_read_at;
     uint64_t input_total;
     uint64_t output_total;

@@ -61,7 +61,7 @@ void server_clients_deinit(struct server *s)
 static size_t memory_of(struct client *c, const struct conn_info *info)
 {
     return mem_size(wrapper_of(c)) + mem_size(c->conn) + info->query_cap +
-           info->output_cap + info->output_bytes + c->queued_bytes;
+           info->output_memory + c->queued_bytes;
 }
 
 static bool is_idle(const struct server *s, const struct client *c,
@@ -334,6 +334,7 @@ void server_host_init(struct server *s)
         .info = info_write,
         .config_get = server_config_get,
         .config_set = server_config_set,
+        .config_is_secret = server_config_is_secret,
         .config_rewrite = server_config_rewrite,
         .reset_stats = server_reset_stats,
         .shutdown = host_shutdown,

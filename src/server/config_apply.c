@@ -278,6 +278,13 @@ enum err server_config_set(void *server, struct client *by,
     return err;
 }
 
+bool server_config_is_secret(struct bytes name)
+{
+    const struct config_directive *d = config_find(name);
+
+    return d && (d->flags & CONF_SECRET);
+}
+
 /* ---- CONFIG GET, REWRITE, RESETSTAT ------------------------------------ */
 
 static bool matches_one(const char *name, const struct bytes *patterns,

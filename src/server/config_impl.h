@@ -21,6 +21,7 @@ enum config_flag {
     CONF_PROTECTED = 1 << 1,    /* see enable-protected-configs */
     CONF_PERCENT = 1 << 2,      /* bytes may be a share of the machine's */
     CONF_ONLY_DEFAULT = 1 << 3, /* `only` says why */
+    CONF_SECRET = 1 << 4,       /* the slow log does not show the value */
 };
 
 /* What is to be done when a value changes, besides what is cheap and cannot

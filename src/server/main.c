@@ -54,7 +54,7 @@ static int print_version(void)
     struct buf out = BUF_INIT;
 
     buf_printf(&out, "Vectra server v=%s redis=%s malloc=%s bits=%d\n",
-               SERVER_VERSION, SERVER_REDIS_VERSION, mem_allocator(),
+               SERVER_VERSION, CMD_REDIS_VERSION, mem_allocator(),
                (int)(8 * sizeof(void *)));
     return print_buf(&out);
 }

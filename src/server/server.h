@@ -14,8 +14,6 @@
 #include "server/metrics.h"
 
 #define SERVER_VERSION "0.1.0"
-/* What clients' feature gates look at. */
-#define SERVER_REDIS_VERSION "8.0.6"
 
 struct server_client;
 
@@ -110,6 +108,7 @@ void server_config_get(void *server, const struct bytes *patterns, size_t n,
 enum err server_config_set(void *server, struct client *by,
                            const struct bytes *pairs, size_t n_pairs,
                            struct err_ctx *ctx) MUST_USE;
+bool server_config_is_secret(struct bytes name);
 enum err server_config_rewrite(void *server, struct err_ctx *ctx) MUST_USE;
 void server_reset_stats(void *server);
 

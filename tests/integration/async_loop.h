@@ -96,9 +96,16 @@ static inline bool async_turn(void)
     return true;
 }
 
-/* Forgets the connections of the test before. */
-static inline void async_reset(void)
+/* Closes what connections a test has left. */
+static inline void async_close_all(void)
 {
+    size_t i;
+
+    for (i = 0; i < async_count; i++) {
+        if (async_conns[i].ac) {
+            redisAsyncFree(async_conns[i].ac);
+        }
+    }
     async_count = 0;
 }
 

@@ -27,7 +27,7 @@ static int setup(void **state)
     (void)state;
     is_text(call(c, "FLUSHALL"), "OK");
     redisFree(c);
-    async_reset();
+    async_close_all();
     return 0;
 }
 

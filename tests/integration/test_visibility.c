@@ -33,7 +33,6 @@ static int setup(void **state)
     is_text(call(c, "FLUSHALL"), "OK");
     is_text(call(c, "VCREATE v DIM %d METRIC L2 NOQUANT", TWIN_DIM), "OK");
     redisFree(c);
-    async_reset();
     return 0;
 }
 
@@ -247,6 +246,7 @@ static void run_traffic(struct traffic *t, size_t n)
             more = more || t[i].in_air > 0;
         }
     }
+    async_close_all();
 }
 
 static void test_no_search_sees_half_an_update(void **state)

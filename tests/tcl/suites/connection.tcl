@@ -119,6 +119,23 @@ start_server {} {
             resp lib-name lib-ver io-thread}] $fields
     }
 
+    test {CLIENT LIST counts unread replies once} {
+        set lazy [client]
+        set id [$lazy client id]
+        r set big [string repeat x 4000000]
+        for {set i 0} {$i < 12} {incr i} { $lazy send get big }
+        flush [$lazy channel]
+        wait_for {
+            [dict get [client_fields [r client list id $id]] omem] > 20000000
+        } {replies that nobody reads}
+        set info [client_fields [r client list id $id]]
+        assert {[dict get $info tot-mem] > [dict get $info omem]} $info
+        # A buffer that grows has room to spare, less than half as much again.
+        assert {[dict get $info tot-mem] < 1.5 * [dict get $info omem]} $info
+        $lazy close
+        r del big
+    }
+
     test {CLIENT INFO tells the truth about this client} {
         r client setname looked-at
         r select 5
@@ -478,6 +495,25 @@ start_server {requirepass secret} {
         assert {![string match *wrong-one* $seen]} $seen
         $c config set slowlog-log-slower-than 10000
         foreach one {c m d} { [set $one] close }
+    }
+
+    test {CONFIG SET shows no password in the slow log, right or wrong, in EXEC or not} {
+        set c [client]
+        $c auth secret
+        $c config set slowlog-log-slower-than 0
+        $c slowlog reset
+        $c config set maxmemory 0 REQUIREPASS secret
+        catch {$c config set requirepass secret maxmemory nonsense}
+        catch {$c config set nosuch 1 requirepass secret}
+        $c multi
+        $c config set requirepass secret
+        $c exec
+        set entries [lmap e [$c slowlog get -1] {lindex $e 3}]
+        assert_equal 4 [llength [lsearch -all -nocase $entries {*requirepass (redacted)*}]]
+        assert {{config set maxmemory 0 REQUIREPASS (redacted)} in $entries} $entries
+        assert {![string match *secret* $entries]} $entries
+        $c config set slowlog-log-slower-than 10000
+        $c close
     }
 
     test {CONFIG SET requirepass holds for new clients and leaves the old ones be} {
