@@ -16,8 +16,15 @@ static void field_bytes(struct reply *r, const char *name, struct bytes value)
 
 /* ---- arguments --------------------------------------------------------- */
 
-static void reply_arguments(struct reply *r, const struct syntax_node *first,
-                            struct buf *work);
+/* What is being replied. */
+struct docs {
+    struct reply *r;
+    const struct command *command;
+    struct buf *work;
+    size_t n_keys; /* arguments so far */
+};
+
+static void reply_arguments(struct docs *d, const struct syntax_node *first);
 
 static void reply_argument_flags(struct reply *r, const struct syntax_node *n)
 {
@@ -34,9 +41,16 @@ static void reply_argument_flags(struct reply *r, const struct syntax_node *n)
     }
 }
 
-static void reply_argument(struct reply *r, const struct syntax_node *n,
-                           struct buf *work)
+/* Which of COMMAND INFO's key specifications the next key belongs to. */
+static int64_t next_key_spec(struct docs *d)
 {
+    return d->n_keys++ > 0 && d->command->more_keys.first != 0;
+}
+
+static void reply_argument(struct docs *d, const struct syntax_node *n)
+{
+    struct reply *r = d->r;
+    struct buf *work = d->work;
     bool is_group = n->kind == SYNTAX_CHOICE || n->kind == SYNTAX_BLOCK;
     bool is_key = n->kind == SYNTAX_VALUE && n->type == SYNTAX_KEY;
     bool has_flags = n->optional || n->repeated;
@@ -52,7 +66,7 @@ static void reply_argument(struct reply *r, const struct syntax_node *n,
     }
     if (is_key) {
         reply_bulk_str(r, "key_spec_index");
-        reply_int(r, 0);
+        reply_int(r, next_key_spec(d));
     }
     if (n->token.len) {
         field_bytes(r, "token", n->token);
@@ -62,12 +76,11 @@ static void reply_argument(struct reply *r, const struct syntax_node *n,
     }
     if (is_group) {
         reply_bulk_str(r, "arguments");
-        reply_arguments(r, n->child, work);
+        reply_arguments(d, n->child);
     }
 }
 
-static void reply_arguments(struct reply *r, const struct syntax_node *first,
-                            struct buf *work)
+static void reply_arguments(struct docs *d, const struct syntax_node *first)
 {
     const struct syntax_node *n;
     size_t count = 0;
@@ -75,13 +88,22 @@ static void reply_arguments(struct reply *r, const struct syntax_node *first,
     for (n = first; n; n = n->next) {
         count++;
     }
-    reply_array(r, count);
+    reply_array(d->r, count);
     for (n = first; n; n = n->next) {
-        reply_argument(r, n, work);
+        reply_argument(d, n);
     }
 }
 
 /* ---- commands ---------------------------------------------------------- */
+
+static void reply_deprecation(struct reply *r, const struct command *c)
+{
+    reply_bulk_str(r, "doc_flags");
+    reply_set(r, 1);
+    reply_status(r, "deprecated");
+    field_str(r, "deprecated_since", c->deprecated_since);
+    field_str(r, "replaced_by", c->replaced_by);
+}
 
 static void reply_docs(struct reply *r, const struct command *c,
                        struct buf *work)
@@ -89,10 +111,12 @@ static void reply_docs(struct reply *r, const struct command *c,
     const struct syntax_node *syntax = syntax_of(c);
     const char *module = command_module(c);
     bool is_container = command_is_container(c);
+    struct docs d = {r, c, work, 0};
     const struct command *sub = NULL;
     size_t n_subs = 0;
 
-    reply_map(r, 4 + (module != NULL) + (syntax != NULL) + is_container);
+    reply_map(r, 4 + (c->deprecated_since ? 3 : 0) + (module != NULL) +
+                     (syntax != NULL) + is_container);
     field_str(r, "summary", c->summary);
     field_str(r, "since", c->since);
     field_str(r, "group", command_group_name(c->group));
@@ -100,9 +124,12 @@ static void reply_docs(struct reply *r, const struct command *c,
     if (module) {
         field_str(r, "module", module);
     }
+    if (c->deprecated_since) {
+        reply_deprecation(r, c);
+    }
     if (syntax) {
         reply_bulk_str(r, "arguments");
-        reply_arguments(r, syntax, work);
+        reply_arguments(&d, syntax);
     }
     if (is_container) {
         while ((sub = command_next_sub(c, sub))) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/glob.h"
+#include "base/mem.h"
 #include "cmd/args.h"
 #include "cmd/syntax.h"
 
@@ -21,10 +22,10 @@ static void reply_category(void *arg, const char *word)
     reply_status(arg, text);
 }
 
-static void reply_key_flags(struct reply *r, const struct command *c)
+static void reply_key_flags(struct reply *r, uint32_t flags)
 {
-    reply_set(r, command_each_key_flag(c, NULL, NULL));
-    command_each_key_flag(c, reply_word, r);
+    reply_set(r, command_each_key_flag(flags, NULL, NULL));
+    command_each_key_flag(flags, reply_word, r);
 }
 
 static void reply_tips(struct reply *r, const char *tips)
@@ -46,17 +47,16 @@ static void reply_tips(struct reply *r, const char *tips)
 }
 
 /* Where to look for the first key, and how the others follow it. */
-static void reply_key_specs(struct reply *r, const struct command *c)
+static void reply_key_range(struct reply *r, const struct cmd_keys *k,
+                            const char *notes)
 {
-    const struct cmd_keys *k = &c->keys;
-
-    reply_set(r, k->first != 0);
-    if (k->first == 0) {
-        return;
+    reply_map(r, notes ? 4 : 3);
+    if (notes) {
+        reply_bulk_str(r, "notes");
+        reply_bulk_str(r, notes);
     }
-    reply_map(r, 3);
     reply_bulk_str(r, "flags");
-    reply_key_flags(r, c);
+    reply_key_flags(r, k->flags);
     reply_bulk_str(r, "begin_search");
     reply_map(r, 2);
     reply_bulk_str(r, "type");
@@ -77,6 +77,17 @@ static void reply_key_specs(struct reply *r, const struct command *c)
     reply_int(r, k->step);
     reply_bulk_str(r, "limit");
     reply_int(r, 0);
+}
+
+static void reply_key_specs(struct reply *r, const struct command *c)
+{
+    reply_set(r, (size_t)(c->keys.first != 0) + (c->more_keys.first != 0));
+    if (c->keys.first != 0) {
+        reply_key_range(r, &c->keys, c->key_notes);
+    }
+    if (c->more_keys.first != 0) {
+        reply_key_range(r, &c->more_keys, NULL);
+    }
 }
 
 static size_t count_subs(const struct command *c)
@@ -100,7 +111,7 @@ static void reply_info(struct reply *r, const struct command *c)
     reply_set(r, command_each_flag(c, NULL, NULL));
     command_each_flag(c, reply_word, r);
     reply_int(r, c->keys.first);
-    reply_int(r, c->keys.last);
+    reply_int(r, c->more_keys.first ? c->more_keys.last : c->keys.last);
     reply_int(r, c->keys.step);
     reply_set(r, command_each_category(c, NULL, NULL));
     command_each_category(c, reply_category, r);
@@ -239,21 +250,37 @@ void cmd_command_list(struct cmd_ctx *ctx)
 
 /* ---- COMMAND GETKEYS --------------------------------------------------- */
 
+/* SET alone has keys of variable use: it reads the old value when asked to. */
+static uint32_t key_flags(const struct cmd_key *key, const struct bytes *argv,
+                          size_t argc)
+{
+    size_t i;
+
+    if (!(key->flags & CMD_KEY_VARIABLE)) {
+        return key->flags;
+    }
+    for (i = 3; i < argc; i++) {
+        if (bytes_equal_fold(argv[i], "GET")) {
+            return key->flags & ~(uint32_t)CMD_KEY_VARIABLE;
+        }
+    }
+    return CMD_KEY_OW | CMD_KEY_UPDATE;
+}
+
 static void getkeys(struct cmd_ctx *ctx, bool with_flags)
 {
     const struct bytes *argv = ctx->argv + 2;
     size_t argc = ctx->argc - 2;
     const struct command *parent;
     const struct command *c = command_lookup(argv, argc, &parent);
-    const struct cmd_keys *k;
-    long last, i;
+    struct cmd_key *keys;
+    size_t n, i;
 
     if (!c) {
         cmd_error(ctx, "ERR Invalid command specified");
         return;
     }
-    k = &c->keys;
-    if (k->first == 0) {
+    if (c->keys.first == 0) {
         cmd_error(ctx, "ERR The command has no key arguments");
         return;
     }
@@ -261,17 +288,19 @@ static void getkeys(struct cmd_ctx *ctx, bool with_flags)
         cmd_error(ctx, "ERR Invalid number of arguments specified for command");
         return;
     }
-    last = k->last < 0 ? (long)argc + k->last : k->last;
-    reply_array(&ctx->reply, command_keys(c, argc, NULL, 0));
-    for (i = k->first; i <= last && i < (long)argc; i += k->step) {
+    keys = mem_calloc(argc, sizeof(*keys));
+    n = command_keys(c, argc, keys, argc);
+    reply_array(&ctx->reply, n);
+    for (i = 0; i < n; i++) {
         if (with_flags) {
             reply_array(&ctx->reply, 2);
         }
-        reply_bulk(&ctx->reply, argv[i]);
+        reply_bulk(&ctx->reply, argv[keys[i].at]);
         if (with_flags) {
-            reply_key_flags(&ctx->reply, c);
+            reply_key_flags(&ctx->reply, key_flags(&keys[i], argv, argc));
         }
     }
+    mem_free(keys);
 }
 
 void cmd_command_getkeys(struct cmd_ctx *ctx)

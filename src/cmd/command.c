@@ -183,21 +183,24 @@ uint32_t command_categories(const struct command *c)
     return acl;
 }
 
-size_t command_keys(const struct command *c, size_t argc, size_t *at,
+size_t command_keys(const struct command *c, size_t argc, struct cmd_key *out,
                     size_t cap)
 {
-    long last, i;
+    const struct cmd_keys *ranges[] = {&c->keys, &c->more_keys};
     size_t n = 0;
+    size_t r;
 
-    if (c->keys.first == 0) {
-        return 0;
-    }
-    last = c->keys.last < 0 ? (long)argc + c->keys.last : c->keys.last;
-    for (i = c->keys.first; i <= last && i < (long)argc; i += c->keys.step) {
-        if (n < cap) {
-            at[n] = (size_t)i;
+    for (r = 0; r < ARRAY_LEN(ranges) && ranges[r]->first != 0; r++) {
+        const struct cmd_keys *k = ranges[r];
+        long last = k->last < 0 ? (long)argc + k->last : k->last;
+        long i;
+
+        for (i = k->first; i <= last && i < (long)argc; i += k->step) {
+            if (n < cap) {
+                out[n] = (struct cmd_key){(size_t)i, k->flags};
+            }
+            n++;
         }
-        n++;
     }
     return n;
 }
@@ -259,6 +262,7 @@ size_t command_each_flag(const struct command *c, command_word_fn *fn,
         {CMD_SKIP_SLOWLOG, "skip_slowlog"},
         {CMD_FAST, "fast"},
         {CMD_NO_AUTH, "no_auth"},
+        {CMD_ALLOW_BUSY, "allow_busy"},
         {CMD_NO_MULTI, "no_multi"},
     };
 
@@ -284,15 +288,19 @@ size_t command_each_category(const struct command *c, command_word_fn *fn,
     return found;
 }
 
-size_t command_each_key_flag(const struct command *c, command_word_fn *fn,
-                             void *arg)
+size_t command_each_key_flag(uint32_t flags, command_word_fn *fn, void *arg)
 {
     static const struct word words[] = {
-        {CMD_KEY_RO, "RO"},         {CMD_KEY_RW, "RW"},
-        {CMD_KEY_OW, "OW"},         {CMD_KEY_RM, "RM"},
-        {CMD_KEY_ACCESS, "access"}, {CMD_KEY_UPDATE, "update"},
-        {CMD_KEY_INSERT, "insert"}, {CMD_KEY_DELETE, "delete"},
+        {CMD_KEY_RO, "RO"},
+        {CMD_KEY_RW, "RW"},
+        {CMD_KEY_OW, "OW"},
+        {CMD_KEY_RM, "RM"},
+        {CMD_KEY_ACCESS, "access"},
+        {CMD_KEY_UPDATE, "update"},
+        {CMD_KEY_INSERT, "insert"},
+        {CMD_KEY_DELETE, "delete"},
+        {CMD_KEY_VARIABLE, "variable_flags"},
     };
 
-    return each_word(words, ARRAY_LEN(words), c->keys.flags, fn, arg);
+    return each_word(words, ARRAY_LEN(words), flags, fn, arg);
 }

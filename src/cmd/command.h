@@ -32,8 +32,9 @@ enum cmd_flag {
     CMD_SKIP_MONITOR = 1 << 11,
     CMD_SKIP_SLOWLOG = 1 << 12,
     CMD_PUBSUB = 1 << 13,
-    CMD_AT_ONCE = 1 << 14, /* runs inside MULTI instead of being queued */
-    CMD_DEBUG = 1 << 15,   /* only where enable-debug-command allows it */
+    CMD_AT_ONCE = 1 << 14,    /* runs inside MULTI instead of being queued */
+    CMD_DEBUG = 1 << 15,      /* only where enable-debug-command allows it */
+    CMD_ALLOW_BUSY = 1 << 16, /* allowed while a script holds the server */
 };
 
 enum cmd_group {
@@ -55,6 +56,7 @@ enum cmd_key_flag {
     CMD_KEY_UPDATE = 1 << 5,
     CMD_KEY_INSERT = 1 << 6,
     CMD_KEY_DELETE = 1 << 7,
+    CMD_KEY_VARIABLE = 1 << 8, /* how it is used depends on other arguments */
 };
 
 /* Where the keys stand in argv; last < 0 counts from the end. */
@@ -78,12 +80,16 @@ struct command {
     uint32_t flags; /* enum cmd_flag */
     uint32_t acl;   /* categories beyond those implied by flags */
     struct cmd_keys keys;
-    const char *since;   /* Redis's version, or Vectra's for ours */
-    const char *cost;    /* time complexity */
-    const char *syntax;  /* see cmd/syntax.h */
-    const char *returns; /* in words */
+    struct cmd_keys more_keys; /* behind them, used in another way */
+    const char *key_notes;     /* about keys, for COMMAND INFO */
+    const char *since;         /* Redis's version, or Vectra's for ours */
+    const char *cost;          /* time complexity */
+    const char *syntax;        /* see cmd/syntax.h */
+    const char *returns;       /* in words */
     const char *summary;
     const char *tips; /* for proxies and cluster clients, blank-separated */
+    const char *deprecated_since; /* NULL: it is not */
+    const char *replaced_by;      /* then, in words */
 };
 
 enum cmd_id {
@@ -123,8 +129,12 @@ bool command_arity_ok(const struct command *c, size_t argc);
 /* Categories, implied ones included: bits of enum acl_category. */
 uint32_t command_categories(const struct command *c);
 
-/* Positions of the keys in argv; returns how many, at most cap are stored. */
-size_t command_keys(const struct command *c, size_t argc, size_t *at,
+/* Finds the keys in argv; returns how many, at most cap are stored. */
+struct cmd_key {
+    size_t at;
+    uint32_t flags; /* enum cmd_key_flag */
+};
+size_t command_keys(const struct command *c, size_t argc, struct cmd_key *out,
                     size_t cap);
 
 const char *command_group_name(enum cmd_group g);
@@ -132,14 +142,13 @@ const char *command_group_name(enum cmd_group g);
 /* The module that clients believe a command to come from; NULL: none. */
 const char *command_module(const struct command *c);
 
-/* Calls fn with each flag, category or key flag's name as COMMAND INFO prints
- * it; returns how many there are. fn may be NULL. */
+/* Calls fn with the name of each flag, category or key flag as COMMAND INFO
+ * prints it; returns how many there are. fn may be NULL. */
 typedef void command_word_fn(void *arg, const char *word);
 size_t command_each_flag(const struct command *c, command_word_fn *fn,
                          void *arg);
 size_t command_each_category(const struct command *c, command_word_fn *fn,
                              void *arg);
-size_t command_each_key_flag(const struct command *c, command_word_fn *fn,
-                             void *arg);
+size_t command_each_key_flag(uint32_t flags, command_word_fn *fn, void *arg);
 
 #endif

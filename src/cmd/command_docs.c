@@ -99,6 +99,10 @@ static void write_facts(const struct command *c, struct buf *out)
     buf_printf(out, "- Cost: %s%s\n", c->cost,
                c->cost[strlen(c->cost) - 1] == '.' ? "" : ".");
     buf_printf(out, "- Since: %s\n", c->since);
+    if (c->deprecated_since) {
+        buf_printf(out, "- Deprecated: since %s, in favor of %s.\n",
+                   c->deprecated_since, c->replaced_by);
+    }
     if (command_each_flag(c, NULL, NULL)) {
         buf_append_str(out, "- Flags: ");
         command_each_flag(c, write_word, &flags);

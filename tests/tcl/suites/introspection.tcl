@@ -115,6 +115,39 @@ start_server {enable-debug-command yes} {
             [r command getkeysandflags mset a 1 b 2]
         assert_equal {{s {RW update insert}}} \
             [r command getkeysandflags vadd s values 1 1 e]
+        assert_equal {{a {RW access delete}} {b {OW update}}} \
+            [r command getkeysandflags rename a b]
+        assert_equal {{k {OW update}}} [r command getkeysandflags set k v ex 10]
+        assert_equal {{k {RW access update}}} [r command getkeysandflags set k v nx get]
+    }
+
+    test {COMMAND INFO of keys that are used in two ways, or as other arguments say} {
+        lassign [lindex [entry rename] 8] from to
+        assert_equal {RW access delete} [dict get $from flags]
+        assert_equal {OW update} [dict get $to flags]
+        assert_equal {type index spec {index 2}} [dict get $to begin_search]
+        set spec [lindex [entry set] 8 0]
+        assert_equal {RW access update variable_flags} [dict get $spec flags]
+        assert_match {*`GET`*} [dict get $spec notes]
+    }
+
+    test {COMMAND INFO has tips for proxies and the flag of what a script must not hold up} {
+        assert_equal {request_policy:multi_shard response_policy:agg_sum} [lindex [entry del] 7]
+        assert_equal {request_policy:all_shards nondeterministic_output_order} \
+            [lindex [entry keys] 7]
+        assert_equal nondeterministic_output [lindex [entry object|encoding] 7]
+        foreach called {auth hello quit reset multi discard watch unwatch shutdown} {
+            assert {"allow_busy" in [lindex [entry $called] 2]} $called
+        }
+    }
+
+    test {COMMAND DOCS tells what is deprecated and which key is which} {
+        set docs [dict get [r command docs setex] setex]
+        assert_equal {deprecated 2.6.12 {`SET` with the `EX` argument}} [lmap field \
+            {doc_flags deprecated_since replaced_by} { dict get $docs $field }]
+        assert {![dict exists [dict get [r command docs set] set] doc_flags]}
+        set arguments [dict get [dict get [r command docs rename] rename] arguments]
+        assert_equal {0 1} [lmap argument $arguments { dict get $argument key_spec_index }]
     }
 
     test {every command of COMMAND has its documentation} {

@@ -300,21 +300,37 @@ static void categories_follow_from_flags(void **state)
     }
 }
 
+static size_t keys_of(const char *name, size_t argc, struct cmd_key *out)
+{
+    memset(out, 0, 8 * sizeof(*out));
+    return command_keys(command_by_name(bytes_str(name)), argc, out, 8);
+}
+
 static void keys_are_found_by_position(void **state)
 {
-    const struct command *mset = command_by_name(bytes_str("mset"));
-    size_t at[8] = {0};
+    struct cmd_key keys[8];
 
     (void)state;
-    assert_int_equal(command_keys(mset, 5, at, 8), 2);
-    assert_int_equal(at[0], 1);
-    assert_int_equal(at[1], 3);
-    assert_int_equal(command_keys(mset, 5, at, 1), 2);
-    assert_int_equal(command_keys(command_by_name(bytes_str("ping")), 2, at, 8),
-                     0);
+    assert_int_equal(keys_of("mset", 5, keys), 2);
+    assert_int_equal(keys[0].at, 1);
+    assert_int_equal(keys[1].at, 3);
     assert_int_equal(
-        command_keys(command_by_name(bytes_str("memory|usage")), 3, at, 8), 1);
-    assert_int_equal(at[0], 2);
+        command_keys(command_by_name(bytes_str("mset")), 5, keys, 1), 2);
+    assert_int_equal(keys_of("ping", 2, keys), 0);
+    assert_int_equal(keys_of("memory|usage", 3, keys), 1);
+    assert_int_equal(keys[0].at, 2);
+}
+
+static void keys_of_one_command_may_be_used_in_two_ways(void **state)
+{
+    struct cmd_key keys[8];
+
+    (void)state;
+    assert_int_equal(keys_of("rename", 3, keys), 2);
+    assert_int_equal(keys[0].at, 1);
+    assert_true(keys[0].flags & CMD_KEY_DELETE);
+    assert_int_equal(keys[1].at, 2);
+    assert_int_equal(keys[1].flags, CMD_KEY_OW | CMD_KEY_UPDATE);
 }
 
 static size_t count_text(const struct buf *in, const char *what)
@@ -365,6 +381,7 @@ int main(void)
         cmocka_unit_test(every_debug_command_may_be_refused),
         cmocka_unit_test(categories_follow_from_flags),
         cmocka_unit_test(keys_are_found_by_position),
+        cmocka_unit_test(keys_of_one_command_may_be_used_in_two_ways),
         cmocka_unit_test(the_document_has_a_section_for_every_command),
     };
 
