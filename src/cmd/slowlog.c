@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 
+enum { RING_MIN = 16 };
+
 /* Appends one argument to a preview, cut to fit; false when there is no room
  * left at all. */
 static bool preview_add(struct slowlog_preview *p, size_t *used, const void *s,
@@ -68,12 +70,17 @@ static void entry_free(struct slowlog_entry *e)
     mem_free(e->client_name);
 }
 
+static void drop_oldest(struct slowlog *s)
+{
+    entry_free(&s->ring[s->first]);
+    s->first = (s->first + 1) % s->cap;
+    s->len--;
+}
+
 void slowlog_clear(struct slowlog *s)
 {
     while (s->len > 0) {
-        entry_free(&s->ring[s->first]);
-        s->first = (s->first + 1) % s->cap;
-        s->len--;
+        drop_oldest(s);
     }
 }
 
@@ -90,11 +97,6 @@ static void resize(struct slowlog *s, size_t cap)
     struct slowlog_entry *ring = mem_calloc(cap, sizeof(*ring));
     size_t i;
 
-    while (s->len > cap) {
-        entry_free(&s->ring[s->first]);
-        s->first = (s->first + 1) % s->cap;
-        s->len--;
-    }
     for (i = 0; i < s->len; i++) {
         ring[i] = s->ring[(s->first + i) % s->cap];
     }
@@ -102,6 +104,20 @@ static void resize(struct slowlog *s, size_t cap)
     s->ring = ring;
     s->cap = cap;
     s->first = 0;
+}
+
+/* Room for one more. The ring grows with what is in it and not to the limit at
+ * once, which may be any number. */
+static void make_room(struct slowlog *s, size_t max_len)
+{
+    while (s->len >= max_len) {
+        drop_oldest(s);
+    }
+    if (s->len == s->cap) {
+        resize(s, s->cap ? 2 * s->cap : RING_MIN);
+    } else if (s->cap > RING_MIN && s->cap / 4 > s->len) {
+        resize(s, s->cap / 2);
+    }
 }
 
 void slowlog_add(struct slowlog *s, const struct slowlog_preview *p,
@@ -116,14 +132,7 @@ void slowlog_add(struct slowlog *s, const struct slowlog_preview *p,
         slowlog_clear(s);
         return;
     }
-    if (s->cap != max_len) {
-        resize(s, max_len);
-    }
-    if (s->len == s->cap) {
-        entry_free(&s->ring[s->first]);
-        s->first = (s->first + 1) % s->cap;
-        s->len--;
-    }
+    make_room(s, max_len);
     e = &s->ring[(s->first + s->len++) % s->cap];
     *e = (struct slowlog_entry){
         .id = s->next_id++, .at_s = at_s, .took_us = took_us, .argc = p->n};
