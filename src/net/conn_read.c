@@ -172,6 +172,10 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg)
 
     (void)what;
     got = read(fd, at, room);
+    if (got == 0 && (c->slot_first || conn_unsent(c) > 0)) {
+        conn_close_after_replies(c); /* it may still read what it asked for */
+        return;
+    }
     if (got <= 0) {
         if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
             conn_close(c);

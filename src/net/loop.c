@@ -184,6 +184,7 @@ void loop_run(struct loop *l)
                         more ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
         more = l->turn_end ? l->turn_end(l->turn_arg) : false;
     }
+    l->stopping = false; /* it may be run again */
 }
 
 void loop_stop(struct loop *l)
