@@ -245,6 +245,7 @@ help:
 	@echo "make asan     the suite under AddressSanitizer and UBSan"
 	@echo "make tsan     the threaded parts under ThreadSanitizer"
 	@echo "make fuzz     every fuzz target for FUZZ_SECONDS (60)"
+	@echo "make unit     unit tests, and models against their twins"
 	@echo "make lint     layers, symbol names, formatting, stale documents"
 	@echo "make docs     write docs/commands.md from the command table"
 	@echo "make fmt      format the sources"

@@ -42,8 +42,9 @@ if [ "$(id -u)" != 0 ]; then
     root=sudo
 fi
 echo "deps: installing$missing"
-export DEBIAN_FRONTEND=noninteractive
-$root apt-get update -q >/dev/null
+# sudo hands on no environment, so it is set behind it.
+apt="$root env DEBIAN_FRONTEND=noninteractive apt-get"
+$apt update -q >/dev/null
 # shellcheck disable=SC2086
-$root apt-get install -y -q --no-install-recommends $missing >/dev/null
+$apt install -y -q --no-install-recommends $missing >/dev/null
 echo "deps: installed$missing"
