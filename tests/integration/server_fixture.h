@@ -180,6 +180,23 @@ static inline void server_stop(struct server *s)
     assert_int_equal(rmdir(s->dir), 0); /* it left nothing else there */
 }
 
+/* The server of a program, for all of its tests. */
+static struct server server;
+
+static inline int server_group_setup(void **state)
+{
+    (void)state;
+    server_start(&server, NULL);
+    return 0;
+}
+
+static inline int server_group_teardown(void **state)
+{
+    (void)state;
+    server_stop(&server);
+    return 0;
+}
+
 /* ---- connections and replies ------------------------------------------- */
 
 static inline redisContext *server_connect(const struct server *s)

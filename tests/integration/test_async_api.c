@@ -4,22 +4,6 @@
 
 #include <math.h>
 
-static struct server server;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    server_start(&server, NULL);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    server_stop(&server);
-    return 0;
-}
-
 static int setup(void **state)
 {
     redisContext *c = server_connect(&server);
@@ -202,5 +186,6 @@ int main(void)
                                setup),
     };
 
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, server_group_setup,
+                                  server_group_teardown);
 }

@@ -4,22 +4,7 @@
 
 #include <math.h>
 
-static struct server server;
 static redisContext *c;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    server_start(&server, NULL);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    server_stop(&server);
-    return 0;
-}
 
 static int setup(void **state)
 {
@@ -323,5 +308,6 @@ int main(void)
         T(test_a_protocol_error_closes_the_connection),
     };
 
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, server_group_setup,
+                                  server_group_teardown);
 }

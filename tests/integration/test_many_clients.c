@@ -13,8 +13,6 @@ enum {
     CHECKS = 200,
 };
 
-static struct server server;
-
 /* What a command in flight must answer. */
 struct expected {
     enum { WRITE, SEARCH, SHARED_WRITE, SHARED_SEARCH } kind;
@@ -224,7 +222,6 @@ static void test_five_hundred_clients_at_the_same_time(void **state)
 
     (void)state;
     cm_seed(&rng);
-    server_start(&server, NULL);
     create_sets();
     twin_init(&shared, (size_t)CLIENTS * SHARED);
     for (i = 0; i < CLIENTS; i++) {
@@ -248,7 +245,6 @@ static void test_five_hundred_clients_at_the_same_time(void **state)
     }
     check_shared(&rng);
     twin_deinit(&shared);
-    server_stop(&server);
 }
 
 int main(void)
@@ -257,5 +253,6 @@ int main(void)
         cmocka_unit_test(test_five_hundred_clients_at_the_same_time),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, server_group_setup,
+                                  server_group_teardown);
 }

@@ -2,22 +2,7 @@
  * and compares the bytes itself. */
 #include "integration/server_fixture.h"
 
-static struct server server;
 static int fd = -1;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    server_start(&server, NULL);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    server_stop(&server);
-    return 0;
-}
 
 static void send_all(const char *bytes, size_t len)
 {
@@ -195,5 +180,6 @@ int main(void)
         T(test_a_connection_changes_its_protocol),
     };
 
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, server_group_setup,
+                                  server_group_teardown);
 }

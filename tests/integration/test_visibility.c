@@ -9,22 +9,6 @@
 
 #include <math.h>
 
-static struct server server;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    server_start(&server, NULL);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    server_stop(&server);
-    return 0;
-}
-
 static int setup(void **state)
 {
     redisContext *c = server_connect(&server);
@@ -380,5 +364,6 @@ int main(void)
         T(test_a_search_sees_all_of_a_transaction_or_nothing),
     };
 
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, server_group_setup,
+                                  server_group_teardown);
 }
