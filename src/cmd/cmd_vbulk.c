@@ -181,7 +181,7 @@ static struct vset *vmadd_set(struct vmadd_job *m, struct entry **entry,
                               bool *projected)
 {
     struct keyspace *ks = m->job.env->ks;
-    struct entry *e = keyspace_find(ks, m->job.db, m->job.argv[1]);
+    struct entry *e = keyspace_write(ks, m->job.db, m->job.argv[1]);
     const struct vset_options *o;
 
     *projected = false;
@@ -380,7 +380,8 @@ static bool vmrem_step(struct cmd_job *job)
 {
     struct vmrem_job *m = CONTAINER_OF(job, struct vmrem_job, job);
     struct keyspace *ks = job->env->ks;
-    struct entry *e = keyspace_find(ks, job->db, job->argv[1]);
+    struct entry *e = keyspace_write(ks, job->db, job->argv[1]);
+    int64_t before = m->removed;
     enum err err = ERR_OK;
     bool removed;
 
@@ -397,7 +398,7 @@ static bool vmrem_step(struct cmd_job *job)
             break;
         }
     }
-    if (e) {
+    if (m->removed > before) {
         keyspace_changed(ks, job->db, job->argv[1]);
         vset_key_drop_if_empty(ks, job->db, e);
     }

@@ -37,8 +37,9 @@ struct vmsearch_job {
     struct search_request request; /* but for query and filter */
     size_t filter_at;              /* in argv; 0: none */
     size_t n, started;
-    uint32_t dim;
-    uint64_t uid; /* of the set */
+    uint32_t dim;     /* of the queries given */
+    uint64_t uid;     /* of the set */
+    float *projected; /* room for one query; NULL: they are as the set's */
 };
 
 static void batch_release(struct batch *b)
@@ -95,6 +96,10 @@ static void start_one(struct vmsearch_job *m, struct vset *v, size_t i)
         return;
     }
     r.vector = m->job.argv[BLOB].data + i * m->dim * sizeof(float);
+    if (m->projected) {
+        vec_project(r.vector, m->dim, m->projected, vset_options(v)->dim);
+        r.vector = m->projected;
+    }
     switch (search_create(v, &r, &s)) {
     case ERR_OK:
         break;
@@ -142,6 +147,7 @@ static void vmsearch_destroy(struct cmd_job *job)
         m->batch->left -= m->n - m->started; /* the client is gone */
         batch_release(m->batch);
     }
+    mem_free(m->projected);
     mem_free(m);
 }
 
@@ -163,7 +169,9 @@ static bool parse(struct cmd_ctx *ctx, const struct vset *v,
         return false;
     }
     m->dim = (uint32_t)(blob.len / (m->n * sizeof(float)));
-    if (m->dim != o->dim) {
+    if (o->input_dim && m->dim == o->input_dim) {
+        m->projected = mem_alloc(o->dim * sizeof(float));
+    } else if (m->dim != o->dim) {
         cmd_error_fmt(ctx,
                       "ERR Vector dimension mismatch - got %u but set has %u",
                       m->dim, o->dim);
