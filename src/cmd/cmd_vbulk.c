@@ -11,11 +11,13 @@
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
+#include "db/attribute.h"
 
 enum {
     EF_MAX = 1000000,
     BULK_MAX = 10000000, /* elements of one VMADD */
     CHECK_EVERY = 16,    /* elements between looks at the clock */
+    ELEMENT_BYTES = 16,  /* of an element, besides its row and name */
 };
 
 /* ---- VCREATE ----------------------------------------------------------- */
@@ -346,8 +348,24 @@ static void choose_format(struct cmd_ctx *ctx, struct vmadd_job *m)
         vset_format(e->value.vset)->dim == m->dim) {
         m->format = *vset_format(e->value.vset);
     } else {
-        vec_format_init(&m->format, VEC_I8, VEC_COSINE, m->dim);
+        vec_format_init(&m->format, m->type, VEC_COSINE, m->dim);
     }
+}
+
+/* What the elements will take if all are new, so that it is known before any of
+ * it is taken: rows, names, attributes and the table that finds them. */
+static size_t vmadd_cost(const struct cmd_ctx *ctx, const struct vmadd_job *m)
+{
+    size_t bytes = m->n * (m->format.row_bytes + ELEMENT_BYTES);
+    size_t i;
+
+    for (i = 0; i < m->n; i++) {
+        bytes += ctx->argv[VMADD_NAMES + i].len;
+        if (m->attrs_at) {
+            bytes += attribute_cost(ctx->argv[m->attrs_at + i]);
+        }
+    }
+    return bytes;
 }
 
 void cmd_vmadd(struct cmd_ctx *ctx)
@@ -358,13 +376,12 @@ void cmd_vmadd(struct cmd_ctx *ctx)
         vmadd_destroy(&m->job);
         return;
     }
-    /* What the rows and names will take, before any of it is taken. */
-    if (!mem_has_room(ctx->argv[VMADD_BLOB].len / 4 + m->n * 16)) {
+    choose_format(ctx, m);
+    if (mem_limit() && !mem_has_room(vmadd_cost(ctx, m))) {
         vmadd_destroy(&m->job);
         cmd_error_oom(ctx);
         return;
     }
-    choose_format(ctx, m);
     cmd_job_start(ctx, &m->job);
 }
 

@@ -18,6 +18,7 @@ enum {
     BLOCK_LARGE = 16 * 1024,
     BLOCKS_KEPT = 2048, /* of each */
     REPLY_KEEP = 64 * 1024,
+    ANSWER_FREE = 64 * 1024, /* bytes of an answer that maxmemory lets pass */
     /* A search that is estimated to take less than this runs on the loop: a
      * worker would have to be woken, and the loop after it. */
     CHEAP_NS = 25000,
@@ -163,12 +164,15 @@ static size_t query_offset(const struct search *s)
     return align_up(end) - (uintptr_t)s;
 }
 
-static struct search *block_take(struct search_pool *p, size_t bytes)
+/* answer_bytes: the part of it that grows with the answer. */
+static struct search *block_take(struct search_pool *p, size_t bytes,
+                                 size_t answer_bytes)
 {
     int size = bytes <= BLOCK_SMALL ? 0 : 1;
     struct search *s = p->free[size];
 
-    if (bytes > BLOCK_LARGE && !mem_has_room(bytes)) {
+    /* Reading goes on when memory is used up, but for reading a lot at once. */
+    if (answer_bytes > ANSWER_FREE && !mem_has_room(answer_bytes)) {
         return NULL;
     }
     if (bytes <= BLOCK_LARGE && s) {
@@ -295,8 +299,9 @@ enum err search_create(struct vset *v, struct search_request *r,
     struct search *s;
     enum err err;
 
-    s = block_take(p, sizeof(*s) + VEC_ALIGN + query_bytes +
-                          (k + 1) * sizeof(uint64_t));
+    s = block_take(
+        p, sizeof(*s) + VEC_ALIGN + query_bytes + (k + 1) * sizeof(uint64_t),
+        k * sizeof(uint64_t));
     if (!s) {
         filter_destroy(r->filter);
         return mem_limit() ? ERR_LIMIT : ERR_NOMEM;

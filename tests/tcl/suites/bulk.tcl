@@ -69,7 +69,7 @@ start_server {} {
         r flushall
         r set string x
         r vmadd s 2 FP32 [fp32 {1 2 3 4}] a b
-        r vcreate f16 DIM 2 FP16
+        r vcreate f16 DIM 2 FP16 METRIC L2
         set two [fp32 {5 6 7 8}]
         set before [list [r debug digest-value s] [r info keyspace]]
         foreach {want words} {
