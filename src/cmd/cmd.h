@@ -128,8 +128,13 @@ void cmd_count_error(struct cmd_env *env, const char *text);
 struct cmd_pending;
 
 /* Takes the place of the reply to this command. What the handler writes to
- * ctx->reply afterwards stands behind it. owns  cmd_fulfil(). */
-struct cmd_pending *cmd_defer(struct cmd_ctx *ctx);
+ * ctx->reply afterwards stands behind it. expected: about the memory it will
+ * take. owns  cmd_fulfil(). */
+struct cmd_pending *cmd_defer(struct cmd_ctx *ctx, size_t expected);
+
+/* Calls gone(arg) when the client goes before the reply is given; it is to be
+ * given all the same. */
+void cmd_when_gone(struct cmd_pending *p, void (*gone)(void *arg), void *arg);
 
 /* Gives it. body: the reply's bytes, taken. run_us: what the work took
  * elsewhere. error: the text when the reply is one, else NULL. */

@@ -32,8 +32,14 @@ struct cmd_host {
     /* Where the next reply to a client goes; valid until defer(). */
     struct buf *(*out)(struct client *c);
     /* Takes the place of a reply that fulfil() gives later, also when the
-     * client is gone by then. */
-    void *(*defer)(struct client *c);
+     * client is gone by then. expected: about the memory it takes. */
+    void *(*defer)(struct client *c, size_t expected);
+    /* Calls gone(arg) when the client goes before that. */
+    void (*when_gone)(void *deferred, void (*gone)(void *arg), void *arg);
+    /* Bytes of replies that the client has not read, those expected included;
+     * and unparks its job when there are none. */
+    size_t (*owed)(struct client *c);
+    void (*unpark_drained)(struct client *c);
     void (*fulfil)(void *deferred, struct buf *body);
     struct client *(*deferred_client)(void *deferred); /* NULL: gone */
     /* Keeps the arguments of the request that runs where they are until

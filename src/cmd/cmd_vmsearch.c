@@ -12,8 +12,10 @@
 
 enum {
     QUERIES_MAX = 10000,
-    BLOB = 4,    /* in argv */
-    OPTIONS = 5, /* from here on */
+    FLYING_MAX = 512,    /* searches of one command under way at a time */
+    OWED_MAX = 16 << 20, /* unread bytes at which it waits */
+    BLOB = 4,            /* in argv */
+    OPTIONS = 5,         /* from here on */
 };
 
 /* The searches of one command; freed with the last of them. */
@@ -27,7 +29,9 @@ struct place {
 struct batch {
     struct cmd_env *env;
     const struct command *command;
-    size_t left; /* answers to come, and one for the job itself */
+    struct cmd_job *job; /* NULL once it has ended */
+    size_t left;         /* answers to come, and one for the job itself */
+    size_t flying;       /* searches under way */
     struct place places[];
 };
 
@@ -37,6 +41,7 @@ struct vmsearch_job {
     struct search_request request; /* but for query and filter */
     size_t filter_at;              /* in argv; 0: none */
     size_t n, started;
+    size_t expects;   /* memory of an answer */
     uint32_t dim;     /* of the queries given */
     uint64_t uid;     /* of the set */
     float *projected; /* room for one query; NULL: they are as the set's */
@@ -54,12 +59,21 @@ static void answered(struct search *s, void *arg)
     struct place *p = arg;
     struct batch *b = p->batch;
 
-    if (search_outcome(s) == SEARCH_TIMED_OUT) {
+    if (!search_was_cancelled(s) && search_outcome(s) == SEARCH_TIMED_OUT) {
         cmd_count_error(b->env, "TIMEOUT");
     }
     b->env->counters[command_id(b->command)].ns += search_run_us(s) * 1000;
     b->env->host->fulfil(p->slot, search_reply(s));
+    b->flying--;
+    if (b->job && b->flying < FLYING_MAX / 2) {
+        cmd_job_unpark(b->job);
+    }
     batch_release(b);
+}
+
+static void abandoned(void *arg)
+{
+    search_cancel(arg);
 }
 
 static void fill_error(struct batch *b, struct place *p, int proto,
@@ -83,7 +97,7 @@ static void start_one(struct vmsearch_job *m, struct vset *v, size_t i)
     size_t at;
 
     p->batch = m->batch;
-    p->slot = m->job.env->host->defer(m->job.client);
+    p->slot = m->job.env->host->defer(m->job.client, m->expects);
     if (!v) {
         fill_error(m->batch, p, m->job.reply.proto, "ERR no such key");
         return;
@@ -113,11 +127,34 @@ static void start_one(struct vmsearch_job *m, struct vset *v, size_t i)
                    "OOM command not allowed when used memory > 'maxmemory'.");
         return;
     }
+    m->batch->flying++;
+    m->expects = search_expects(s); /* for the next one, which is alike */
     if (search_is_cheap(s)) {
         search_run(s, answered, p);
     } else {
+        m->job.env->host->when_gone(p->slot, abandoned, s);
         search_submit(s, answered, p);
     }
+}
+
+/* Thousands of large answers are not made before the client has read some. */
+static bool should_wait(struct vmsearch_job *m)
+{
+    const struct cmd_host *host = m->job.env->host;
+
+    if (m->job.slice_end_ns == INT64_MAX) {
+        return false; /* inside EXEC */
+    }
+    if (m->batch->flying >= FLYING_MAX) {
+        return true;
+    }
+    if (host->owed(m->job.client) < OWED_MAX) {
+        return false;
+    }
+    if (m->batch->flying == 0) {
+        host->unpark_drained(m->job.client);
+    }
+    return true;
 }
 
 static bool vmsearch_step(struct cmd_job *job)
@@ -131,6 +168,10 @@ static bool vmsearch_step(struct cmd_job *job)
         v = e->value.vset;
     }
     while (m->started < m->n) {
+        if (should_wait(m)) {
+            cmd_job_park(job);
+            return true;
+        }
         start_one(m, v, m->started++);
         if (cmd_job_should_yield(job)) {
             return m->started < m->n;
@@ -144,6 +185,7 @@ static void vmsearch_destroy(struct cmd_job *job)
     struct vmsearch_job *m = CONTAINER_OF(job, struct vmsearch_job, job);
 
     if (m->batch) {
+        m->batch->job = NULL;
         m->batch->left -= m->n - m->started; /* the client is gone */
         batch_release(m->batch);
     }
@@ -224,6 +266,7 @@ void cmd_vmsearch(struct cmd_ctx *ctx)
     m->batch = mem_calloc(1, sizeof(*m->batch) + m->n * sizeof(struct place));
     m->batch->env = ctx->env;
     m->batch->command = ctx->command;
+    m->batch->job = &m->job;
     m->batch->left = m->n + 1;
     reply_array(&ctx->reply, m->n);
     cmd_job_start(ctx, &m->job);

@@ -205,7 +205,7 @@ void cmd_call(struct cmd_env *env, struct client *c,
 
 /* ---- deferring --------------------------------------------------------- */
 
-struct cmd_pending *cmd_defer(struct cmd_ctx *ctx)
+struct cmd_pending *cmd_defer(struct cmd_ctx *ctx, size_t expected)
 {
     struct cmd_env *env = ctx->env;
     struct cmd_pending *p = env->free_pending;
@@ -217,13 +217,18 @@ struct cmd_pending *cmd_defer(struct cmd_ctx *ctx)
     }
     p->env = env;
     p->command = ctx->command;
-    p->slot = env->host->defer(ctx->client);
+    p->slot = env->host->defer(ctx->client, expected);
     p->handler_ns = clock_mono_ns() - ctx->started_ns;
     slowlog_preview_make(&p->preview, ctx->argv, ctx->argc, ctx->hidden,
                          ctx->client->id);
     ctx->deferred = true;
     ctx->reply.out = env->host->out(ctx->client);
     return p;
+}
+
+void cmd_when_gone(struct cmd_pending *p, void (*gone)(void *arg), void *arg)
+{
+    p->env->host->when_gone(p->slot, gone, arg);
 }
 
 void cmd_fulfil(struct cmd_pending *p, struct buf *body, time_us run_us,

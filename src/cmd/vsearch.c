@@ -112,9 +112,15 @@ void vsearch_write(const struct search *s, const void *data, struct buf *out)
 
 static void answered_later(struct search *s, void *arg)
 {
-    bool late = search_outcome(s) == SEARCH_TIMED_OUT;
+    bool late =
+        !search_was_cancelled(s) && search_outcome(s) == SEARCH_TIMED_OUT;
 
     cmd_fulfil(arg, search_reply(s), search_run_us(s), late ? "TIMEOUT" : NULL);
+}
+
+static void abandoned(void *arg)
+{
+    search_cancel(arg);
 }
 
 static void answered_now(struct search *s, void *arg)
@@ -149,7 +155,10 @@ void vsearch_start(struct cmd_ctx *ctx, struct vset *v,
     if (search_is_cheap(s)) {
         search_run(s, answered_now, ctx);
     } else {
-        search_submit(s, answered_later, cmd_defer(ctx));
+        struct cmd_pending *p = cmd_defer(ctx, search_expects(s));
+
+        cmd_when_gone(p, abandoned, s);
+        search_submit(s, answered_later, p);
     }
 }
 

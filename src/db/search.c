@@ -25,6 +25,7 @@ enum {
     SCAN_BYTES_PER_NS = 16,
     FILTER_NS = 120, /* per row, roughly */
     HIT_NS = 100,    /* per row of the answer: sorting and formatting */
+    HIT_BYTES = 64,  /* of an answer, roughly */
 };
 
 struct search {
@@ -37,6 +38,7 @@ struct search {
     struct filter *filter;
     slot_id exclude;
     time_us deadline; /* 0: none */
+    bool cancelled;   /* loop */
     int64_t started_ns;
     int64_t run_ns;
     struct buf reply;
@@ -312,6 +314,7 @@ enum err search_create(struct vset *v, struct search_request *r,
     s->filter = r->filter;
     s->exclude = r->exclude;
     s->deadline = r->timeout ? clock_mono_us() + r->timeout : 0;
+    s->cancelled = false;
     s->format = r->format;
     s->reply.len = 0;
     memcpy(s->format_data, r->format_data, sizeof(s->format_data));
@@ -368,7 +371,7 @@ static void search_end(struct search *s)
     struct search_pool *p = s->pool;
 
     p->stats.rows_scored += s->scan.source.n_runs ? s->view.n_slots : 0;
-    p->stats.timeouts += search_outcome(s) == SEARCH_TIMED_OUT;
+    p->stats.timeouts += !s->cancelled && search_outcome(s) == SEARCH_TIMED_OUT;
     s->done(s, s->arg);
     filter_destroy(s->filter);
     block_return(p, s);
@@ -440,6 +443,24 @@ void search_submit(struct search *s, search_done_fn *done, void *arg)
         v->ring = ring_take(p);
     }
     flat_ring_add(v->ring, &s->scan);
+}
+
+void search_cancel(struct search *s)
+{
+    s->cancelled = true;
+    atomic_store_explicit(&s->scan.stopped, true, memory_order_relaxed);
+}
+
+bool search_was_cancelled(const struct search *s)
+{
+    return s->cancelled;
+}
+
+size_t search_expects(const struct search *s)
+{
+    size_t block = s->block_bytes > BLOCK_LARGE ? s->block_bytes : 0;
+
+    return block + s->scan.best.cap * HIT_BYTES;
 }
 
 /* ---- the answer -------------------------------------------------------- */

@@ -66,6 +66,14 @@ void search_run(struct search *s, search_done_fn *done, void *arg);
 /* Hands it to the workers. */
 void search_submit(struct search *s, search_done_fn *done, void *arg);
 
+/* Nobody waits for the answer: it ends soon, and done() is called all the same.
+ * thread loop. */
+void search_cancel(struct search *s);
+bool search_was_cancelled(const struct search *s);
+
+/* About the memory that it and its reply will take. */
+size_t search_expects(const struct search *s);
+
 /* ---- the answer -------------------------------------------------------- */
 
 /* The k nearest, nearest first: valid in format(). */

@@ -58,7 +58,7 @@ static size_t run_requests(struct conn *c, uint8_t *data, size_t len)
 {
     struct net *n = c->net;
     struct resp_limits limits = {.bulk_max = n->config->bulk_max};
-    size_t enough = conn_unsent(c) + TURN_OUTPUT;
+    size_t enough = conn_owed(c) + TURN_OUTPUT;
     size_t at = 0;
 
     c->yielded = false;
@@ -85,7 +85,7 @@ static size_t run_requests(struct conn *c, uint8_t *data, size_t len)
         if (c->n_slots >= SLOTS_MAX && !c->closed) {
             c->throttled = true;
             conn_read_stop(c);
-        } else if (at < len && !c->closed && conn_unsent(c) > enough) {
+        } else if (at < len && !c->closed && conn_owed(c) > enough) {
             yield(c);
         }
     }

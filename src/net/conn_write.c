@@ -31,9 +31,20 @@ size_t conn_unsent(const struct conn *c)
     return c->ready.len - c->sent + c->slot_bytes + last;
 }
 
+size_t conn_owed(const struct conn *c)
+{
+    return conn_unsent(c) + c->expected;
+}
+
+void conn_tell_drained(struct conn *c)
+{
+    c->tell_drained = true;
+    conn_mark_flush(c);
+}
+
 /* ---- deferred replies -------------------------------------------------- */
 
-struct reply_slot *conn_defer(struct conn *c)
+struct reply_slot *conn_defer(struct conn *c, size_t expected)
 {
     struct net *n = c->net;
     struct reply_slot *s = n->free_slots;
@@ -43,7 +54,8 @@ struct reply_slot *conn_defer(struct conn *c)
     } else {
         s = mem_alloc(sizeof(*s));
     }
-    *s = (struct reply_slot){.conn = c};
+    *s = (struct reply_slot){.conn = c, .expected = expected};
+    c->expected += expected;
     if (c->slot_last) {
         c->slot_bytes += c->slot_last->after.len;
         c->slot_last->next = s;
@@ -53,6 +65,13 @@ struct reply_slot *conn_defer(struct conn *c)
     c->slot_last = s;
     c->n_slots++;
     return s;
+}
+
+void reply_slot_when_gone(struct reply_slot *s, void (*gone)(void *arg),
+                          void *arg)
+{
+    s->gone = gone;
+    s->gone_arg = arg;
 }
 
 struct conn *reply_slot_conn(const struct reply_slot *s)
@@ -118,6 +137,7 @@ void reply_slot_fill(struct reply_slot *s, struct buf *body)
     s->body = *body;
     *body = BUF_INIT;
     s->filled = true;
+    c->expected -= s->expected;
     c->slot_bytes += s->body.len;
     if (s == c->slot_first) {
         advance_slots(c);
@@ -138,12 +158,16 @@ void conn_drop_output(struct conn *c)
         } else {
             buf_deinit(&s->after);
             s->conn = NULL;
+            if (s->gone) {
+                s->gone(s->gone_arg);
+            }
         }
         s = next;
     }
     c->slot_first = c->slot_last = NULL;
     c->n_slots = 0;
     c->slot_bytes = 0;
+    c->expected = 0;
     net_return_buf(c->net, &c->ready);
     c->sent = 0;
 }
@@ -191,6 +215,9 @@ void conn_flush(struct conn *c)
         write_wait(c, false);
         if (c->closing && !c->slot_first) {
             conn_close(c);
+        } else if (c->tell_drained && !c->slot_first) {
+            c->tell_drained = false;
+            c->net->handler->drained(c);
         }
         return;
     }

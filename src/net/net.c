@@ -87,7 +87,7 @@ void net_return_buf(struct net *n, struct buf *b)
 /* Brings the sum of unread bytes up to date with one connection. */
 static void count_output(struct conn *c)
 {
-    size_t now = conn_unsent(c);
+    size_t now = conn_owed(c);
 
     c->net->output_pending = c->net->output_pending - c->counted + now;
     c->counted = now;
@@ -97,8 +97,9 @@ static void count_output(struct conn *c)
 static void apply_output_limit(struct conn *c)
 {
     const struct output_limit *limit = &c->net->config->output[c->class];
-    bool hard = limit->hard_bytes && c->counted > limit->hard_bytes;
-    bool soft = limit->soft_bytes && c->counted > limit->soft_bytes;
+    size_t unsent = conn_unsent(c);
+    bool hard = limit->hard_bytes && unsent > limit->hard_bytes;
+    bool soft = limit->soft_bytes && unsent > limit->soft_bytes;
 
     if (!soft) {
         c->soft_since = 0;

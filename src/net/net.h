@@ -62,6 +62,8 @@ struct net_handler {
      * closes after the reply. */
     void (*invalid)(struct conn *c, const char *error);
     void (*closed)(struct conn *c);
+    /* See conn_tell_drained(). */
+    void (*drained)(struct conn *c);
 };
 
 struct net_stats {
@@ -114,8 +116,20 @@ void conn_set_authenticated(struct conn *c, bool yes);
 struct buf *conn_out(struct conn *c);
 
 /* Takes the place of a reply that comes later; the connection may be gone by
- * then. Every slot must be filled. */
-struct reply_slot *conn_defer(struct conn *c);
+ * then. Every slot must be filled. expected: about what memory it will take
+ * until it is, so that requests for more than clients read are not run. */
+struct reply_slot *conn_defer(struct conn *c, size_t expected);
+
+/* Calls gone(arg) when the connection closes before the slot is filled. */
+void reply_slot_when_gone(struct reply_slot *s, void (*gone)(void *arg),
+                          void *arg);
+
+/* Bytes that wait to be read by the client, those expected included. */
+size_t conn_owed(const struct conn *c);
+
+/* Has the handler's drained() called, once, when all replies are sent and none
+ * is deferred. */
+void conn_tell_drained(struct conn *c);
 
 /* Gives a deferred reply; takes body's memory and leaves it empty. */
 void reply_slot_fill(struct reply_slot *s, struct buf *body);

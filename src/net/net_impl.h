@@ -27,7 +27,10 @@ struct reply_slot {
     struct conn *conn; /* NULL: the connection is gone */
     struct reply_slot *next;
     struct buf body;
-    struct buf after; /* replies to requests after this one */
+    struct buf after;        /* replies to requests after this one */
+    size_t expected;         /* of body */
+    void (*gone)(void *arg); /* NULL: nobody wants to know */
+    void *gone_arg;
     bool filled;
 };
 
@@ -51,6 +54,7 @@ struct conn {
     bool writing;   /* the write event is on */
     bool closing;   /* close when replies are sent */
     bool closed;
+    bool tell_drained;
     bool authenticated;
     bool in_own_buf;     /* the request that runs lies in `in` */
     bool pinned;         /* and stays there until conn_resume() */
@@ -63,6 +67,7 @@ struct conn {
     struct reply_slot *slot_last;
     size_t n_slots;
     size_t slot_bytes; /* in slots, but for the last one's `after` */
+    size_t expected;   /* of slots not filled */
     size_t counted;    /* this connection's part of net->output_pending */
     time_us soft_since;
     time_us last_read_at;

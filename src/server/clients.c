@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/job.h"
 #include "server/info.h"
 #include "server/server.h"
 
@@ -187,11 +188,21 @@ static void client_closed(struct conn *conn)
     conn_set_user(conn, NULL);
 }
 
+static void client_drained(struct conn *conn)
+{
+    struct client *c = conn_user(conn);
+
+    if (c && c->job) {
+        cmd_job_unpark(c->job);
+    }
+}
+
 const struct net_handler server_net_handler = {
     .opened = client_opened,
     .request = client_request,
     .invalid = client_invalid,
     .closed = client_closed,
+    .drained = client_drained,
 };
 
 /* ---- what commands ask ------------------------------------------------- */
@@ -201,9 +212,24 @@ static struct buf *host_out(struct client *c)
     return conn_out(conn_of(c));
 }
 
-static void *host_defer(struct client *c)
+static void *host_defer(struct client *c, size_t expected)
 {
-    return conn_defer(conn_of(c));
+    return conn_defer(conn_of(c), expected);
+}
+
+static void host_when_gone(void *deferred, void (*gone)(void *arg), void *arg)
+{
+    reply_slot_when_gone(deferred, gone, arg);
+}
+
+static size_t host_owed(struct client *c)
+{
+    return conn_owed(conn_of(c));
+}
+
+static void host_unpark_drained(struct client *c)
+{
+    conn_tell_drained(conn_of(c));
 }
 
 static void host_fulfil(void *deferred, struct buf *body)
@@ -319,6 +345,9 @@ void server_host_init(struct server *s)
         .server = s,
         .out = host_out,
         .defer = host_defer,
+        .when_gone = host_when_gone,
+        .owed = host_owed,
+        .unpark_drained = host_unpark_drained,
         .fulfil = host_fulfil,
         .deferred_client = host_deferred_client,
         .pin_request = host_pin_request,

@@ -41,6 +41,7 @@ static bool turn_end(void *arg)
     pool_drain(s->pool);
     more = cmd_jobs_run(&s->commands);
     more |= net_turn_end(s->net, s->turn_started_at);
+    more |= s->commands.jobs != NULL; /* sending may have unparked some */
     if (signals_asked() && !s->shutting_down) {
         server_shutdown(s, "signal");
     }
