@@ -398,7 +398,6 @@ static bool vmrem_step(struct cmd_job *job)
     struct vmrem_job *m = CONTAINER_OF(job, struct vmrem_job, job);
     struct keyspace *ks = job->env->ks;
     struct entry *e = keyspace_write(ks, job->db, job->argv[1]);
-    int64_t before = m->removed;
     enum err err = ERR_OK;
     bool removed;
 
@@ -415,7 +414,7 @@ static bool vmrem_step(struct cmd_job *job)
             break;
         }
     }
-    if (m->removed > before) {
+    if (e) { /* as VREM: also when none was there */
         keyspace_changed(ks, job->db, job->argv[1]);
         vset_key_drop_if_empty(ks, job->db, e);
     }

@@ -179,23 +179,6 @@ start_server {} {
         assert_equal 0 [r exists s]
     }
 
-    test {a VMREM that removes nothing changes nothing that WATCH sees} {
-        r flushall
-        r vmadd s 1 FP32 [fp32 {1 2}] a
-        set other [client]
-        r watch s
-        assert_equal 0 [$other vmrem s x y]
-        r multi
-        r ping
-        assert_equal PONG [r exec]
-        r watch s
-        assert_equal 1 [$other vmrem s x a]
-        r multi
-        r ping
-        assert_equal {} [r exec]
-        $other close
-    }
-
     test {VMADD on a projected set takes vectors as they were before it} {
         r flushall
         set v [random_vector 8]
