@@ -31,6 +31,8 @@ struct cmd_host {
 
     /* Where the next reply to a client goes; valid until defer(). */
     struct buf *(*out)(struct client *c);
+    /* Appends a reply there; takes its memory and leaves it empty. */
+    void (*give)(struct client *c, struct buf *reply);
     /* Takes the place of a reply that fulfil() gives later, also when the
      * client is gone by then. expected: about the memory it takes. */
     void *(*defer)(struct client *c, size_t expected);

@@ -6,8 +6,6 @@
 
 #include "base/mem.h"
 
-enum { REPLY_LONG = 64 * 1024 };
-
 void *cmd_job_alloc(size_t size, bool (*step)(struct cmd_job *job),
                     void (*destroy)(struct cmd_job *job))
 {
@@ -151,7 +149,7 @@ void cmd_job_start(struct cmd_ctx *ctx, struct cmd_job *job)
     slowlog_preview_make(&job->preview, ctx->argv, ctx->argc, ctx->hidden,
                          ctx->client->id);
     if (!run_slice(job, slice)) {
-        buf_append_bytes(ctx->reply.out, buf_bytes(&job->out));
+        ctx->env->host->give(ctx->client, &job->out);
         ctx->failed = job->failed;
         finish(job);
         return;
@@ -176,19 +174,6 @@ void cmd_job_error(struct cmd_job *job, const char *text)
     cmd_count_error(job->env, text);
 }
 
-/* A long reply moves instead of being copied when nothing stands before it. */
-static void give_reply(struct buf *out, struct buf *reply)
-{
-    if (out->len == 0 && reply->len >= REPLY_LONG) {
-        struct buf swap = *out;
-
-        *out = *reply;
-        *reply = swap;
-        return;
-    }
-    buf_append_bytes(out, buf_bytes(reply));
-}
-
 bool cmd_jobs_run(struct cmd_env *env)
 {
     struct cmd_job *job = env->jobs;
@@ -204,7 +189,7 @@ bool cmd_jobs_run(struct cmd_env *env)
     }
     c = job->client;
     c->job = NULL;
-    give_reply(env->host->out(c), &job->out);
+    env->host->give(c, &job->out);
     finish(job);
     env->host->resume(c);
     return env->jobs != NULL;

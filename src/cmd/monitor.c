@@ -69,7 +69,7 @@ static void feed_all(struct cmd_env *env, const struct client *c,
         struct client *to = env->monitors[--i];
         struct buf *out = env->host->out(to);
 
-        if (out->len > BACKLOG_MAX && to != c) {
+        if (env->host->owed(to) > BACKLOG_MAX && to != c) {
             LOG_WARN(NET, "a monitor does not read, closing it", "id=%llu",
                      (unsigned long long)to->id);
             env->host->close(to); /* the last one takes its place */

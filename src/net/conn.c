@@ -110,6 +110,7 @@ void conn_free(struct conn *c)
     }
     resp_parser_deinit(&c->parser, &c->net->scratch);
     buf_deinit(&c->in);
+    ASSERT(!c->piece_first);
     buf_deinit(&c->ready);
     mem_free(c);
 }

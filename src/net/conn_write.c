@@ -7,18 +7,55 @@
 
 #include "base/mem.h"
 
-/* Once this much has been sent of a buffer that is still filled, the rest is
- * moved to its front. */
+/* Short replies are gathered in one buffer, long ones are passed on as they
+ * are: no bytes are moved but those of small buffers, however much waits. */
 enum {
+    /* Once this much has been sent of `ready`, the rest moves to its front. */
     COMPACT_AT = 64 * 1024,
+    PIECE_AT = 256 * 1024, /* a buffer that long is not added to */
+    PIECE_MIN = 64 * 1024, /* a reply that long is not copied */
     WRITE_MAX = 1 << 20, /* of one connection in one turn */
 };
+
+static void add_piece(struct conn *c, struct buf *bytes)
+{
+    struct piece *p = mem_alloc(sizeof(*p));
+
+    *p = (struct piece){.bytes = *bytes};
+    *bytes = BUF_INIT;
+    c->piece_bytes += p->bytes.len;
+    if (c->piece_last) {
+        c->piece_last->next = p;
+    } else {
+        c->piece_first = p;
+    }
+    c->piece_last = p;
+}
+
+static void drop_piece(struct conn *c)
+{
+    struct piece *p = c->piece_first;
+
+    c->piece_first = p->next;
+    if (!p->next) {
+        c->piece_last = NULL;
+    }
+    c->piece_bytes -= p->bytes.len;
+    net_return_buf(c->net, &p->bytes);
+    mem_free(p);
+}
 
 struct buf *conn_out(struct conn *c)
 {
     conn_mark_flush(c);
+    if (c->slot_last && c->slot_last->after.len >= PIECE_AT) {
+        conn_defer(c, 0)->filled = true; /* for the sake of its `after` */
+    }
     if (c->slot_last) {
         return &c->slot_last->after;
+    }
+    if (c->ready.len >= PIECE_AT) {
+        add_piece(c, &c->ready);
     }
     net_lend_buf(c->net, &c->ready);
     return &c->ready;
@@ -28,7 +65,7 @@ size_t conn_unsent(const struct conn *c)
 {
     size_t last = c->slot_last ? c->slot_last->after.len : 0;
 
-    return c->ready.len - c->sent + c->slot_bytes + last;
+    return c->piece_bytes + c->ready.len - c->sent + c->slot_bytes + last;
 }
 
 size_t conn_owed(const struct conn *c)
@@ -87,11 +124,15 @@ static void slot_recycle(struct net *n, struct reply_slot *s)
     n->free_slots = s;
 }
 
-/* Appends `from` to what may be sent; moves the memory when nothing waits. */
+/* Appends `from` to what may be sent; moves the memory when nothing waits, or
+ * when it is much. */
 static void move_bytes(struct conn *c, struct buf *from)
 {
     if (!from->len) {
         return;
+    }
+    if (c->ready.len > 0 && from->len >= PIECE_MIN) {
+        add_piece(c, &c->ready);
     }
     if (c->ready.len == 0) {
         struct buf swap = c->ready;
@@ -102,6 +143,20 @@ static void move_bytes(struct conn *c, struct buf *from)
     } else {
         buf_append_bytes(&c->ready, buf_bytes(from));
     }
+}
+
+void conn_give(struct conn *c, struct buf *reply)
+{
+    if (reply->len < PIECE_MIN) {
+        buf_append_bytes(conn_out(c), buf_bytes(reply));
+        buf_deinit(reply);
+    } else if (c->slot_last) {
+        reply_slot_fill(conn_defer(c, 0), reply);
+    } else {
+        move_bytes(c, reply);
+        buf_deinit(reply);
+    }
+    conn_mark_flush(c);
 }
 
 /* Moves the replies that have become first in line. */
@@ -168,6 +223,9 @@ void conn_drop_output(struct conn *c)
     c->n_slots = 0;
     c->slot_bytes = 0;
     c->expected = 0;
+    while (c->piece_first) {
+        drop_piece(c);
+    }
     net_return_buf(c->net, &c->ready);
     c->sent = 0;
 }
@@ -184,46 +242,72 @@ static void write_wait(struct conn *c, bool wait)
     c->writing = wait;
 }
 
+/* Sends of the first buffer that waits. False when the socket takes no more, or
+ * the connection has been closed. */
+static bool send_some(struct conn *c, size_t *left)
+{
+    struct buf *b = c->piece_first ? &c->piece_first->bytes : &c->ready;
+    size_t want = b->len - c->sent;
+    ssize_t n = write(c->fd, b->data + c->sent, want < *left ? want : *left);
+
+    if (n < 0) {
+        if (errno == EINTR) {
+            return true;
+        }
+        if (errno != EAGAIN) {
+            conn_close(c);
+        }
+        return false;
+    }
+    *left -= (size_t)n;
+    c->sent += (size_t)n;
+    c->output_total += (uint64_t)n;
+    c->net->stats.output_bytes += (uint64_t)n;
+    if (c->piece_first && c->sent == b->len) {
+        drop_piece(c);
+        c->sent = 0;
+    }
+    return true;
+}
+
+static void all_sent(struct conn *c)
+{
+    c->ready.len = 0;
+    c->sent = 0;
+    net_return_buf(c->net, &c->ready);
+    write_wait(c, false);
+    if (c->closing && !c->slot_first) {
+        conn_close(c);
+    } else if (c->tell_drained && !c->slot_first) {
+        c->tell_drained = false;
+        c->net->handler->drained(c);
+    }
+}
+
 void conn_flush(struct conn *c)
 {
     size_t left = WRITE_MAX;
 
-    while (c->sent < c->ready.len && left > 0) {
-        size_t want = c->ready.len - c->sent;
-        ssize_t n =
-            write(c->fd, c->ready.data + c->sent, want < left ? want : left);
-
-        if (n < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            if (errno != EAGAIN) {
-                conn_close(c);
-                return;
-            }
+    while (left > 0 && (c->piece_first || c->sent < c->ready.len)) {
+        if (!send_some(c, &left)) {
             break;
         }
-        c->sent += (size_t)n;
-        left -= (size_t)n;
-        c->output_total += (uint64_t)n;
-        c->net->stats.output_bytes += (uint64_t)n;
     }
-    if (c->sent == c->ready.len) {
-        c->ready.len = 0;
-        c->sent = 0;
-        net_return_buf(c->net, &c->ready);
-        write_wait(c, false);
-        if (c->closing && !c->slot_first) {
-            conn_close(c);
-        } else if (c->tell_drained && !c->slot_first) {
-            c->tell_drained = false;
-            c->net->handler->drained(c);
-        }
+    if (c->closed) {
         return;
     }
-    if (c->sent >= COMPACT_AT && c->sent > c->ready.len / 2) {
-        buf_consume(&c->ready, c->sent);
-        c->sent = 0;
+    if (!c->piece_first && c->sent == c->ready.len) {
+        all_sent(c);
+        return;
+    }
+    if (!c->piece_first && c->sent >= COMPACT_AT &&
+        c->sent > c->ready.len / 2) {
+        if (c->ready.len - c->sent > COMPACT_AT) {
+            add_piece(c, &c->ready);
+        } else {
+            buf_consume(&c->ready, c->sent);
+            c->sent = 0;
+        }
     }
     write_wait(c, true);
 }

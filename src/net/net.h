@@ -115,6 +115,9 @@ void conn_set_authenticated(struct conn *c, bool yes);
 /* Where the next reply's bytes go; valid until the handler returns. */
 struct buf *conn_out(struct conn *c);
 
+/* Appends a reply there; takes its memory and leaves it empty. */
+void conn_give(struct conn *c, struct buf *reply);
+
 /* Takes the place of a reply that comes later; the connection may be gone by
  * then. Every slot must be filled. expected: about what memory it will take
  * until it is, so that requests for more than clients read are not run. */

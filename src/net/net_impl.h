@@ -34,6 +34,12 @@ struct reply_slot {
     bool filled;
 };
 
+/* A long stretch of replies that may be sent, moved here instead of copied. */
+struct piece {
+    struct piece *next;
+    struct buf bytes;
+};
+
 struct conn {
     struct net *net;
     struct conn *prev, *next; /* all connections */
@@ -61,8 +67,11 @@ struct conn {
     size_t pinned_bytes; /* of `in`, up to its end */
     struct resp_parser parser;
     struct buf in; /* unfinished requests; empty when idle */
+    struct piece *piece_first; /* sent before `ready` */
+    struct piece *piece_last;
+    size_t piece_bytes;
     struct buf ready;
-    size_t sent; /* of ready */
+    size_t sent; /* of the first piece or, without one, of ready */
     struct reply_slot *slot_first;
     struct reply_slot *slot_last;
     size_t n_slots;

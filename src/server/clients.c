@@ -212,6 +212,11 @@ static struct buf *host_out(struct client *c)
     return conn_out(conn_of(c));
 }
 
+static void host_give(struct client *c, struct buf *reply)
+{
+    conn_give(conn_of(c), reply);
+}
+
 static void *host_defer(struct client *c, size_t expected)
 {
     return conn_defer(conn_of(c), expected);
@@ -344,6 +349,7 @@ void server_host_init(struct server *s)
     s->host = (struct cmd_host){
         .server = s,
         .out = host_out,
+        .give = host_give,
         .defer = host_defer,
         .when_gone = host_when_gone,
         .owed = host_owed,
