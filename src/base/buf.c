@@ -5,8 +5,36 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/mem_map.h"
 
-enum { BUF_MIN = 64, BUF_DOUBLING_MAX = 1 << 20 };
+enum {
+    BUF_MIN = 64,
+    BUF_DOUBLING_MAX = 1 << 20,
+    BUF_MAPPED = 4 << 20, /* from here on growing copies nothing */
+};
+
+static void resize(struct buf *b, size_t cap)
+{
+    void *p;
+
+    if (cap < BUF_MAPPED) {
+        b->data = mem_realloc(b->data, cap);
+        b->cap = cap;
+        return;
+    }
+    cap = mem_map_size(cap);
+    if (b->cap >= BUF_MAPPED) {
+        p = mem_map_resize(b->data, b->cap, cap);
+    } else {
+        p = mem_map_resize(NULL, 0, cap);
+        if (b->len) {
+            memcpy(p, b->data, b->len);
+        }
+        mem_free(b->data);
+    }
+    b->data = p;
+    b->cap = cap;
+}
 
 void buf_grow(struct buf *b, size_t more)
 {
@@ -17,13 +45,16 @@ void buf_grow(struct buf *b, size_t more)
     while (cap < need) {
         cap += cap < BUF_DOUBLING_MAX ? cap : cap / 4;
     }
-    b->data = mem_realloc(b->data, cap);
-    b->cap = cap;
+    resize(b, cap);
 }
 
 void buf_deinit(struct buf *b)
 {
-    mem_free(b->data);
+    if (b->cap >= BUF_MAPPED) {
+        mem_map_free(b->data, b->cap);
+    } else {
+        mem_free(b->data);
+    }
     *b = BUF_INIT;
 }
 

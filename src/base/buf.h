@@ -1,7 +1,8 @@
 /* A growable byte buffer, owned by whoever embeds it.
  *
  * Replies, outgoing sockets and formatted text are built in one. Growth doubles
- * up to 1 MiB and then adds a quarter, so appending is amortised O(1).
+ * up to 1 MiB and then adds a quarter, so appending is amortised O(1); from
+ * 4 MiB on it moves no bytes (base/mem_map.h).
  * Appending aborts on out-of-memory; sizes a client chooses are checked before.
  */
 #ifndef VECTRA_BASE_BUF_H

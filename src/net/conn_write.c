@@ -14,7 +14,7 @@ enum {
     COMPACT_AT = 64 * 1024,
     PIECE_AT = 256 * 1024, /* a buffer that long is not added to */
     PIECE_MIN = 64 * 1024, /* a reply that long is not copied */
-    WRITE_MAX = 1 << 20, /* of one connection in one turn */
+    WRITE_MAX = 1 << 20,   /* of one connection in one turn */
 };
 
 static void add_piece(struct conn *c, struct buf *bytes)

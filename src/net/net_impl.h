@@ -66,7 +66,7 @@ struct conn {
     bool pinned;         /* and stays there until conn_resume() */
     size_t pinned_bytes; /* of `in`, up to its end */
     struct resp_parser parser;
-    struct buf in; /* unfinished requests; empty when idle */
+    struct buf in;             /* unfinished requests; empty when idle */
     struct piece *piece_first; /* sent before `ready` */
     struct piece *piece_last;
     size_t piece_bytes;

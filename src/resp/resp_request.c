@@ -7,10 +7,46 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/mem_map.h"
 #include "base/num.h"
 #include "base/split.h"
 
 enum { ARGS_MIN = 64, ARGS_KEEP = 64 * 1024 };
+
+/* Millions of arguments are announced by one number but come one by one: from
+ * here on their array grows without being copied. */
+enum { ARGS_MAPPED = (4 << 20) / sizeof(struct bytes) };
+
+static void args_free(struct resp_args *a)
+{
+    if (a->cap >= ARGS_MAPPED) {
+        mem_map_free(a->at, a->cap * sizeof(*a->at));
+    } else {
+        mem_free(a->at);
+    }
+    *a = (struct resp_args){NULL, 0};
+}
+
+static void args_resize(struct resp_args *a, size_t cap)
+{
+    size_t was = a->cap * sizeof(*a->at);
+    size_t bytes = cap * sizeof(*a->at);
+
+    if (cap < ARGS_MAPPED) {
+        a->at = mem_realloc(a->at, bytes);
+    } else if (a->cap >= ARGS_MAPPED) {
+        a->at = mem_map_resize(a->at, was, bytes);
+    } else {
+        struct bytes *at = mem_map_resize(NULL, 0, bytes);
+
+        if (was) {
+            memcpy(at, a->at, was);
+        }
+        mem_free(a->at);
+        a->at = at;
+    }
+    a->cap = cap;
+}
 
 void resp_scratch_init(struct resp_scratch *s)
 {
@@ -19,8 +55,7 @@ void resp_scratch_init(struct resp_scratch *s)
 
 void resp_scratch_deinit(struct resp_scratch *s)
 {
-    mem_free(s->args.at);
-    s->args = (struct resp_args){NULL, 0};
+    args_free(&s->args);
 }
 
 void resp_parser_init(struct resp_parser *p)
@@ -31,7 +66,7 @@ void resp_parser_init(struct resp_parser *p)
 void resp_parser_deinit(struct resp_parser *p, struct resp_scratch *s)
 {
     (void)s;
-    mem_free(p->args.at);
+    args_free(&p->args);
     resp_parser_init(p);
 }
 
@@ -45,8 +80,7 @@ static void args_reserve(struct resp_args *a, size_t n)
     while (cap < n) {
         cap *= 2;
     }
-    a->at = mem_realloc(a->at, cap * sizeof(*a->at));
-    a->cap = cap;
+    args_resize(a, cap);
 }
 
 static enum resp_result invalid(char *error, size_t cap, const char *text)
@@ -246,7 +280,7 @@ parse_array(struct resp_parser *p, struct resp_args *args,
 static void scratch_take(struct resp_scratch *s, struct resp_parser *p)
 {
     if (p->args.at) {
-        mem_free(s->args.at);
+        args_free(&s->args);
         s->args = p->args;
         p->args = (struct resp_args){NULL, 0};
     }

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem_map.h"
 #include "base/thread.h"
 #include "cmd/job.h"
 #include "db/name_order.h"
@@ -41,6 +42,7 @@ static bool turn_end(void *arg)
     pool_drain(s->pool);
     more = cmd_jobs_run(&s->commands);
     more |= net_turn_end(s->net, s->turn_started_at);
+    more |= mem_unmap_some();
     more |= s->commands.jobs != NULL; /* sending may have unparked some */
     if (signals_asked() && !s->shutting_down) {
         server_shutdown(s, "signal");
@@ -166,6 +168,7 @@ enum err server_start(struct server *s, struct err_ctx *ctx)
         server_stop(s);
         return err;
     }
+    mem_unmap_slowly(true);
     s->cron_timer =
         loop_timer_start(s->loop, 1000000 / s->config.hz, server_cron, s);
     s->startup_bytes = mem_used();
@@ -196,6 +199,7 @@ static void stop_timers(struct server *s)
  * them at once, and closes. */
 static void stop_net(struct server *s)
 {
+    mem_unmap_slowly(false);
     net_stop_listening(s->net, false);
     do {
         /* Sending may let requests run that waited for earlier replies. */

@@ -1,8 +1,10 @@
 /* Counting memory, regions, random numbers, digests. */
 #include "unit/cm.h"
 
+#include "base/buf.h"
 #include "base/digest.h"
 #include "base/mem.h"
+#include "base/mem_map.h"
 #include "base/region.h"
 #include "base/thread.h"
 
@@ -54,6 +56,71 @@ static void threads_come_and_go_without_using_up_counters(void **state)
         assert_int_equal(thread_start(&t, "test", nothing, NULL), ERR_OK);
         thread_join(t);
     }
+}
+
+static void a_mapped_block_keeps_its_bytes_as_it_grows(void **state)
+{
+    size_t before = mem_used();
+    size_t size = mem_map_size(100000);
+    uint8_t *p = mem_map_resize(NULL, 0, size);
+
+    (void)state;
+    assert_true(size >= 100000);
+    assert_int_equal(mem_used(), before + size);
+    memset(p, 7, size);
+    p = mem_map_resize(p, size, 8 * size);
+    assert_int_equal(p[0], 7);
+    assert_int_equal(p[size - 1], 7);
+    assert_int_equal(p[8 * size - 1], 0);
+    assert_int_equal(mem_used(), before + 8 * size);
+    mem_map_free(p, 8 * size);
+    assert_int_equal(mem_used(), before);
+}
+
+static void mapped_blocks_may_be_given_back_a_little_at_a_time(void **state)
+{
+    size_t before = mem_used();
+    size_t size = mem_map_size(5 << 20);
+    int rounds = 0;
+    int i;
+
+    (void)state;
+    mem_unmap_slowly(true);
+    for (i = 0; i < 3; i++) {
+        mem_map_free(mem_map_resize(NULL, 0, size), size);
+    }
+    assert_int_equal(mem_used(), before);
+    while (mem_unmap_some()) {
+        rounds++;
+    }
+    assert_true(rounds > 3);
+    assert_false(mem_unmap_some());
+    mem_unmap_slowly(false);
+}
+
+static void a_buffer_keeps_its_bytes_as_it_grows_large(void **state)
+{
+    size_t before = mem_used();
+    struct buf b = BUF_INIT;
+    uint32_t i, n = 5000000;
+
+    (void)state;
+    for (i = 0; i < n; i++) {
+        buf_append(&b, &i, sizeof(i));
+    }
+    for (i = 0; i < n; i++) {
+        uint32_t got;
+
+        memcpy(&got, b.data + i * sizeof(got), sizeof(got));
+        if (got != i) {
+            fail_msg("at %u there is %u", i, got);
+        }
+    }
+    buf_consume(&b, 19000000);
+    assert_int_equal(b.len, 1000000);
+    assert_true(mem_used() - before >= b.cap);
+    buf_deinit(&b);
+    assert_int_equal(mem_used(), before);
 }
 
 static void the_limit_is_asked_before_memory_is_taken(void **state)
@@ -205,6 +272,9 @@ int main(void)
         cmocka_unit_test(what_is_freed_is_no_longer_counted),
         cmocka_unit_test(memory_may_be_freed_by_another_thread),
         cmocka_unit_test(threads_come_and_go_without_using_up_counters),
+        cmocka_unit_test(a_mapped_block_keeps_its_bytes_as_it_grows),
+        cmocka_unit_test(mapped_blocks_may_be_given_back_a_little_at_a_time),
+        cmocka_unit_test(a_buffer_keeps_its_bytes_as_it_grows_large),
         cmocka_unit_test(the_limit_is_asked_before_memory_is_taken),
         cmocka_unit_test(the_nth_allocation_can_be_made_to_fail),
         cmocka_unit_test(a_region_counts_every_byte_of_its_owner),

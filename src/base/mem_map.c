@@ -1,0 +1,85 @@
+/* Blocks of pages: see mem_map.h. A block that waits to be unmapped holds its
+ * own place in the list, in its first page; it is given back from its end. */
+#include "base/mem_map.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/mem.h"
+
+enum {
+    UNIT = 64 * 1024, /* a multiple of the page size of any system */
+    SLICE = 1 << 20,  /* unmapped at a time: some tenths of a millisecond */
+};
+
+struct dead_block {
+    struct dead_block *next;
+    size_t size;
+};
+
+static _Atomic(struct dead_block *) dead;
+static struct dead_block *leaving; /* loop */
+static _Atomic bool slowly;
+
+size_t mem_map_size(size_t size)
+{
+    return (size + UNIT - 1) / UNIT * UNIT;
+}
+
+void *mem_map_resize(void *ptr, size_t old_size, size_t size)
+{
+    void *p = ptr ? mremap(ptr, old_size, size, MREMAP_MAYMOVE)
+                  : mmap(NULL, size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED) {
+        fprintf(stderr, "vectra: out of memory mapping %zu bytes\n", size);
+        abort();
+    }
+    mem_account((int64_t)size - (ptr ? (int64_t)old_size : 0));
+    return p;
+}
+
+void mem_map_free(void *ptr, size_t size)
+{
+    struct dead_block *b = ptr;
+
+    mem_account(-(int64_t)size);
+    if (size <= SLICE || !atomic_load_explicit(&slowly, memory_order_relaxed)) {
+        munmap(ptr, size);
+        return;
+    }
+    b->size = size;
+    b->next = atomic_load_explicit(&dead, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(
+        &dead, &b->next, b, memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+void mem_unmap_slowly(bool yes)
+{
+    atomic_store(&slowly, yes);
+}
+
+bool mem_unmap_some(void)
+{
+    struct dead_block *b = leaving;
+
+    if (!b && !atomic_load_explicit(&dead, memory_order_relaxed)) {
+        return false;
+    }
+    if (!b) {
+        b = atomic_exchange_explicit(&dead, NULL, memory_order_acquire);
+    }
+    if (b->size > SLICE) {
+        b->size -= SLICE;
+        munmap((char *)b + b->size, SLICE);
+        leaving = b;
+        return true;
+    }
+    leaving = b->next;
+    munmap(b, b->size);
+    return leaving || atomic_load_explicit(&dead, memory_order_relaxed);
+}
