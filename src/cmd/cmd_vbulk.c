@@ -16,7 +16,9 @@
 enum {
     EF_MAX = 1000000,
     BULK_MAX = 10000000, /* elements of one VMADD */
-    CHECK_EVERY = 16,    /* elements between looks at the clock */
+    CHECK_EVERY = 16,    /* removals between looks at the clock; names that
+                          * are fetched ahead */
+    CHECK_WORK = 16384,  /* work between them when adding, in bytes read */
     ELEMENT_BYTES = 16,  /* of an element, besides its row and name */
 };
 
@@ -165,14 +167,20 @@ static const uint8_t *vmadd_vector(const struct vmadd_job *m, size_t i)
  * the set as it was. True when there is more to check. */
 static bool vmadd_check(struct vmadd_job *m)
 {
+    size_t work = 0;
+
     while (m->checked < m->n) {
         if (vec_check(&m->format, vmadd_vector(m, m->checked)) != ERR_OK) {
             cmd_job_error(&m->job, "ERR invalid vector specification");
             return false;
         }
         m->checked++;
-        if (m->checked % CHECK_EVERY == 0 && cmd_job_should_yield(&m->job)) {
-            return true;
+        work += m->dim * sizeof(float);
+        if (work >= CHECK_WORK) {
+            work = 0;
+            if (cmd_job_should_yield(&m->job)) {
+                return true;
+            }
         }
     }
     return true;
@@ -243,6 +251,49 @@ static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
     return err;
 }
 
+/* What adding the next element takes: a projection reads the vector once for
+ * each component it makes, in wide registers. */
+static size_t vmadd_work(const struct vmadd_job *m, const struct vset *v,
+                         bool projected)
+{
+    size_t work = m->dim * sizeof(float);
+
+    if (projected) {
+        work *= 1 + vset_options(v)->dim / 16;
+    }
+    if (m->attrs_at) {
+        work += m->job.argv[m->attrs_at + m->done].len;
+    }
+    return work;
+}
+
+/* Adds until all are added, one fails or the slice is over. */
+static enum err vmadd_some(struct vmadd_job *m, struct vset *v, bool projected)
+{
+    const struct bytes *names = m->job.argv + VMADD_NAMES;
+    enum err err = ERR_OK;
+    size_t work = 0;
+
+    while (m->done < m->n && !err) {
+        if (m->done % CHECK_EVERY == 0) {
+            size_t left = m->n - m->done;
+
+            vset_expect(v, names + m->done,
+                        left < CHECK_EVERY ? left : CHECK_EVERY);
+        }
+        work += vmadd_work(m, v, projected);
+        err = vmadd_one(m, v, projected);
+        m->done += err == ERR_OK;
+        if (work >= CHECK_WORK) {
+            work = 0;
+            if (cmd_job_should_yield(&m->job)) {
+                break;
+            }
+        }
+    }
+    return err;
+}
+
 static bool vmadd_step(struct cmd_job *job)
 {
     struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
@@ -250,7 +301,7 @@ static bool vmadd_step(struct cmd_job *job)
     struct entry *e = NULL;
     bool projected;
     struct vset *v = vmadd_set(m, &e, &projected);
-    enum err err = ERR_OK;
+    enum err err;
 
     if (!v) {
         return false;
@@ -259,18 +310,7 @@ static bool vmadd_step(struct cmd_job *job)
         vset_key_drop_if_empty(ks, job->db, e);
         return !job->failed;
     }
-    while (m->done < m->n && !err) {
-        if (m->done % CHECK_EVERY == 0) {
-            vset_expect(v, job->argv + VMADD_NAMES + m->done,
-                        m->n - m->done < CHECK_EVERY ? m->n - m->done
-                                                     : CHECK_EVERY);
-        }
-        err = vmadd_one(m, v, projected);
-        m->done += err == ERR_OK;
-        if (m->done % CHECK_EVERY == 0 && cmd_job_should_yield(job)) {
-            break;
-        }
-    }
+    err = vmadd_some(m, v, projected);
     if (m->done > 0) {
         keyspace_changed(ks, job->db, job->argv[1]);
     }
