@@ -98,12 +98,12 @@ static void db_flushed(void *arg, int db, int other)
     }
 }
 
-static bool is_watching(const struct client *c, int db, struct bytes key)
+/* chain: all who watch the key. A client may watch a hundred thousand keys, and
+ * a key is rarely watched by more than a few. */
+static bool is_watching(const struct client *c, const struct watched_key *chain)
 {
-    const struct watched_key *w;
-
-    for (w = c->watched; w; w = w->next_of_client) {
-        if (w->db == db && bytes_equal(bytes_of(w->key, w->key_len), key)) {
+    for (; chain; chain = chain->next_of_key) {
+        if (chain->client == c) {
             return true;
         }
     }
@@ -112,23 +112,22 @@ static bool is_watching(const struct client *c, int db, struct bytes key)
 
 static enum err watch(struct cmd_env *env, struct client *c, struct bytes key)
 {
-    struct watched_key *w, *chain;
+    uint64_t hash = watch_hash(c->db, key);
+    struct watched_key *chain = find_chain(env, c->db, key, hash);
+    struct watched_key *w;
 
-    if (is_watching(c, c->db, key)) {
+    if (is_watching(c, chain)) {
         return ERR_OK;
     }
     w = mem_try_alloc(sizeof(*w) + key.len);
     if (!w) {
         return ERR_NOMEM;
     }
-    *w = (struct watched_key){.client = c,
-                              .hash = watch_hash(c->db, key),
-                              .db = c->db,
-                              .key_len = key.len};
+    *w = (struct watched_key){
+        .client = c, .hash = hash, .db = c->db, .key_len = key.len};
     if (key.len) {
         memcpy(w->key, key.data, key.len);
     }
-    chain = find_chain(env, c->db, key, w->hash);
     if (chain) {
         w->next_of_key = chain->next_of_key;
         chain->next_of_key = w;

@@ -241,13 +241,33 @@ struct entry *keyspace_write_or_add(struct keyspace *ks, int db,
     return e;
 }
 
+enum { BACKGROUND_BYTES = 256 * 1024 }; /* longer texts are freed there */
+
+static void free_text(struct reaper_job *job)
+{
+    mem_free(job);
+}
+
+/* Giving back a text of many megabytes takes the allocator milliseconds, so it
+ * happens in the background; the text itself has room for the job. */
+static void drop_text(struct keyspace *ks, uint8_t *text, size_t len)
+{
+    struct reaper_job *job = (void *)text;
+
+    if (len < BACKGROUND_BYTES) {
+        mem_free(text);
+        return;
+    }
+    job->run = free_text;
+    reaper_submit(ks->reaper, job);
+}
+
 void keyspace_drop_value(struct keyspace *ks, struct entry *e)
 {
-    (void)ks;
     if (e->type == VALUE_VSET) {
         vset_drop(e->value.vset);
     } else if (e->encoding != ENC_INT) {
-        mem_free(e->value.text);
+        drop_text(ks, e->value.text, e->text_len);
     }
     e->type = VALUE_STRING;
     e->encoding = ENC_INT;

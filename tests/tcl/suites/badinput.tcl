@@ -106,6 +106,37 @@ start_server {} {
         assert_equal 50 [llength [r vsim treasure ELE e1 FILTER-EF $most COUNT 100]]
     }
 
+    test {a hundred thousand watched keys are no burden} {
+        set words watch
+        for {set i 0} {$i < 100000} {incr i} { lappend words k$i k$i }
+        set c [client]
+        assert_equal OK [$c {*}$words]
+        assert_equal 100000 [info_field total_watched_keys]
+        r set k99999 1
+        $c multi
+        $c ping
+        assert_equal {} [$c exec]
+        assert_equal 0 [info_field total_watched_keys]
+        assert_equal OK [$c {*}$words]
+        $c close
+        wait_for {[info_field total_watched_keys] == 0}
+        r del k99999
+    }
+
+    test {a huge string goes, replaced or deleted, with its memory} {
+        set was [info_field used_memory]
+        r setrange huge 50000000 x
+        r set huge small
+        wait_for {[info_field used_memory] < $was + 5000000}
+        r setrange huge 50000000 x
+        r del huge
+        r setrange huge 50000000 x
+        r rename string huge
+        r rename huge string
+        wait_for {[info_field used_memory] < $was + 5000000}
+        assert_equal x [r get string]
+    }
+
     test {a filter of any size and nesting is answered} {
         foreach {filter want} [list \
             [string repeat ( 300] {ERR *} \
