@@ -176,6 +176,7 @@ static void a_short_text_does_not_keep_a_large_block(void **state)
     assert_true(mem_used() > before + (1 << 20));
     free(big);
     assert_int_equal(string_set(f->ks, e, bytes_str("abc")), ERR_OK);
+    wait_for_reaper(f); /* where long texts are freed */
     assert_true(mem_used() < before + 4096);
     expect_text(e, "abc");
 }
