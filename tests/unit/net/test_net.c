@@ -53,7 +53,7 @@ static void request(struct conn *c, struct bytes *argv, size_t argc)
     n_requests++;
     if (bytes_equal_fold(argv[0], "defer")) {
         assert_true(n_slots < SLOTS_HELD);
-        slots[n_slots++] = conn_defer(c);
+        slots[n_slots++] = conn_defer(c, 0);
     } else if (bytes_equal_fold(argv[0], "pause")) {
         conn_pause(c);
         could_pin = conn_pin_request(c);
@@ -91,7 +91,13 @@ static void closed(struct conn *c)
     }
 }
 
-static const struct net_handler handler = {opened, request, invalid, closed};
+static void drained(struct conn *c)
+{
+    (void)c;
+}
+
+static const struct net_handler handler = {opened, request, invalid, closed,
+                                           drained};
 
 /* ---- turns ------------------------------------------------------------- */
 
