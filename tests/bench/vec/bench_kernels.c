@@ -1,22 +1,27 @@
 /* How fast vec/ scores, next to how fast this machine reads memory.
  *
  * The probe is a plain sum over the same memory with the widest loads there
- * are, one thread, alternating with the kernel in the same run; every number is
- * the best of several passes. Rows are scanned in chunks of about 256 KiB into
- * one small buffer of keys, as the scanner in index/flat does it.
+ * are, one thread, taking turns with the kernels in the same run; every number
+ * is the best of several passes. Rows are scanned in chunks of about 256 KiB
+ * into one small buffer of keys, as the scanner in index/flat does it. Before
+ * "MiB" stands how much memory was scanned: little enough for the last cache,
+ * then too much for it. x is how much faster several queries at once are than
+ * one by one.
  *
- *     bench_kernels [-l LEVEL] [-t TYPE] [-d DIM] [-m METRIC] [-s MIB] [-p]
- * [-g] [-e]
+ *     bench_kernels [-l LEVEL] [-t TYPE] [-d DIM] [-m METRIC] [-p] [-g] [-e]
+ *                   [-n MIB] [-s MIB] [-r MIB]
  *
- *     -l scalar, avx2, avx512, neon or auto   -s size beyond the caches
- *     -p more queries at once (1, 2, 4, 8, 16)   -g scattered rows
- *     -e making rows, and the rest
+ *     -l scalar, avx2, avx512, neon or auto
+ *     -p also more queries at once (2, 4, 8, 16)   -g instead, scattered rows
+ *     -e instead, making rows, and the rest
+ *     -n size within the caches   -s size beyond them   -r read per number
  */
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/rng.h"
@@ -28,6 +33,7 @@ static struct {
     uint8_t *memory;
     size_t far_bytes;
     size_t near_bytes;
+    size_t effort_bytes; /* read per measurement, about */
     float *keys;
     size_t max_chunk; /* rows */
 } bench;
@@ -144,61 +150,87 @@ static void scan_all(const struct vec_format *f, struct vec_query *const *q,
     }
 }
 
+/* Time this thread was running: what others take of the processor does not
+ * count, what they take of the memory's bandwidth does, for all alike. */
+static double running_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static const size_t batch_sizes[] = {1, 2, 4, 8, 16};
+
+enum { N_BATCHES = ARRAY_LEN(batch_sizes) };
+
 struct result {
-    double row_ns; /* per row and query */
-    double probe_gbs;
+    double probe_ns;
+    double scan_ns[N_BATCHES]; /* one pass over all rows */
 };
 
-static struct result measure_scan(const struct vec_format *f,
-                                  struct vec_query *const *q, size_t nq,
-                                  size_t bytes)
+static void keep_best(double start, double *best)
+{
+    double ns = running_ns() - start;
+
+    *best = ns < *best ? ns : *best;
+}
+
+/* The probe and every batch size take turns, so that all of them meet the same
+ * weather. */
+static void measure_scans(const struct vec_format *f,
+                          struct vec_query *const *q, size_t batches,
+                          size_t bytes, struct result *out)
 {
     size_t n = (bytes - f->overread) / f->row_bytes;
-    int passes = bytes > 64 * 1024 * 1024 ? 5 : 60;
-    double best = 1e18;
-    double best_probe = 1e18;
-    struct result out;
+    int passes = (int)(bench.effort_bytes / bytes) + 3;
+    size_t k;
     int i;
 
+    out->probe_ns = 1e18;
+    for (k = 0; k < N_BATCHES; k++) {
+        out->scan_ns[k] = 1e18;
+    }
     for (i = 0; i < passes; i++) {
-        int64_t t = clock_mono_ns();
-        double ns;
+        double start = running_ns();
 
         sink = probe(bench.memory, bytes);
-        ns = (double)(clock_mono_ns() - t);
-        best_probe = ns < best_probe ? ns : best_probe;
-        t = clock_mono_ns();
-        scan_all(f, q, nq, n);
-        ns = (double)(clock_mono_ns() - t);
-        best = ns < best ? ns : best;
+        keep_best(start, &out->probe_ns);
+        for (k = 0; k < batches; k++) {
+            start = running_ns();
+            scan_all(f, q, batch_sizes[k], n);
+            keep_best(start, &out->scan_ns[k]);
+        }
     }
-    out.row_ns = best / (double)n / (double)nq;
-    out.probe_gbs = (double)bytes / best_probe;
-    return out;
 }
 
 static void report_scan(const struct vec_format *f, struct vec_query *const *q,
                         bool batches)
 {
-    static const size_t nqs[] = {1, 2, 4, 8, 16};
-    size_t sizes[2];
+    const size_t sizes[2] = {bench.near_bytes, bench.far_bytes};
     int s;
     size_t k;
 
-    sizes[0] = bench.near_bytes;
-    sizes[1] = bench.far_bytes;
     for (s = 0; s < 2; s++) {
-        printf("%-4s %4u %-6s %5zu MiB ", vec_type_name(f->type), f->dim,
-               vec_metric_name(f->metric), sizes[s] >> 20);
-        for (k = 0; k < (batches ? ARRAY_LEN(nqs) : 1); k++) {
-            struct result r = measure_scan(f, q, nqs[k], sizes[s]);
-            double gbs = f->row_bytes / r.row_ns;
+        double n = (double)((sizes[s] - f->overread) / f->row_bytes);
+        struct result r;
+        double probe_gbs;
+        double gbs;
 
-            if (k == 0) {
-                printf("| probe %5.1f GB/s, scan %5.1f GB/s = %.2f ",
-                       r.probe_gbs, gbs, gbs / r.probe_gbs);
-            }
-            printf("| nq %zu: %6.2f ns ", nqs[k], r.row_ns);
+        measure_scans(f, q, batches ? N_BATCHES : 1, sizes[s], &r);
+        probe_gbs = (double)sizes[s] / r.probe_ns;
+        gbs = f->row_bytes * n / r.scan_ns[0];
+        printf("%-4s %4u %-6s %4zu MiB | probe %5.1f, scan %5.1f GB/s = %.2f | "
+               "%.2f ns/row",
+               vec_type_name(f->type), f->dim, vec_metric_name(f->metric),
+               sizes[s] >> 20, probe_gbs, gbs, gbs / probe_gbs,
+               r.scan_ns[0] / n);
+        for (k = 1; batches && k < N_BATCHES; k++) {
+            double all = (double)batch_sizes[k] * r.scan_ns[0];
+
+            printf(" | %zu: %.2f ns, x%.1f", batch_sizes[k],
+                   r.scan_ns[k] / n / (double)batch_sizes[k],
+                   all / r.scan_ns[k]);
         }
         printf("\n");
         fflush(stdout);
@@ -314,10 +346,12 @@ static const struct {
     enum vec_type type;
     uint32_t dim;
 } standard[] = {
-    {VEC_I8, 64},    {VEC_I8, 100},  {VEC_I8, 128},   {VEC_I8, 384},
-    {VEC_I8, 768},   {VEC_I8, 1536}, {VEC_F32, 100},  {VEC_F32, 128},
-    {VEC_F32, 768},  {VEC_BIT, 768}, {VEC_BIT, 1024}, {VEC_F16, 768},
-    {VEC_BF16, 768},
+    {VEC_I8, 64},    {VEC_I8, 100},    {VEC_I8, 128},   {VEC_I8, 384},
+    {VEC_I8, 768},   {VEC_I8, 1536},   {VEC_F32, 100},  {VEC_F32, 128},
+    {VEC_F32, 768},  {VEC_F32, 1536},  {VEC_BIT, 100},  {VEC_BIT, 128},
+    {VEC_BIT, 768},  {VEC_BIT, 1536},  {VEC_F16, 100},  {VEC_F16, 128},
+    {VEC_F16, 768},  {VEC_F16, 1536},  {VEC_BF16, 100}, {VEC_BF16, 128},
+    {VEC_BF16, 768}, {VEC_BF16, 1536},
 };
 
 static void allocate(void)
@@ -379,9 +413,10 @@ int main(int argc, char **argv)
     size_t i;
     int option;
 
-    bench.far_bytes = (size_t)512 << 20;
+    bench.far_bytes = (size_t)192 << 20;
+    bench.effort_bytes = (size_t)1 << 31;
     bench.near_bytes = (size_t)8 << 20;
-    while ((option = getopt(argc, argv, "l:t:d:m:s:n:pge")) != -1) {
+    while ((option = getopt(argc, argv, "l:t:d:m:s:n:r:pge")) != -1) {
         switch (option) {
         case 'l':
             level = optarg;
@@ -400,6 +435,9 @@ int main(int argc, char **argv)
             break;
         case 'n':
             bench.near_bytes = (size_t)atoi(optarg) << 20;
+            break;
+        case 'r':
+            bench.effort_bytes = (size_t)atoi(optarg) << 20;
             break;
         case 'p':
             batches = true;
