@@ -2,7 +2,8 @@
  *
  * One query: rows are read one after the other, 64 bytes at a time, the last
  * ones under a mask. Counts fit 32 bits, so the 64-bit counts of two rows share
- * a vector before sixteen rows are added up together (lanes_avx512.h).
+ * a vector before sixteen rows are added up together (lanes_avx512.h). Rows so
+ * short that four fit a vector are counted by fours.
  *
  * Several queries: eight rows are transposed, 16 bytes at a time, until a
  * vector holds 64 components of each; every query meets them with its own 64,
@@ -44,6 +45,16 @@ struct split {
     __mmask8 rest;
     __m512i held[HELD];
 };
+
+ALWAYS_INLINE struct split split_row(const struct vec_format *f)
+{
+    const size_t words = f->code_bytes / 8;
+    struct split split;
+
+    split.whole = (words - 1) / 8;
+    split.rest = (__mmask8)((2u << ((words - 1) % 8)) - 1);
+    return split;
+}
 
 ALWAYS_INLINE POPCNT __m512i count_block(__m512i sum, __m512i x, __m512i q)
 {
@@ -96,8 +107,8 @@ ALWAYS_INLINE POPCNT void score_group(const struct vec_query *q,
         vec_prefetch_four(rows, first + k + vec_gather_ahead(row_bytes),
                           row_bytes);
     }
-#pragma GCC unroll 8
-    for (k = 0; k < 8; k++) {
+#pragma GCC unroll 1
+    for (k = 0; k < 8; k++) { /* the pairs rest in memory meanwhile */
         __m512i sums[2];
 
 #pragma GCC unroll 2
@@ -124,17 +135,22 @@ ALWAYS_INLINE POPCNT void score_group(const struct vec_query *q,
                           keys_of(q, bits));
 }
 
+static NO_INLINE POPCNT void score_rest(const struct vec_query *q,
+                                        const struct split *split,
+                                        const struct vec_rows *rows,
+                                        size_t first, float *keys)
+{
+    score_group(q, split, rows, first, rows->n - first, 0, keys);
+}
+
 ALWAYS_INLINE POPCNT void score_rows(const struct vec_query *q,
                                      const struct vec_rows *rows, size_t n_held,
                                      float *keys)
 {
     const size_t row_bytes = q->format->row_bytes;
-    const size_t words = q->format->code_bytes / 8;
-    struct split split;
+    struct split split = split_row(q->format);
     size_t i;
 
-    split.whole = (words - 1) / 8;
-    split.rest = (__mmask8)((2u << ((words - 1) % 8)) - 1);
 #pragma GCC unroll 3
     for (i = 0; i < n_held; i++) {
         split.held[i] = _mm512_load_si512(q->code + 64 * i);
@@ -147,7 +163,84 @@ ALWAYS_INLINE POPCNT void score_rows(const struct vec_query *q,
         score_group(q, &split, rows, i, GROUP, n_held, keys + i);
     }
     if (i < rows->n) {
-        score_group(q, &split, rows, i, rows->n - i, 0, keys + i);
+        score_rest(q, &split, rows, i, keys + i);
+    }
+}
+
+/* ---- one query, short rows --------------------------------------------- */
+
+/* Up to 128 components, four rows fit a vector: two loads bring them in and one
+ * shuffle takes the codes from between the norms. */
+struct pick {
+    __m512i index; /* into both loads, PICK_STEP bytes apart */
+    __mmask16 mask;
+};
+
+enum { PICK_STEP = 16, SHORT = 16 };
+
+ALWAYS_INLINE struct pick pick_codes(const struct vec_format *f)
+{
+    const uint32_t step = f->row_bytes / 4;
+    const uint32_t words = f->code_bytes / 4;
+    uint32_t index[16];
+    struct pick pick = {.mask = 0};
+    uint32_t l;
+
+    for (l = 0; l < 16; l++) {
+        const uint32_t at = l / 4 * step + l % 4;
+
+        index[l] = at < 16 ? at : 16 + at - PICK_STEP / 4;
+        pick.mask |= (__mmask16)((l % 4 < words) << l);
+    }
+    pick.index = _mm512_loadu_si512(index);
+    return pick;
+}
+
+/* Rows 0 to 3: their two counts each, 64 bits wide. */
+ALWAYS_INLINE POPCNT __m512i count_four(const struct pick *pick, __m512i query,
+                                        const uint8_t *row)
+{
+    __m512i codes = _mm512_maskz_permutex2var_epi32(
+        pick->mask, _mm512_loadu_si512(row), pick->index,
+        _mm512_loadu_si512(row + PICK_STEP));
+
+    return _mm512_popcnt_epi64(_mm512_xor_si512(codes, query));
+}
+
+ALWAYS_INLINE __m512i add_words(__m512i a, __m512i b)
+{
+    return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b),
+                            _mm512_unpackhi_epi64(a, b));
+}
+
+static POPCNT void scan_short(const struct vec_query *q, const uint8_t *rows,
+                              size_t n, float *keys)
+{
+    /* Where add_words() and a merge of 32-bit halves leave each row. */
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
+    const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};
+    const struct pick pick = pick_codes(q->format);
+    const __m512i query =
+        _mm512_broadcast_i32x4(_mm_load_si128((const void *)q->code));
+    const size_t four = 4 * q->format->row_bytes;
+    size_t i;
+
+    for (i = 0; i + GROUP <= n; i += GROUP) {
+        __m512i a = add_words(count_four(&pick, query, rows),
+                              count_four(&pick, query, rows + four));
+        __m512i b = add_words(count_four(&pick, query, rows + 2 * four),
+                              count_four(&pick, query, rows + 3 * four));
+        __m512i bits = _mm512_or_si512(a, _mm512_slli_epi64(b, 32));
+
+        _mm512_storeu_ps(keys + i,
+                         keys_of(q, _mm512_permutexvar_epi32(order, bits)));
+        rows += 4 * four;
+    }
+    if (i < n) {
+        const struct split split = split_row(q->format);
+
+        score_rest(q, &split, &set, i, keys + i);
     }
 }
 
@@ -156,6 +249,10 @@ static POPCNT void scan(const struct vec_query *q, const uint8_t *rows,
 {
     const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};
 
+    if (q->format->code_bytes <= SHORT) {
+        scan_short(q, rows, n, keys);
+        return;
+    }
     switch (q->blocks) {
     case 1:
         score_rows(q, &set, 1, keys);

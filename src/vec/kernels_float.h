@@ -32,6 +32,7 @@
 
 enum {
     SLICE = 256,    /* components */
+    PIECE = 16384,  /* bytes of rows that queries take turns on */
     FAR = 16 * 1024 /* bytes from the next tile to where prefetching is */
 };
 
@@ -103,49 +104,77 @@ ALWAYS_INLINE V sum_row(const struct vec_query *q, const uint8_t *row,
                   v_query(y));
 }
 
-/* Rows first to first + count - 1, count <= 4; the last one stands in for
- * missing ones. */
-ALWAYS_INLINE V4 score_four(const struct vec_query *q,
-                            const struct vec_rows *rows, size_t first,
-                            size_t count, struct split split,
-                            enum vec_type type, enum vec_op op)
-{
-    V sums[4];
-    size_t k;
-
-#pragma GCC unroll 4
-    for (k = 0; k < 4; k++) {
-        const uint8_t *row = vec_row(rows, first + (k < count ? k : count - 1));
-
-        VEC_KEEP_ORDER(row);
-        sums[k] = sum_row(q, row, split, type, op);
-    }
-    return v_keys4(q, sums);
-}
-
-ALWAYS_INLINE void score_rows(const struct vec_query *q,
-                              const struct vec_rows *rows, float *keys,
-                              enum vec_type type, enum vec_op op)
+/* Scattered rows. The last ones are scored as four, too: the very last stands
+ * in for what is missing. Sums rest in memory until there are four of them, so
+ * that the loop over a row is written once; the wait for memory hides it. */
+ALWAYS_INLINE void score_scattered(const struct vec_query *q,
+                                   const uint8_t *const *at, size_t n,
+                                   float *keys, enum vec_type type,
+                                   enum vec_op op)
 {
     const size_t row_bytes = q->format->row_bytes;
     const size_t ahead = vec_gather_ahead(row_bytes);
+    const struct vec_rows rows = {NULL, 0, at, n};
+    const struct split split = split_query(q);
+    V sums[4];
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < ahead; i += 4) {
+        vec_prefetch_four(&rows, i, row_bytes);
+    }
+    for (i = 0; i < n; i += 4) {
+        vec_prefetch_four(&rows, i + ahead, row_bytes);
+#pragma GCC unroll 1
+        for (k = 0; k < 4; k++) {
+            sums[k] =
+                sum_row(q, at[i + k < n ? i + k : n - 1], split, type, op);
+        }
+        if (i + 4 <= n) {
+            v4_store(keys + i, v_keys4(q, sums));
+        } else {
+            v4_store_part(keys + i, v_keys4(q, sums), n - i);
+        }
+    }
+}
+
+/* Rows one after the other; returns how many it did, by fours. */
+ALWAYS_INLINE size_t score_rows(const struct vec_query *q, const uint8_t *rows,
+                                size_t n, float *keys, enum vec_type type,
+                                enum vec_op op)
+{
+    const size_t row_bytes = q->format->row_bytes;
     const struct split split = split_query(q);
     size_t i;
+    size_t k;
 
-    for (i = 0; rows->at && i < ahead; i += 4) {
-        vec_prefetch_four(rows, i, row_bytes);
-    }
-    for (i = 0; i + 4 <= rows->n; i += 4) {
-        if (rows->at) {
-            vec_prefetch_four(rows, i + ahead, row_bytes);
+    for (i = 0; i + 4 <= n; i += 4) {
+        V sums[4];
+
+#pragma GCC unroll 4
+        for (k = 0; k < 4; k++) {
+            const uint8_t *row = rows + (i + k) * row_bytes;
+
+            VEC_KEEP_ORDER(row);
+            sums[k] = sum_row(q, row, split, type, op);
         }
-        v4_store(keys + i, score_four(q, rows, i, 4, split, type, op));
+        v4_store(keys + i, v_keys4(q, sums));
     }
-    if (i < rows->n) {
-        const size_t left = rows->n - i;
+    return i;
+}
 
-        v4_store_part(keys + i, score_four(q, rows, i, left, split, type, op),
-                      left);
+/* What is left of consecutive rows, at most three. */
+static void score_rest(const struct vec_query *q, const uint8_t *rows, size_t n,
+                       float *keys, vec_gather_fn gather)
+{
+    const uint8_t *at[4];
+    size_t k;
+
+    for (k = 0; k < n; k++) {
+        at[k] = rows + k * q->format->row_bytes;
+    }
+    if (n > 0) {
+        gather(q, at, n, keys);
     }
 }
 
@@ -328,7 +357,7 @@ ALWAYS_INLINE void score_four_many(const struct vec_query *const *q, size_t nq,
 ALWAYS_INLINE void score_rows_many(const struct vec_query *const *q, size_t nq,
                                    const uint8_t *rows, size_t n, float *keys,
                                    size_t key_stride, enum vec_type type,
-                                   enum vec_op op)
+                                   enum vec_op op, vec_gather_fn gather)
 {
     const size_t row_bytes = q[0]->format->row_bytes;
     size_t i;
@@ -338,35 +367,64 @@ ALWAYS_INLINE void score_rows_many(const struct vec_query *const *q, size_t nq,
         score_four_many(q, nq, rows + i * row_bytes, keys + i, key_stride, type,
                         op);
     }
-    for (j = 0; i < n && j < nq; j++) {
-        const struct vec_rows rest = {rows + i * row_bytes, row_bytes, NULL,
-                                      n - i};
+    for (j = 0; j < nq; j++) {
+        score_rest(q[j], rows + i * row_bytes, n - i, keys + j * key_stride + i,
+                   gather);
+    }
+}
 
-        score_rows(q[j], &rest, keys + j * key_stride + i, type, op);
+/* For sums that few ask for: queries take turns on pieces of rows that stay in
+ * the cache, which shares the way to memory, if not the loads. */
+static void take_turns(const struct vec_query *const *q, size_t nq,
+                       const uint8_t *rows, size_t n, float *keys,
+                       size_t key_stride, vec_scan_fn scan)
+{
+    const size_t row_bytes = q[0]->format->row_bytes;
+    const size_t piece = row_bytes < PIECE / 4 ? PIECE / row_bytes & ~3u : 4;
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < n; i += piece) {
+        for (j = 0; j < nq; j++) {
+            scan(q[j], rows + i * row_bytes, n - i < piece ? n - i : piece,
+                 keys + j * key_stride + i);
+        }
     }
 }
 
 /* ---- instances --------------------------------------------------------- */
 
 #define FLOAT_KERNELS(name, type, op)                                          \
-    static void scan_##name(const struct vec_query *q, const uint8_t *rows,    \
-                            size_t n, float *keys)                             \
-    {                                                                          \
-        const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};     \
-        score_rows(q, &set, keys, type, op);                                   \
-    }                                                                          \
     static void gather_##name(const struct vec_query *q,                       \
                               const uint8_t *const *rows, size_t n,            \
                               float *keys)                                     \
     {                                                                          \
-        const struct vec_rows set = {NULL, 0, rows, n};                        \
-        score_rows(q, &set, keys, type, op);                                   \
+        score_scattered(q, rows, n, keys, type, op);                           \
     }                                                                          \
+    static void scan_##name(const struct vec_query *q, const uint8_t *rows,    \
+                            size_t n, float *keys)                             \
+    {                                                                          \
+        size_t done = score_rows(q, rows, n, keys, type, op);                  \
+                                                                               \
+        score_rest(q, rows + done * q->format->row_bytes, n - done,            \
+                   keys + done, gather_##name);                                \
+    }
+
+#define MANY_TOGETHER(name, type, op)                                          \
     static void many_##name(const struct vec_query *const *q, size_t nq,       \
                             const uint8_t *rows, size_t n, float *keys,        \
                             size_t key_stride)                                 \
     {                                                                          \
-        score_rows_many(q, nq, rows, n, keys, key_stride, type, op);           \
+        score_rows_many(q, nq, rows, n, keys, key_stride, type, op,            \
+                        gather_##name);                                        \
+    }
+
+#define MANY_IN_TURN(name)                                                     \
+    static void many_##name(const struct vec_query *const *q, size_t nq,       \
+                            const uint8_t *rows, size_t n, float *keys,        \
+                            size_t key_stride)                                 \
+    {                                                                          \
+        take_turns(q, nq, rows, n, keys, key_stride, scan_##name);             \
     }
 
 FLOAT_KERNELS(f32_dot, VEC_F32, VEC_OP_DOT)
@@ -379,6 +437,17 @@ FLOAT_KERNELS(bf16_dot, VEC_BF16, VEC_OP_DOT)
 FLOAT_KERNELS(bf16_l2, VEC_BF16, VEC_OP_L2)
 FLOAT_KERNELS(bf16_l1, VEC_BF16, VEC_OP_L1)
 FLOAT_KERNELS(i8_l1, VEC_I8, VEC_OP_L1)
+
+MANY_TOGETHER(f32_dot, VEC_F32, VEC_OP_DOT)
+MANY_TOGETHER(f32_l2, VEC_F32, VEC_OP_L2)
+MANY_TOGETHER(f32_l1, VEC_F32, VEC_OP_L1)
+MANY_TOGETHER(f16_dot, VEC_F16, VEC_OP_DOT)
+MANY_TOGETHER(f16_l2, VEC_F16, VEC_OP_L2)
+MANY_TOGETHER(bf16_dot, VEC_BF16, VEC_OP_DOT)
+MANY_TOGETHER(bf16_l2, VEC_BF16, VEC_OP_L2)
+MANY_IN_TURN(f16_l1)
+MANY_IN_TURN(bf16_l1)
+MANY_IN_TURN(i8_l1)
 
 #define PUT_KERNELS(k, name, type, op)                                         \
     do {                                                                       \

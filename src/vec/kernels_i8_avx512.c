@@ -30,7 +30,7 @@
 
 enum {
     GROUP = 16,      /* rows added up together */
-    HELD = 12,       /* most blocks of a query kept in registers */
+    HELD = 2,        /* most blocks of a query kept in registers */
     MANY = 8,        /* queries scored together */
     MANY_DIM = 2048, /* above, several queries go one by one */
     LINES = 5,       /* per 16 bytes of 16 rows, prefetched; 4.x needed */
@@ -81,11 +81,18 @@ ALWAYS_INLINE __m512 l2_keys(const struct vec_query *q, __m512i dots,
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
-ALWAYS_INLINE __m512 keys_of(const struct vec_query *q, enum vec_op op,
-                             __m512i dots, __m512 scales, __m512i sumsqs)
+/* Asked where keys are made, once for many rows, so that the code for dot
+ * products serves L2 too. */
+ALWAYS_INLINE bool is_l2(const struct vec_query *q)
 {
-    return op == VEC_OP_L2 ? l2_keys(q, dots, scales, sumsqs)
-                           : dot_keys(q, dots, scales);
+    return q->format->metric == VEC_L2;
+}
+
+ALWAYS_INLINE __m512 keys_of(const struct vec_query *q, __m512i dots,
+                             __m512 scales, __m512i sumsqs)
+{
+    return is_l2(q) ? l2_keys(q, dots, scales, sumsqs)
+                    : dot_keys(q, dots, scales);
 }
 
 /* What flipping the codes' top bits adds to a sum. */
@@ -120,7 +127,7 @@ ALWAYS_INLINE VNNI __m512i dot_held(const struct held *held, const uint8_t *row,
     __m512i sum = _mm512_setzero_si512();
     size_t b;
 
-#pragma GCC unroll 12
+#pragma GCC unroll 2
     for (b = 0; b < blocks; b++) {
         sum = dot_block(sum, row + 64 * b, held->block[b]);
     }
@@ -151,10 +158,20 @@ ALWAYS_INLINE VNNI __m512i dot_long(const uint8_t *q, const uint8_t *row,
     return sum;
 }
 
+/* Of x[k] 32-bit lane first + k; the other lanes are of no matter. */
+ALWAYS_INLINE __m512i merge_lanes(const __m512i *x, size_t first)
+{
+    __m512i low = _mm512_mask_blend_epi32((__mmask16)(2u << first), x[0], x[1]);
+    __m512i high =
+        _mm512_mask_blend_epi32((__mmask16)(8u << first), x[2], x[3]);
+
+    return _mm512_mask_blend_epi32((__mmask16)(0xcu << first), low, high);
+}
+
 /* Four rows: their sums folded to one vector, and their last factors in the
- * upper 128 bits of *last, those before these in *before. Still flipped.
- * n_held is a constant, the whole blocks, or 0 to read the query from memory.
- */
+ * upper 128 bits of *last, for L2 also those before these in *before. Still
+ * flipped. n_held is a constant, the whole blocks, or 0 to read the query from
+ * memory. */
 ALWAYS_INLINE VNNI __m512 dot_four(const struct vec_query *q,
                                    const struct held *held,
                                    const uint8_t *const *row, size_t n_held,
@@ -163,24 +180,23 @@ ALWAYS_INLINE VNNI __m512 dot_four(const struct vec_query *q,
     const size_t blocks = vec_i8_whole_blocks(q->format);
     const size_t tail_at = vec_i8_tail_at(q->format, 0);
     __m512 sums[4];
+    __m512i x[4];
     size_t k;
 
 #pragma GCC unroll 4
     for (k = 0; k < 4; k++) {
         __m512i sum = n_held > 0 ? dot_held(held, row[k], n_held)
                                  : dot_long(q->code, row[k], blocks);
-        __m512i x = flipped(_mm512_loadu_si512(row[k] + tail_at - 4 * k));
 
+        x[k] = flipped(_mm512_loadu_si512(row[k] + tail_at - 4 * k));
         sums[k] =
-            _mm512_castsi512_ps(_mm512_dpbusd_epi32(sum, x, held->tail[k]));
-        *last = k == 0 ? x
-                       : _mm512_mask_blend_epi32((__mmask16)(1u << (12 + k)),
-                                                 *last, x);
-        *before = k == 0 ? x
-                         : _mm512_mask_blend_epi32((__mmask16)(1u << (11 + k)),
-                                                   *before, x);
+            _mm512_castsi512_ps(_mm512_dpbusd_epi32(sum, x[k], held->tail[k]));
     }
-    *before = _mm512_alignr_epi32(*before, *before, 15); /* one lane up */
+    *last = merge_lanes(x, 12);
+    if (is_l2(q)) { /* one lane lower, and one lane up again */
+        *before = merge_lanes(x, 11);
+        *before = _mm512_alignr_epi32(*before, *before, 15);
+    }
     return fold4(sums, true);
 }
 
@@ -198,8 +214,7 @@ ALWAYS_INLINE __m512i upper_lanes(const __m512i *v)
 ALWAYS_INLINE VNNI void score_group(const struct vec_query *q,
                                     const struct held *held,
                                     const struct vec_rows *rows, size_t first,
-                                    size_t count, size_t n_held, enum vec_op op,
-                                    float *keys)
+                                    size_t count, size_t n_held, float *keys)
 {
     const size_t row_bytes = q->format->row_bytes;
     const uint8_t *next = rows->at ? NULL : vec_row(rows, first);
@@ -212,14 +227,13 @@ ALWAYS_INLINE VNNI void score_group(const struct vec_query *q,
     size_t g;
     size_t k;
 
-#pragma GCC unroll 4
     for (g = 0; g < 4; g++) {
         const uint8_t *row[4];
 
         if (4 * g >= count) {
             folded[g] = _mm512_setzero_ps();
             last[g] = _mm512_setzero_si512();
-            before[g] = _mm512_setzero_si512();
+            before[g] = last[g];
             continue;
         }
         if (rows->at) {
@@ -241,10 +255,10 @@ ALWAYS_INLINE VNNI void score_group(const struct vec_query *q,
                             bias_of(q));
     sumsqs = upper_lanes(last); /* for L2 */
     scales = _mm512_div_ps(
-        _mm512_castsi512_ps(upper_lanes(op == VEC_OP_L2 ? before : last)),
+        _mm512_castsi512_ps(is_l2(q) ? upper_lanes(before) : sumsqs),
         _mm512_set1_ps(127.0f));
     _mm512_mask_storeu_ps(keys, (__mmask16)((1u << count) - 1),
-                          keys_of(q, op, dots, scales, sumsqs));
+                          keys_of(q, dots, scales, sumsqs));
 }
 
 ALWAYS_INLINE VNNI void hold_query(struct held *held, const struct vec_query *q,
@@ -257,7 +271,7 @@ ALWAYS_INLINE VNNI void hold_query(struct held *held, const struct vec_query *q,
         held->tail[k] = _mm512_load_si512(q->tails + 64 * k);
         HOLD_VECTOR(held->tail[k]);
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 2
     for (k = 0; k < n_held; k++) {
         held->block[k] = _mm512_load_si512(q->code + 64 * k);
         HOLD_VECTOR(held->block[k]);
@@ -265,33 +279,19 @@ ALWAYS_INLINE VNNI void hold_query(struct held *held, const struct vec_query *q,
 }
 
 /* What remains after groups of sixteen. */
-ALWAYS_INLINE VNNI void score_rest(const struct vec_query *q,
-                                   const struct vec_rows *rows, size_t first,
-                                   enum vec_op op, float *keys)
+static NO_INLINE VNNI void score_rest(const struct vec_query *q,
+                                      const struct vec_rows *rows, size_t first,
+                                      float *keys)
 {
     struct held held;
 
     hold_query(&held, q, 0);
-    score_group(q, &held, rows, first, rows->n - first, 0, op, keys);
-}
-
-static NO_INLINE VNNI void rest_dot(const struct vec_query *q,
-                                    const struct vec_rows *rows, size_t first,
-                                    float *keys)
-{
-    score_rest(q, rows, first, VEC_OP_DOT, keys);
-}
-
-static NO_INLINE VNNI void rest_l2(const struct vec_query *q,
-                                   const struct vec_rows *rows, size_t first,
-                                   float *keys)
-{
-    score_rest(q, rows, first, VEC_OP_L2, keys);
+    score_group(q, &held, rows, first, rows->n - first, 0, keys);
 }
 
 ALWAYS_INLINE VNNI void score_rows(const struct vec_query *q,
                                    const struct vec_rows *rows, size_t n_held,
-                                   enum vec_op op, float *keys)
+                                   float *keys)
 {
     const size_t row_bytes = q->format->row_bytes;
     struct held held;
@@ -302,98 +302,47 @@ ALWAYS_INLINE VNNI void score_rows(const struct vec_query *q,
         vec_prefetch_four(rows, i, row_bytes);
     }
     for (i = 0; i + GROUP <= rows->n; i += GROUP) {
-        score_group(q, &held, rows, i, GROUP, n_held, op, keys + i);
+        score_group(q, &held, rows, i, GROUP, n_held, keys + i);
     }
-    if (i < rows->n && op == VEC_OP_L2) {
-        rest_l2(q, rows, i, keys + i);
-    } else if (i < rows->n) {
-        rest_dot(q, rows, i, keys + i);
+    if (i < rows->n) {
+        score_rest(q, rows, i, keys + i);
     }
 }
 
-/* Instances for the numbers of whole blocks that common dimensions have; all
- * others read the query from memory. */
-ALWAYS_INLINE VNNI void score(const struct vec_query *q,
-                              const struct vec_rows *rows, enum vec_op op,
-                              float *keys)
-{
-    switch (vec_i8_whole_blocks(q->format)) {
-    case 1:
-        score_rows(q, rows, 1, op, keys);
-        break;
-    case 2:
-        score_rows(q, rows, 2, op, keys);
-        break;
-    case 3:
-        score_rows(q, rows, 3, op, keys);
-        break;
-    case 4:
-        score_rows(q, rows, 4, op, keys);
-        break;
-    case 6:
-        score_rows(q, rows, 6, op, keys);
-        break;
-    case 8:
-        score_rows(q, rows, 8, op, keys);
-        break;
-    case 12:
-        score_rows(q, rows, 12, op, keys);
-        break;
-    default:
-        score_rows(q, rows, 0, op, keys);
-        break;
-    }
-}
-
-ALWAYS_INLINE VNNI void scan(const struct vec_query *q, const uint8_t *rows,
-                             size_t n, enum vec_op op, float *keys)
+/* Dimensions up to about 180 have the query in registers. For longer rows that
+ * was faster within the caches, by a fifth at 768, but not from memory. */
+static VNNI void scan(const struct vec_query *q, const uint8_t *rows, size_t n,
+                      float *keys)
 {
     const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};
 
-    if (q->tails) {
-        score(q, &set, op, keys);
-    } else {
+    if (!q->tails) {
         vec_avx2_i8_scan(q, rows, n, keys);
+        return;
+    }
+    switch (vec_i8_whole_blocks(q->format)) {
+    case 1:
+        score_rows(q, &set, 1, keys);
+        break;
+    case HELD:
+        score_rows(q, &set, HELD, keys);
+        break;
+    default:
+        score_rows(q, &set, 0, keys);
+        break;
     }
 }
 
-ALWAYS_INLINE VNNI void gather(const struct vec_query *q,
-                               const uint8_t *const *rows, size_t n,
-                               enum vec_op op, float *keys)
+static VNNI void gather(const struct vec_query *q, const uint8_t *const *rows,
+                        size_t n, float *keys)
 {
     const struct vec_rows set = {NULL, 0, rows, n};
 
-    if (!q->tails) {
-        vec_avx2_i8_gather(q, rows, n, keys);
-    } else if (vec_i8_whole_blocks(q->format) == 1) {
-        score_rows(q, &set, 1, op, keys);
+    if (q->tails) {
+        score_rows(q, &set, 0, keys);
     } else {
-        score_rows(q, &set, 0, op, keys);
+        vec_avx2_i8_gather(q, rows, n, keys);
     }
-}
-
-static VNNI void scan_dot(const struct vec_query *q, const uint8_t *rows,
-                          size_t n, float *keys)
-{
-    scan(q, rows, n, VEC_OP_DOT, keys);
-}
-
-static VNNI void scan_l2(const struct vec_query *q, const uint8_t *rows,
-                         size_t n, float *keys)
-{
-    scan(q, rows, n, VEC_OP_L2, keys);
-}
-
-static VNNI void gather_dot(const struct vec_query *q,
-                            const uint8_t *const *rows, size_t n, float *keys)
-{
-    gather(q, rows, n, VEC_OP_DOT, keys);
-}
-
-static VNNI void gather_l2(const struct vec_query *q,
-                           const uint8_t *const *rows, size_t n, float *keys)
-{
-    gather(q, rows, n, VEC_OP_L2, keys);
 }
 
 /* ---- several queries --------------------------------------------------- */
@@ -483,8 +432,7 @@ ALWAYS_INLINE VNNI void multiply(__m512i (*sums)[2], size_t nq,
 
 /* 32 rows for nq queries, a constant. */
 ALWAYS_INLINE VNNI void score_many(const struct batch *batch, size_t nq,
-                                   const uint8_t *rows, enum vec_op op,
-                                   size_t first)
+                                   const uint8_t *rows, size_t first)
 {
     const struct vec_format *f = batch->q[0]->format;
     const size_t stride = f->row_bytes;
@@ -537,9 +485,9 @@ ALWAYS_INLINE VNNI void score_many(const struct batch *batch, size_t nq,
 
         scales[w] = _mm512_div_ps(load_factors(group, stride, f->factor_at + 4),
                                   _mm512_set1_ps(127.0f));
-        sumsqs[w] = op == VEC_OP_L2 ? _mm512_castps_si512(load_factors(
-                                          group, stride, f->factor_at + 8))
-                                    : _mm512_setzero_si512();
+        sumsqs[w] = is_l2(batch->q[0]) ? _mm512_castps_si512(load_factors(
+                                             group, stride, f->factor_at + 8))
+                                       : _mm512_setzero_si512();
     }
 #pragma GCC unroll 8
     for (j = 0; j < nq; j++) {
@@ -549,8 +497,8 @@ ALWAYS_INLINE VNNI void score_many(const struct batch *batch, size_t nq,
             break;
         }
         _mm512_storeu_ps(
-            keys, keys_of(batch->q[j], op, sums[j][0], scales[0], sumsqs[0]));
-        _mm512_storeu_ps(keys + GROUP, keys_of(batch->q[j], op, sums[j][1],
+            keys, keys_of(batch->q[j], sums[j][0], scales[0], sumsqs[0]));
+        _mm512_storeu_ps(keys + GROUP, keys_of(batch->q[j], sums[j][1],
                                                scales[1], sumsqs[1]));
     }
 }
@@ -558,8 +506,7 @@ ALWAYS_INLINE VNNI void score_many(const struct batch *batch, size_t nq,
 /* All whole 32 rows for up to nq queries; what is left is not done here. */
 ALWAYS_INLINE VNNI void score_batch(const struct vec_query *const *q,
                                     size_t live, size_t nq, const uint8_t *rows,
-                                    size_t n, enum vec_op op, float *keys,
-                                    size_t key_stride)
+                                    size_t n, float *keys, size_t key_stride)
 {
     const struct vec_format *f = q[0]->format;
     uint32_t words[MANY * MANY_DIM / 4];
@@ -573,14 +520,14 @@ ALWAYS_INLINE VNNI void score_batch(const struct vec_query *const *q,
         }
     }
     for (i = 0; i + 2 * GROUP <= n; i += 2 * GROUP) {
-        score_many(&batch, nq, rows + i * f->row_bytes, op, i);
+        score_many(&batch, nq, rows + i * f->row_bytes, i);
     }
 }
 
 /* Few instances: a batch is rounded up with stand-ins. */
-ALWAYS_INLINE VNNI void many(const struct vec_query *const *q, size_t nq,
-                             const uint8_t *rows, size_t n, enum vec_op op,
-                             float *keys, size_t key_stride)
+static VNNI void many(const struct vec_query *const *q, size_t nq,
+                      const uint8_t *rows, size_t n, float *keys,
+                      size_t key_stride)
 {
     const size_t row_bytes = q[0]->format->row_bytes;
     const bool together = q[0]->format->dim <= MANY_DIM;
@@ -597,51 +544,29 @@ ALWAYS_INLINE VNNI void many(const struct vec_query *const *q, size_t nq,
         float *out = keys + from * key_stride;
 
         if (live <= 2) {
-            score_batch(some, live, 2, rows, whole, op, out, key_stride);
+            score_batch(some, live, 2, rows, whole, out, key_stride);
         } else if (live <= 4) {
-            score_batch(some, live, 4, rows, whole, op, out, key_stride);
-        } else if (live <= 6) {
-            score_batch(some, live, 6, rows, whole, op, out, key_stride);
+            score_batch(some, live, 4, rows, whole, out, key_stride);
         } else {
-            score_batch(some, live, MANY, rows, whole, op, out, key_stride);
+            score_batch(some, live, MANY, rows, whole, out, key_stride);
         }
     }
     for (i = whole; i < n; i += GROUP) {
         const size_t count = n - i < GROUP ? n - i : GROUP;
 
         for (j = 0; j < nq; j++) {
-            const uint8_t *group = rows + i * row_bytes;
-            float *out = keys + j * key_stride + i;
-
-            if (op == VEC_OP_L2) {
-                scan_l2(q[j], group, count, out);
-            } else {
-                scan_dot(q[j], group, count, out);
-            }
+            scan(q[j], rows + i * row_bytes, count, keys + j * key_stride + i);
         }
     }
 }
 
-static VNNI void many_dot(const struct vec_query *const *q, size_t nq,
-                          const uint8_t *rows, size_t n, float *keys,
-                          size_t key_stride)
-{
-    many(q, nq, rows, n, VEC_OP_DOT, keys, key_stride);
-}
-
-static VNNI void many_l2(const struct vec_query *const *q, size_t nq,
-                         const uint8_t *rows, size_t n, float *keys,
-                         size_t key_stride)
-{
-    many(q, nq, rows, n, VEC_OP_L2, keys, key_stride);
-}
-
 void vec_avx512_i8_fill(struct vec_kernels *k)
 {
-    k->scan[VEC_I8][VEC_OP_DOT] = scan_dot;
-    k->scan[VEC_I8][VEC_OP_L2] = scan_l2;
-    k->gather[VEC_I8][VEC_OP_DOT] = gather_dot;
-    k->gather[VEC_I8][VEC_OP_L2] = gather_l2;
-    k->many[VEC_I8][VEC_OP_DOT] = many_dot;
-    k->many[VEC_I8][VEC_OP_L2] = many_l2;
+    int op;
+
+    for (op = VEC_OP_DOT; op <= VEC_OP_L2; op++) {
+        k->scan[VEC_I8][op] = scan;
+        k->gather[VEC_I8][op] = gather;
+        k->many[VEC_I8][op] = many;
+    }
 }

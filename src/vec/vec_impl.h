@@ -218,7 +218,8 @@ extern const struct vec_kernels vec_scalar;
 
 /* Replace the entries that this instruction set does better. */
 void vec_avx2_float_fill(struct vec_kernels *k);
-void vec_avx2_int_fill(struct vec_kernels *k);
+void vec_avx2_i8_fill(struct vec_kernels *k);
+void vec_avx2_bit_fill(struct vec_kernels *k);
 void vec_avx2_code_fill(struct vec_kernels *k);
 void vec_avx512_float_fill(struct vec_kernels *k);
 void vec_avx512_code_fill(struct vec_kernels *k);

@@ -1,15 +1,12 @@
-/* I8 and BIT rows with AVX2.
+/* I8 dot products and L2 with AVX2.
  *
- * I8: VPMADDUBSW, which multiplies bytes, saturates its 16-bit sums of two
+ * VPMADDUBSW, which multiplies bytes, saturates its 16-bit sums of two
  * products (255 * 127 * 2), and results must not depend on the machine. So
  * codes are widened to 16 bits and multiplied by VPMADDWD, whose 32-bit sums
  * are exact; the query keeps its codes in 16 bits. Rows are read in order, four
  * are added up together, and the factors of each come with one load right after
  * its codes. Several queries share the widening of a tile of four rows and two
- * queries; prefetching is as in kernels_float.h.
- *
- * BIT: the processor's own counting of 64-bit words is as fast as anything
- * vectors can do before VPOPCNTDQ. */
+ * queries; prefetching is as in kernels_float.h. */
 #include "vec/vec_impl.h"
 
 #include <immintrin.h>
@@ -315,95 +312,12 @@ static void many_l2(const struct vec_query *const *q, size_t nq,
     score_many(q, nq, rows, n, VEC_OP_L2, keys, key_stride);
 }
 
-/* ---- BIT --------------------------------------------------------------- */
-
-ALWAYS_INLINE uint64_t load_u64(const uint8_t *p)
+void vec_avx2_i8_fill(struct vec_kernels *k)
 {
-    uint64_t value;
-
-    memcpy(&value, p, sizeof(value));
-    return value;
-}
-
-ALWAYS_INLINE float bit_key(const struct vec_query *q, const uint8_t *row)
-{
-    const size_t end = q->format->code_bytes;
-    uint64_t bits = 0;
-    uint64_t more = 0;
-    size_t i;
-
-    for (i = 0; i + 16 <= end; i += 16) {
-        bits += (uint64_t)__builtin_popcountll(load_u64(row + i) ^
-                                               load_u64(q->code + i));
-        more += (uint64_t)__builtin_popcountll(load_u64(row + i + 8) ^
-                                               load_u64(q->code + i + 8));
-    }
-    if (i < end) {
-        bits += (uint64_t)__builtin_popcountll(load_u64(row + i) ^
-                                               load_u64(q->code + i));
-    }
-    return (q->key_add + q->key_mul * (float)(int32_t)(bits + more)) /
-           q->key_div;
-}
-
-static void scan_bit(const struct vec_query *q, const uint8_t *rows, size_t n,
-                     float *keys)
-{
-    const size_t row_bytes = q->format->row_bytes;
-    size_t i;
-
-    for (i = 0; i < n; i++) {
-        keys[i] = bit_key(q, rows + i * row_bytes);
-    }
-}
-
-static void gather_bit(const struct vec_query *q, const uint8_t *const *rows,
-                       size_t n, float *keys)
-{
-    const struct vec_rows set = {NULL, 0, rows, n};
-    const size_t row_bytes = q->format->row_bytes;
-    const size_t ahead = vec_gather_ahead(row_bytes);
-    size_t i;
-
-    for (i = 0; i < ahead; i += 4) {
-        vec_prefetch_four(&set, i, row_bytes);
-    }
-    for (i = 0; i < n; i++) {
-        if (i % 4 == 0) {
-            vec_prefetch_four(&set, i + ahead, row_bytes);
-        }
-        keys[i] = bit_key(q, rows[i]);
-    }
-}
-
-static void many_bit(const struct vec_query *const *q, size_t nq,
-                     const uint8_t *rows, size_t n, float *keys,
-                     size_t key_stride)
-{
-    const size_t row_bytes = q[0]->format->row_bytes;
-    size_t i;
-    size_t j;
-
-    for (i = 0; i < n; i++) {
-        for (j = 0; j < nq; j++) {
-            keys[j * key_stride + i] = bit_key(q[j], rows + i * row_bytes);
-        }
-    }
-}
-
-void vec_avx2_int_fill(struct vec_kernels *k)
-{
-    int op;
-
     k->scan[VEC_I8][VEC_OP_DOT] = scan_dot;
     k->scan[VEC_I8][VEC_OP_L2] = scan_l2;
     k->gather[VEC_I8][VEC_OP_DOT] = gather_dot;
     k->gather[VEC_I8][VEC_OP_L2] = gather_l2;
     k->many[VEC_I8][VEC_OP_DOT] = many_dot;
     k->many[VEC_I8][VEC_OP_L2] = many_l2;
-    for (op = 0; op < VEC_OP_COUNT; op++) {
-        k->scan[VEC_BIT][op] = scan_bit;
-        k->gather[VEC_BIT][op] = gather_bit;
-        k->many[VEC_BIT][op] = many_bit;
-    }
 }
