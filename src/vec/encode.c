@@ -58,6 +58,39 @@ static void set_root(struct measured *out, const struct vec_measure *m,
     out->max_abs = m->max_abs;
 }
 
+/* Components multiplied by a power of two, some at a time. */
+struct scaled {
+    float x[64];
+    size_t n;
+};
+
+static const uint8_t *scaled_part(struct scaled *part, const uint8_t *x,
+                                  size_t from, size_t dim, float scale)
+{
+    size_t i;
+
+    part->n = dim - from < ARRAY_LEN(part->x) ? dim - from : ARRAY_LEN(part->x);
+    for (i = 0; i < part->n; i++) {
+        part->x[i] = vec_load_f32(x + 4 * (from + i)) * scale;
+    }
+    return (const uint8_t *)part->x;
+}
+
+static struct vec_measure measure_scaled(const uint8_t *x, size_t dim,
+                                         float scale)
+{
+    struct vec_measure m = {0, 0};
+    struct scaled part;
+    size_t i;
+
+    for (i = 0; i < dim; i += part.n) {
+        const uint8_t *p = scaled_part(&part, x, i, dim, scale);
+
+        vec_in_use->measure(p, part.n, &m);
+    }
+    return m;
+}
+
 /* The ways of vectors that are zero, tiny, huge or not finite. */
 static enum err measure_odd(const uint8_t *x, size_t dim, float sumsq,
                             struct measured *out)
@@ -69,7 +102,7 @@ static enum err measure_odd(const uint8_t *x, size_t dim, float sumsq,
     if (!all_finite(x, dim)) {
         return ERR_NOT_FINITE;
     }
-    vec_in_use->measure(x, dim, scale, &m);
+    m = measure_scaled(x, dim, scale);
     set_root(out, &m, scale);
     norm = (double)out->root / (double)scale;
     if (norm > (double)FLT_MAX) {
@@ -85,9 +118,9 @@ static enum err measure_odd(const uint8_t *x, size_t dim, float sumsq,
 
 static enum err measure(const uint8_t *x, size_t dim, struct measured *out)
 {
-    struct vec_measure m;
+    struct vec_measure m = {0, 0};
 
-    vec_in_use->measure(x, dim, 1.0f, &m);
+    vec_in_use->measure(x, dim, &m);
     if (UNLIKELY(!(m.sumsq >= SUMSQ_MIN && m.sumsq <= FLT_MAX))) {
         return measure_odd(x, dim, m.sumsq, out);
     }
@@ -100,22 +133,46 @@ static void put_factor(uint8_t *row, uint32_t at, float value)
     memcpy(row + at, &value, sizeof(value));
 }
 
-/* divide by root: measured for COSINE, 1 for metrics that store x itself. */
-static void encode_i8(const struct vec_format *f, const uint8_t *x,
-                      const struct measured *m, float root, uint8_t *row)
+/* What components are divided by, and for I8 multiplied with then. */
+struct divisor {
+    float root;
+    float mul;
+};
+
+static void put(const struct vec_format *f, const uint8_t *x, size_t n,
+                struct divisor by, uint8_t *out)
 {
-    float range = m->max_abs / root; /* of what is quantised */
-    float mul = range > 0 ? 127.0f / range : 0.0f;
-
-    vec_in_use->put_i8(x, f->dim, m->scale, root, mul, row);
-    if (f->metric != VEC_COSINE) {
-        range = m->max_abs / m->scale;
+    switch (f->type) {
+    case VEC_F32:
+        vec_in_use->put_f32(x, n, by.root, out);
+        break;
+    case VEC_F16:
+        vec_in_use->put_f16(x, n, by.root, out);
+        break;
+    case VEC_BF16:
+        vec_in_use->put_bf16(x, n, by.root, out);
+        break;
+    case VEC_I8:
+        vec_in_use->put_i8(x, n, by.root, by.mul, out);
+        break;
+    case VEC_BIT:
+        vec_in_use->put_bit(x, n, out);
+        break;
+    case VEC_TYPE_COUNT:
+        break;
     }
-    put_factor(row, f->factor_at + 4, range);
-    if (f->metric == VEC_L2) {
-        uint32_t sumsq = vec_i8_sumsq(row, f->dim);
+}
 
-        memcpy(row + f->factor_at + 8, &sumsq, sizeof(sumsq));
+static void put_scaled(const struct vec_format *f, const uint8_t *x,
+                       float scale, struct divisor by, uint8_t *out)
+{
+    struct scaled part;
+    size_t i;
+
+    for (i = 0; i < f->dim; i += part.n) {
+        const uint8_t *p = scaled_part(&part, x, i, f->dim, scale);
+
+        put(f, p, part.n, by, out + f->code_bytes / f->dim * i);
     }
 }
 
@@ -146,42 +203,56 @@ enum err vec_check(const struct vec_format *f, const void *x)
     return measure_for(f, x, &m);
 }
 
+/* The factors of an I8 row that are known before its codes are. */
+static void put_range(const struct vec_format *f, const struct measured *m,
+                      struct divisor *by, uint8_t *row)
+{
+    float range = m->max_abs / by->root; /* of what is quantised */
+
+    by->mul = range > 0 ? 127.0f / range : 0.0f;
+    if (f->metric != VEC_COSINE) {
+        range = m->max_abs / m->scale;
+    }
+    put_factor(row, f->factor_at + 4, range);
+}
+
+static void put_sumsq(const struct vec_format *f, uint8_t *row)
+{
+    uint32_t sumsq = vec_i8_sumsq(row, f->dim);
+
+    memcpy(row + f->factor_at + 8, &sumsq, sizeof(sumsq));
+}
+
 enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
 {
-    const struct vec_kernels *k = vec_in_use;
     const bool cosine = f->metric == VEC_COSINE;
+    struct divisor by = {1.0f, 0};
     struct measured m;
-    float root;
-    float scale;
+    bool as_is;
     enum err err = measure_for(f, x, &m);
 
     if (err) {
         return err;
     }
-    root = cosine ? m.root : 1.0f;
-    scale = cosine ? m.scale : 1.0f;
+    if (cosine) {
+        by.root = m.root;
+    }
     if (f->factor_at > f->code_bytes) {
         memset(row + f->code_bytes, 0, f->factor_at - f->code_bytes);
     }
     put_factor(row, f->factor_at, m.norm);
-    switch (f->type) {
-    case VEC_F32:
-        k->put_f32(x, f->dim, scale, root, row);
-        break;
-    case VEC_F16:
-        k->put_f16(x, f->dim, scale, root, row);
-        break;
-    case VEC_BF16:
-        k->put_bf16(x, f->dim, scale, root, row);
-        break;
-    case VEC_I8:
-        encode_i8(f, x, &m, root, row);
-        break;
-    case VEC_BIT:
-        k->put_bit(x, f->dim, row);
-        break;
-    case VEC_TYPE_COUNT:
-        break;
+    if (f->type == VEC_I8) {
+        put_range(f, &m, &by, row);
+    }
+    /* Bits are signs, and of other types all but I8 store x itself. */
+    as_is = f->type == VEC_BIT || (!cosine && f->type != VEC_I8);
+    if (LIKELY(m.scale == 1.0f || as_is)) {
+        put(f, x, f->dim, by, row);
+    } else {
+        put_scaled(f, x, m.scale, by, row);
+    }
+    if (f->type == VEC_I8 && f->metric == VEC_L2) {
+        put_sumsq(f, row);
     }
     return ERR_OK;
 }

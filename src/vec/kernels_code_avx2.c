@@ -43,24 +43,22 @@ ALWAYS_INLINE __m256 absolute(__m256 v)
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
 }
 
-static void measure(const uint8_t *x, size_t n, float scale,
-                    struct vec_measure *out)
+static void measure(const uint8_t *x, size_t n, struct vec_measure *m)
 {
-    const __m256 scales = _mm256_set1_ps(scale);
-    __m256 max = _mm256_setzero_ps();
+    __m256 max = _mm256_set1_ps(m->max_abs);
     float lanes[LANES];
-    float sum = 0;
+    float sum = m->sumsq;
     size_t i;
     size_t k;
 
     for (i = 0; i + LANES <= n; i += LANES) {
-        __m256 v = _mm256_mul_ps(load_some(x, i, n), scales);
+        __m256 v = load_some(x, i, n);
 
         max = _mm256_max_ps(max, absolute(v));
         sum = add_links(sum, _mm256_mul_ps(v, v));
     }
     if (i < n) {
-        __m256 v = _mm256_mul_ps(load_some(x, i, n), scales);
+        __m256 v = load_some(x, i, n);
 
         max = _mm256_max_ps(max, absolute(v));
         _mm256_storeu_ps(lanes, _mm256_mul_ps(v, v));
@@ -74,41 +72,36 @@ static void measure(const uint8_t *x, size_t n, float scale,
         }
     }
     _mm256_storeu_ps(lanes, max);
-    out->max_abs = 0;
+    m->max_abs = 0;
     for (k = 0; k < LANES; k++) {
-        out->max_abs = lanes[k] > out->max_abs ? lanes[k] : out->max_abs;
+        m->max_abs = lanes[k] > m->max_abs ? lanes[k] : m->max_abs;
     }
-    out->sumsq = sum;
+    m->sumsq = sum;
 }
 
-/* x * scale / norm */
-ALWAYS_INLINE __m256 load_unit(const uint8_t *x, size_t i, size_t n,
-                               float scale, float norm)
+/* x / norm */
+ALWAYS_INLINE __m256 load_unit(const uint8_t *x, size_t i, size_t n, float norm)
 {
-    __m256 v = _mm256_mul_ps(load_some(x, i, n), _mm256_set1_ps(scale));
-
-    return _mm256_div_ps(v, _mm256_set1_ps(norm));
+    return _mm256_div_ps(load_some(x, i, n), _mm256_set1_ps(norm));
 }
 
-static void put_f32(const uint8_t *x, size_t n, float scale, float norm,
-                    uint8_t *out)
+static void put_f32(const uint8_t *x, size_t n, float norm, uint8_t *out)
 {
     size_t i;
 
     for (i = 0; i < n; i += LANES) {
-        __m256 v = load_unit(x, i, n, scale, norm);
+        __m256 v = load_unit(x, i, n, norm);
 
         memcpy(out + 4 * i, &v, 4 * some(i, n));
     }
 }
 
-static void put_f16(const uint8_t *x, size_t n, float scale, float norm,
-                    uint8_t *out)
+static void put_f16(const uint8_t *x, size_t n, float norm, uint8_t *out)
 {
     size_t i;
 
     for (i = 0; i < n; i += LANES) {
-        __m128i halves = _mm256_cvtps_ph(load_unit(x, i, n, scale, norm),
+        __m128i halves = _mm256_cvtps_ph(load_unit(x, i, n, norm),
                                          _MM_FROUND_TO_NEAREST_INT);
 
         memcpy(out + 2 * i, &halves, 2 * some(i, n));
@@ -122,15 +115,14 @@ ALWAYS_INLINE __m128i pack_halves(__m256i v)
                             _mm256_extracti128_si256(v, 1));
 }
 
-static void put_bf16(const uint8_t *x, size_t n, float scale, float norm,
-                     uint8_t *out)
+static void put_bf16(const uint8_t *x, size_t n, float norm, uint8_t *out)
 {
     const __m256i half = _mm256_set1_epi32(0x7fff);
     const __m256i one = _mm256_set1_epi32(1);
     size_t i;
 
     for (i = 0; i < n; i += LANES) {
-        __m256i bits = _mm256_castps_si256(load_unit(x, i, n, scale, norm));
+        __m256i bits = _mm256_castps_si256(load_unit(x, i, n, norm));
         __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), one);
         __m128i halves;
 
@@ -140,16 +132,15 @@ static void put_bf16(const uint8_t *x, size_t n, float scale, float norm,
     }
 }
 
-static void put_i8(const uint8_t *x, size_t n, float scale, float norm,
-                   float mul, uint8_t *out)
+static void put_i8(const uint8_t *x, size_t n, float norm, float mul,
+                   uint8_t *out)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     const __m256 half = _mm256_set1_ps(0x1.fffffep-2f);
     size_t i;
 
     for (i = 0; i < n; i += LANES) {
-        __m256 v =
-            _mm256_mul_ps(load_unit(x, i, n, scale, norm), _mm256_set1_ps(mul));
+        __m256 v = _mm256_mul_ps(load_unit(x, i, n, norm), _mm256_set1_ps(mul));
         __m256 away = _mm256_or_ps(half, _mm256_and_ps(v, sign));
         __m256i codes = _mm256_cvttps_epi32(_mm256_add_ps(v, away));
         __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(codes),

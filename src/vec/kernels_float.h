@@ -6,6 +6,8 @@
  *
  *     V, V_LANES         a vector of floats and how many it holds
  *     MANY               queries scored together: 4 * MANY sums in registers
+ *     LONE_TILE          components from which one query, too, is scored in
+ *                        tiles, where rows are half floats
  *     v_zero() v_query(const float *)             aligned
  *     v_row(type, p, scale)                       V_LANES stored components
  *     v_row_part(type, p, scale, n)               the last n, 1 <= n <= V_LANES
@@ -427,6 +429,19 @@ static void take_turns(const struct vec_query *const *q, size_t nq,
         take_turns(q, nq, rows, n, keys, key_stride, scan_##name);             \
     }
 
+/* Long rows for one query: a row by itself is one chain of additions, which
+ * then takes longer than reading it. A tile has four of them. */
+#define SCAN_LONG(name)                                                        \
+    static void scan_long_##name(const struct vec_query *q,                    \
+                                 const uint8_t *rows, size_t n, float *keys)   \
+    {                                                                          \
+        if (q->format->dim < LONE_TILE) {                                      \
+            scan_##name(q, rows, n, keys);                                     \
+        } else {                                                               \
+            many_##name(&q, 1, rows, n, keys, n);                              \
+        }                                                                      \
+    }
+
 FLOAT_KERNELS(f32_dot, VEC_F32, VEC_OP_DOT)
 FLOAT_KERNELS(f32_l2, VEC_F32, VEC_OP_L2)
 FLOAT_KERNELS(f32_l1, VEC_F32, VEC_OP_L1)
@@ -449,6 +464,11 @@ MANY_IN_TURN(f16_l1)
 MANY_IN_TURN(bf16_l1)
 MANY_IN_TURN(i8_l1)
 
+SCAN_LONG(f16_dot)
+SCAN_LONG(f16_l2)
+SCAN_LONG(bf16_dot)
+SCAN_LONG(bf16_l2)
+
 #define PUT_KERNELS(k, name, type, op)                                         \
     do {                                                                       \
         (k)->scan[type][op] = scan_##name;                                     \
@@ -468,4 +488,8 @@ static void fill_floats(struct vec_kernels *k)
     PUT_KERNELS(k, bf16_l2, VEC_BF16, VEC_OP_L2);
     PUT_KERNELS(k, bf16_l1, VEC_BF16, VEC_OP_L1);
     PUT_KERNELS(k, i8_l1, VEC_I8, VEC_OP_L1);
+    k->scan[VEC_F16][VEC_OP_DOT] = scan_long_f16_dot;
+    k->scan[VEC_F16][VEC_OP_L2] = scan_long_f16_l2;
+    k->scan[VEC_BF16][VEC_OP_DOT] = scan_long_bf16_dot;
+    k->scan[VEC_BF16][VEC_OP_L2] = scan_long_bf16_l2;
 }

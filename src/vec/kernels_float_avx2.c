@@ -9,10 +9,11 @@
 
 #include "vec/lanes_avx2.h"
 
-#define V       __m256
-#define V4      __m128
-#define V_LANES 8
-#define MANY    2
+#define V         __m256
+#define V4        __m128
+#define V_LANES   8
+#define MANY      2
+#define LONE_TILE 400
 
 ALWAYS_INLINE V v_zero(void)
 {

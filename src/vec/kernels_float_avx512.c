@@ -1,19 +1,18 @@
 /* Float kernels with AVX-512 (F, BW, DQ, VL): the vocabulary of kernels_float.h
  * in vectors of sixteen. The end of a row is loaded under a mask, which reads
- * nothing beyond it and leaves zeros, as the query has them there.
- *
- * VDPBF16PS was measured and not taken: it is as fast as widening and FMA only
- * with a query of bfloat16, and a float32 query takes three such parts. */
+ * nothing beyond it and leaves zeros, as the query has them there. Why not
+ * VDPBF16PS: see dispatch.c. */
 #include "vec/vec_impl.h"
 
 #include <immintrin.h>
 
 #include "vec/lanes_avx512.h"
 
-#define V       __m512
-#define V4      __m128
-#define V_LANES 16
-#define MANY    4
+#define V         __m512
+#define V4        __m128
+#define V_LANES   16
+#define MANY      4
+#define LONE_TILE (VEC_DIM_MAX + 1) /* slower from memory at any length */
 
 ALWAYS_INLINE V v_zero(void)
 {

@@ -12,10 +12,11 @@
 
 /* ---- floats ------------------------------------------------------------ */
 
-#define V       float32x4_t
-#define V4      float32x4_t
-#define V_LANES 4
-#define MANY    4
+#define V         float32x4_t
+#define V4        float32x4_t
+#define V_LANES   4
+#define MANY      4
+#define LONE_TILE 400
 
 ALWAYS_INLINE V v_zero(void)
 {

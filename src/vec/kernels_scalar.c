@@ -276,66 +276,62 @@ ROW_LOOPS(bit, bit_key(q, row))
 /* Redis adds the squares of four components at a time, left to right, to one
  * running sum; so do all our kernels (four additions in flight at once are as
  * fast as this gets without another order). */
-static void measure(const uint8_t *x, size_t n, float scale,
-                    struct vec_measure *out)
+static void measure(const uint8_t *x, size_t n, struct vec_measure *m)
 {
-    float sum = 0;
-    float max = 0;
+    float sum = m->sumsq;
+    float max = m->max_abs;
     size_t i;
 
     for (i = 0; i + 4 <= n; i += 4) {
-        float a = vec_load_f32(x + 4 * i) * scale;
-        float b = vec_load_f32(x + 4 * i + 4) * scale;
-        float c = vec_load_f32(x + 4 * i + 8) * scale;
-        float d = vec_load_f32(x + 4 * i + 12) * scale;
+        float a = vec_load_f32(x + 4 * i);
+        float b = vec_load_f32(x + 4 * i + 4);
+        float c = vec_load_f32(x + 4 * i + 8);
+        float d = vec_load_f32(x + 4 * i + 12);
 
         sum += a * a + b * b + c * c + d * d;
     }
     for (; i < n; i++) {
-        float a = vec_load_f32(x + 4 * i) * scale;
+        float a = vec_load_f32(x + 4 * i);
 
         sum += a * a;
     }
     for (i = 0; i < n; i++) {
-        float a = fabsf(vec_load_f32(x + 4 * i) * scale);
+        float a = fabsf(vec_load_f32(x + 4 * i));
 
         max = a > max ? a : max;
     }
-    out->sumsq = sum;
-    out->max_abs = max;
+    m->sumsq = sum;
+    m->max_abs = max;
 }
 
-static void put_f32(const uint8_t *x, size_t n, float scale, float norm,
-                    uint8_t *out)
+static void put_f32(const uint8_t *x, size_t n, float norm, uint8_t *out)
 {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        float value = vec_load_f32(x + 4 * i) * scale / norm;
+        float value = vec_load_f32(x + 4 * i) / norm;
 
         memcpy(out + 4 * i, &value, sizeof(value));
     }
 }
 
-static void put_f16(const uint8_t *x, size_t n, float scale, float norm,
-                    uint8_t *out)
+static void put_f16(const uint8_t *x, size_t n, float norm, uint8_t *out)
 {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        uint16_t half = narrow_f16_one(vec_load_f32(x + 4 * i) * scale / norm);
+        uint16_t half = narrow_f16_one(vec_load_f32(x + 4 * i) / norm);
 
         memcpy(out + 2 * i, &half, sizeof(half));
     }
 }
 
-static void put_bf16(const uint8_t *x, size_t n, float scale, float norm,
-                     uint8_t *out)
+static void put_bf16(const uint8_t *x, size_t n, float norm, uint8_t *out)
 {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        uint16_t half = narrow_bf16_one(vec_load_f32(x + 4 * i) * scale / norm);
+        uint16_t half = narrow_bf16_one(vec_load_f32(x + 4 * i) / norm);
 
         memcpy(out + 2 * i, &half, sizeof(half));
     }
@@ -348,13 +344,13 @@ static int round_code(float value)
     return (int)(value + copysignf(0x1.fffffep-2f, value));
 }
 
-static void put_i8(const uint8_t *x, size_t n, float scale, float norm,
-                   float mul, uint8_t *out)
+static void put_i8(const uint8_t *x, size_t n, float norm, float mul,
+                   uint8_t *out)
 {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        float value = vec_load_f32(x + 4 * i) * scale / norm;
+        float value = vec_load_f32(x + 4 * i) / norm;
 
         out[i] = (uint8_t)(int8_t)round_code(value * mul);
     }

@@ -155,15 +155,16 @@ void vec_project(const void *x, uint32_t in_dim, float *out, uint32_t out_dim);
 
 /* ---- instruction sets -------------------------------------------------- */
 
-/* Chooses the kernels: "auto", "scalar", "avx2", "avx512" or "neon". Without a
- * call they are scalar.
+/* Chooses the kernels: "auto", "scalar", "avx2", "avx512", "neon", or
+ * "avx512f", which is avx512 without what only newer processors add to it.
+ * Without a call they are scalar.
  *
  * thread before any other thread uses vec_*, or while none does.
  * fails  ERR_UNSUPPORTED when the machine cannot run them (the choice made
  *        before stays), ERR_SYNTAX for another word. */
 enum err vec_simd_select(const char *level) MUST_USE;
 
-/* What is in use, such as "avx512 vnni vpopcntdq"; for INFO. */
+/* What is in use, such as "avx512 vnni vpopcntdq bf16"; for INFO. */
 const char *vec_simd_name(void);
 
 const char *vec_type_name(enum vec_type type);       /* "f32", "int8", "bin" */

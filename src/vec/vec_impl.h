@@ -188,19 +188,17 @@ struct vec_kernels {
     vec_many_fn many[VEC_TYPE_COUNT][VEC_OP_COUNT]; /* nq >= 2, n >= 1 */
 
     /* The input x is unaligned float32 throughout, n >= 1. These give the same
-     * bytes on every machine, sums included: see kernels_scalar.c. */
-    void (*measure)(const uint8_t *x, size_t n, float scale,
-                    struct vec_measure *out);
-    /* out = x * scale / norm in the stored type. */
-    void (*put_f32)(const uint8_t *x, size_t n, float scale, float norm,
-                    uint8_t *out);
-    void (*put_f16)(const uint8_t *x, size_t n, float scale, float norm,
-                    uint8_t *out);
-    void (*put_bf16)(const uint8_t *x, size_t n, float scale, float norm,
-                     uint8_t *out);
-    /* Codes round(x * scale / norm * mul), halves away from zero. */
-    void (*put_i8)(const uint8_t *x, size_t n, float scale, float norm,
-                   float mul, uint8_t *out);
+     * bytes on every machine, sums included: see kernels_scalar.c.
+     *
+     * measure adds to what *m holds; all calls but the last have n % 4 == 0. */
+    void (*measure)(const uint8_t *x, size_t n, struct vec_measure *m);
+    /* out = x / norm in the stored type. */
+    void (*put_f32)(const uint8_t *x, size_t n, float norm, uint8_t *out);
+    void (*put_f16)(const uint8_t *x, size_t n, float norm, uint8_t *out);
+    void (*put_bf16)(const uint8_t *x, size_t n, float norm, uint8_t *out);
+    /* Codes round(x / norm * mul), halves away from zero. */
+    void (*put_i8)(const uint8_t *x, size_t n, float norm, float mul,
+                   uint8_t *out);
     /* Whole 64-bit words; unused bits are 0. */
     void (*put_bit)(const uint8_t *x, size_t n, uint8_t *out);
 
@@ -223,9 +221,10 @@ void vec_avx2_bit_fill(struct vec_kernels *k);
 void vec_avx2_code_fill(struct vec_kernels *k);
 void vec_avx512_float_fill(struct vec_kernels *k);
 void vec_avx512_code_fill(struct vec_kernels *k);
-void vec_avx512_i8_fill(struct vec_kernels *k);  /* needs VNNI too */
-void vec_avx512_bit_fill(struct vec_kernels *k); /* needs VPOPCNTDQ too */
-void vec_neon_fill(struct vec_kernels *k);       /* needs DOTPROD and FP16 */
+void vec_avx512_i8_fill(struct vec_kernels *k);   /* needs VNNI too */
+void vec_avx512_bit_fill(struct vec_kernels *k);  /* needs VPOPCNTDQ too */
+void vec_avx512_bf16_fill(struct vec_kernels *k); /* needs BF16 too */
+void vec_neon_fill(struct vec_kernels *k);        /* needs DOTPROD and FP16 */
 
 /* I8 scoring with AVX2, to which AVX-512 leaves rows shorter than a vector. */
 void vec_avx2_i8_scan(const struct vec_query *q, const uint8_t *rows, size_t n,

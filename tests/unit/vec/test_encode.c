@@ -395,6 +395,32 @@ static void int8_rows_are_those_of_redis(void **state)
     }
 }
 
+/* Integers over powers of two, so that no libm has a part in them: vectors in
+ * general, ties, single components, sparse ones and zeros. */
+static void fill_crowd_vector(struct rng *r, int n, float *x, uint32_t dim)
+{
+    uint32_t i;
+
+    for (i = 0; i < dim; i++) {
+        float value = (float)((int)rng_below(r, 2000001) - 1000000) / 65536;
+
+        switch (n % 8) {
+        case 5:
+            value = (float)((int)rng_below(r, 9) - 4) / 8;
+            break;
+        case 6:
+            value = i == (uint32_t)n % dim ? value : 0;
+            break;
+        case 7:
+            value = rng_below(r, 4) && n % 100 ? 0 : value;
+            break;
+        default:
+            break;
+        }
+        x[i] = n == 999 ? 0 : value;
+    }
+}
+
 /* With range 127 / 128 of the largest component a step is exactly one, so the
  * halves in between are true ties; and the float below a half is none. */
 static void int8_codes_round_halves_away_from_zero(void **state)
@@ -467,6 +493,84 @@ static void half_floats_round_to_the_nearest_even(void **state)
     }
 }
 
+/* Any bits of a finite float, denormals too, in vectors of mixed size: rows of
+ * L2 are x itself. */
+static void bfloat16_rounds_to_the_nearest_even(void **state)
+{
+    struct rng *r = *state;
+    size_t l;
+    int n;
+
+    for (l = 0; next_level(&l); l++) {
+        for (n = 0; n < 3000; n++) {
+            const uint32_t dim = 1 + (uint32_t)rng_below(r, 40);
+            /* a largest exponent that keeps the norm finite */
+            const uint32_t span = n % 2 ? 0x5f000000u : 0x01000000u;
+            uint32_t bits[40];
+            uint8_t row[40 * 2 + 8];
+            struct vec_format f;
+            uint32_t i;
+
+            vec_format_init(&f, VEC_BF16, VEC_L2, dim);
+            for (i = 0; i < dim; i++) {
+                bits[i] = (uint32_t)rng_below(r, span) |
+                          (rng_below(r, 2) ? 0x80000000u : 0);
+                if (rng_below(r, 4) == 0) {
+                    bits[i] = (bits[i] & 0xffff0000u) | 0x8000u; /* a tie */
+                }
+            }
+            assert_int_equal(vec_encode(&f, bits, row), ERR_OK);
+            for (i = 0; i < dim; i++) {
+                uint32_t want =
+                    (bits[i] + 0x7fff + ((bits[i] >> 16) & 1)) >> 16;
+                uint16_t got;
+
+                memcpy(&got, row + 2 * (size_t)i, sizeof(got));
+                if (got != want) {
+                    fail_msg("%s: %08x becomes %04x, not %04x", vec_simd_name(),
+                             bits[i], got, want);
+                }
+            }
+        }
+    }
+}
+
+/* A fixed crowd of vectors, and the digest of what Redis 8.0.6 stored for them
+ * (VADD ... Q8, then VEMB ... RAW: the codes, the norm, the range). */
+static void int8_rows_of_many_vectors_are_those_of_redis(void **state)
+{
+    enum { VECTORS = 2000, LONGEST = 300 };
+    const uint64_t digest = 0x5911631ab79a508fu;
+    size_t l;
+
+    (void)state;
+    for (l = 0; next_level(&l); l++) {
+        uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+        struct rng r;
+        int n;
+
+        rng_seed(&r, 8006);
+        for (n = 0; n < VECTORS; n++) {
+            const uint32_t dim = 1 + (uint32_t)rng_below(&r, LONGEST);
+            float x[LONGEST];
+            uint8_t row[LONGEST + 16];
+            struct vec_format f;
+            size_t i;
+
+            fill_crowd_vector(&r, n, x, dim);
+            vec_format_init(&f, VEC_I8, VEC_COSINE, dim);
+            assert_int_equal(vec_encode(&f, x, row), ERR_OK);
+            for (i = 0; i < f.row_bytes; i++) {
+                hash = (hash ^ row[i]) * 0x100000001b3u;
+            }
+        }
+        if (hash != digest) {
+            fail_msg("%s: 0x%016llx", vec_simd_name(),
+                     (unsigned long long)hash);
+        }
+    }
+}
+
 static void bits_are_set_for_positive_components_only(void **state)
 {
     static const float x[] = {0.0f, -0.0f, 1e-45f, -1e-45f, 1, -1, FLT_MAX, 0};
@@ -535,6 +639,8 @@ int main(void)
         cmocka_unit_test(int8_rows_are_those_of_redis),
         cmocka_unit_test(int8_codes_round_halves_away_from_zero),
         cmocka_unit_test(half_floats_round_to_the_nearest_even),
+        cmocka_unit_test(bfloat16_rounds_to_the_nearest_even),
+        cmocka_unit_test(int8_rows_of_many_vectors_are_those_of_redis),
         cmocka_unit_test(bits_are_set_for_positive_components_only),
         cmocka_unit_test(rows_are_laid_out_as_the_header_says),
     };

@@ -298,8 +298,35 @@ static void a_level_for_another_processor_is_unsupported(void **state)
 #else
     assert_int_equal(vec_simd_select("avx2"), ERR_UNSUPPORTED);
     assert_int_equal(vec_simd_select("avx512"), ERR_UNSUPPORTED);
+    assert_int_equal(vec_simd_select("avx512f"), ERR_UNSUPPORTED);
 #endif
     assert_string_equal(vec_simd_name(), "scalar");
+}
+
+/* Else the tests above would pass by testing little. */
+static void what_this_processor_has_is_found(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    assert_int_equal(vec_simd_select("avx2") == ERR_OK,
+                     __builtin_cpu_supports("avx2") &&
+                         __builtin_cpu_supports("fma"));
+    assert_int_equal(vec_simd_select("avx512") == ERR_OK,
+                     __builtin_cpu_supports("avx512bw") &&
+                         __builtin_cpu_supports("avx512dq") &&
+                         __builtin_cpu_supports("avx512vl"));
+    if (vec_simd_select("avx512") == ERR_OK) {
+        const char *name = vec_simd_name();
+
+        assert_int_equal(strstr(name, "vnni") != NULL,
+                         __builtin_cpu_supports("avx512vnni") != 0);
+        assert_int_equal(strstr(name, "vpopcntdq") != NULL,
+                         __builtin_cpu_supports("avx512vpopcntdq") != 0);
+        assert_int_equal(vec_simd_select("avx512f"), ERR_OK);
+        assert_string_equal(vec_simd_name(), "avx512f");
+    }
+#endif
 }
 
 static void auto_selects_a_level_that_runs(void **state)
@@ -355,6 +382,7 @@ int main(void)
         cmocka_unit_test(
             an_unknown_level_is_a_syntax_error_and_changes_nothing),
         cmocka_unit_test(a_level_for_another_processor_is_unsupported),
+        cmocka_unit_test(what_this_processor_has_is_found),
         cmocka_unit_test(auto_selects_a_level_that_runs),
         cmocka_unit_test(types_and_metrics_have_names),
     };

@@ -18,7 +18,8 @@
 #include "base/rng.h"
 #include "vec/vec.h"
 
-static const char *const level_words[] = {"scalar", "avx2", "avx512", "neon"};
+static const char *const level_words[] = {"scalar", "avx2", "avx512f", "avx512",
+                                          "neon"};
 
 /* Selects the levels that run here one after the other:
  * for (l = 0; next_level(&l); l++) { ... } */
