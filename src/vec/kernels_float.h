@@ -6,8 +6,8 @@
  *
  *     V, V_LANES         a vector of floats and how many it holds
  *     MANY               queries scored together: 4 * MANY sums in registers
- *     LONE_TILE          components from which one query, too, is scored in
- *                        tiles, where rows are half floats
+ *     v_in_tiles(dim)    whether one query, too, is scored in tiles, where rows
+ *                        are half floats
  *     v_zero() v_query(const float *)             aligned
  *     v_row(type, p, scale)                       V_LANES stored components
  *     v_row_part(type, p, scale, n)               the last n, 1 <= n <= V_LANES
@@ -435,10 +435,10 @@ static void take_turns(const struct vec_query *const *q, size_t nq,
     static void scan_long_##name(const struct vec_query *q,                    \
                                  const uint8_t *rows, size_t n, float *keys)   \
     {                                                                          \
-        if (q->format->dim < LONE_TILE) {                                      \
-            scan_##name(q, rows, n, keys);                                     \
-        } else {                                                               \
+        if (v_in_tiles(q->format->dim)) {                                      \
             many_##name(&q, 1, rows, n, keys, n);                              \
+        } else {                                                               \
+            scan_##name(q, rows, n, keys);                                     \
         }                                                                      \
     }
 

@@ -9,11 +9,15 @@
 
 #include "vec/lanes_avx2.h"
 
-#define V         __m256
-#define V4        __m128
-#define V_LANES   8
-#define MANY      2
-#define LONE_TILE 400
+#define V       __m256
+#define V4      __m128
+#define V_LANES 8
+#define MANY    2
+
+ALWAYS_INLINE bool v_in_tiles(size_t dim)
+{
+    return dim >= 400;
+}
 
 ALWAYS_INLINE V v_zero(void)
 {

@@ -8,11 +8,16 @@
 
 #include "vec/lanes_avx512.h"
 
-#define V         __m512
-#define V4        __m128
-#define V_LANES   16
-#define MANY      4
-#define LONE_TILE (VEC_DIM_MAX + 1) /* slower from memory at any length */
+#define V       __m512
+#define V4      __m128
+#define V_LANES 16
+#define MANY    4
+
+ALWAYS_INLINE bool v_in_tiles(size_t dim)
+{
+    (void)dim;
+    return false; /* slower from memory at any length */
+}
 
 ALWAYS_INLINE V v_zero(void)
 {

@@ -12,11 +12,15 @@
 
 /* ---- floats ------------------------------------------------------------ */
 
-#define V         float32x4_t
-#define V4        float32x4_t
-#define V_LANES   4
-#define MANY      4
-#define LONE_TILE 400
+#define V       float32x4_t
+#define V4      float32x4_t
+#define V_LANES 4
+#define MANY    4
+
+ALWAYS_INLINE bool v_in_tiles(size_t dim)
+{
+    return dim >= 400;
+}
 
 ALWAYS_INLINE V v_zero(void)
 {
@@ -187,8 +191,6 @@ ALWAYS_INLINE void score_four_bits(const struct vec_query *q,
 
 /* ---- by fours ---------------------------------------------------------- */
 
-enum { PIECE = 64 }; /* rows that several queries take turns on */
-
 #define BY_FOURS(name, score, op)                                              \
     ALWAYS_INLINE void rows_##name(const struct vec_query *q,                  \
                                    const struct vec_rows *rows, float *keys)   \
@@ -229,17 +231,7 @@ enum { PIECE = 64 }; /* rows that several queries take turns on */
                             const uint8_t *rows, size_t n, float *keys,        \
                             size_t key_stride)                                 \
     {                                                                          \
-        const size_t row_bytes = q[0]->format->row_bytes;                      \
-        size_t i;                                                              \
-        size_t j;                                                              \
-                                                                               \
-        for (i = 0; i < n; i += PIECE) {                                       \
-            for (j = 0; j < nq; j++) {                                         \
-                scan_##name(q[j], rows + i * row_bytes,                        \
-                            n - i < PIECE ? n - i : PIECE,                     \
-                            keys + j * key_stride + i);                        \
-            }                                                                  \
-        }                                                                      \
+        take_turns(q, nq, rows, n, keys, key_stride, scan_##name);             \
     }
 
 BY_FOURS(codes_dot, score_four_codes, VEC_OP_DOT)

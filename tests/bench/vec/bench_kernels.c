@@ -48,10 +48,10 @@ typedef uint64_t wide __attribute__((vector_size(64)));
 #define PROBE_TARGET                                                           \
     __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
-#define PROBE_TARGET
+#define PROBE_TARGET NO_INLINE
 #endif
 
-PROBE_TARGET NO_INLINE static uint64_t probe(const uint8_t *p, size_t bytes)
+PROBE_TARGET static uint64_t probe(const uint8_t *p, size_t bytes)
 {
     wide sum[4] = {{0}};
     const wide *at = (const wide *)(const void *)p;
