@@ -9,6 +9,7 @@ VARIANT ?= release
 Q       := $(if $(V),,@)# make V=1 shows the commands
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
+# To compile for another: make ARCH=aarch64 CC=aarch64-linux-gnu-gcc B=build/arm64
 ARCH    := $(shell uname -m)
 
 ifeq ($(origin CC),default)
