@@ -6,7 +6,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 kinds=${*:-build}
 
 installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+    # A line per architecture it is known in.
+    dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
 }
 
 # A tool that came some other way than as a package serves as well.
