@@ -265,7 +265,10 @@ start_server {} {
             set c [client]
             set id [$c client id]
             set five [string repeat [fp32 [random_vector 64]] 5]
-            foreach command $script { $c send {*}[subst $command] }
+            foreach command $script {
+                # Word by word: a blob may have any byte in it.
+                $c send {*}[lmap word $command { subst $word }]
+            }
             flush [$c channel]
             set rest [read [$c channel]]
             assert {[string length $rest] > 0 && [eof [$c channel]]} $script
