@@ -41,7 +41,7 @@ static inline void name_view_take(struct name_view *v, const struct elements *e)
 static inline struct bytes name_view_get(const struct name_view *v,
                                          slot_id slot)
 {
-    struct page_place at = page_place(v->slots.geometry, slot);
+    struct row_place at = row_place(v->slots.geometry, slot);
 
     return name_heap_get(v->heap, v->slots.pages[at.page]->names[at.row]);
 }

@@ -216,8 +216,8 @@ static struct vec_run view_run(const void *arg, uint32_t i)
 {
     const struct search *s = arg;
     const struct slots_view *v = &s->view;
-    slot_id first = page_first_slot(v->geometry, i);
-    uint32_t n = page_row_count(v->geometry, i);
+    slot_id first = row_page_first(v->geometry, i);
+    uint32_t n = row_page_count(v->geometry, i);
 
     if (v->n_slots - first < n) {
         n = v->n_slots - first;
@@ -228,7 +228,7 @@ static struct vec_run view_run(const void *arg, uint32_t i)
 static const struct attribute *attribute_of(const struct search *s,
                                             slot_id slot)
 {
-    struct page_place at = page_place(s->view.geometry, slot);
+    struct row_place at = row_place(s->view.geometry, slot);
     struct page *p = s->view.pages[at.page];
     struct page_attr *attrs =
         atomic_load_explicit(&p->attrs, memory_order_acquire);
@@ -331,9 +331,9 @@ enum err search_create(struct vset *v, struct search_request *r,
     s->scan.stop = s->deadline ? past_deadline : NULL;
     slots_view_take(&v->elements.slots, &s->view);
     s->scan.source = (struct vec_source){
-        .n_runs = n_live ? page_count_for(&v->elements.slots.geometry,
-                                          s->view.n_slots)
-                         : 0,
+        .n_runs =
+            n_live ? row_pages_for(&v->elements.slots.geometry, s->view.n_slots)
+                   : 0,
         .row_bytes = v->format.row_bytes,
         .run = view_run,
         .admits = view_admits,
@@ -475,7 +475,7 @@ void search_hit_read(const struct search *s, size_t i, struct search_hit *out)
     uint64_t entry = s->scan.best.heap[i];
     slot_id slot = topk_entry_slot(entry);
     float key = topk_entry_key(entry);
-    struct page_place at = page_place(s->view.geometry, slot);
+    struct row_place at = row_place(s->view.geometry, slot);
     const struct page *p = s->view.pages[at.page];
     const struct attribute *a = attribute_of(s, slot);
 

@@ -269,10 +269,10 @@ void *elements_attr(const struct elements *e, slot_id slot)
 
 enum err elements_reserve_attr(struct elements *e, slot_id slot)
 {
-    struct page_place at = page_place(&e->slots.geometry, slot);
+    struct row_place at = row_place(&e->slots.geometry, slot);
     struct page *p = e->slots.dir->pages[at.page];
     size_t bytes =
-        page_row_count(&e->slots.geometry, at.page) * sizeof(struct page_attr);
+        row_page_count(&e->slots.geometry, at.page) * sizeof(struct page_attr);
     struct page_attr *attrs;
 
     if (atomic_load_explicit(&p->attrs, memory_order_relaxed)) {

@@ -36,6 +36,7 @@
 #include "base/epoch.h"
 #include "base/err.h"
 #include "base/region.h"
+#include "vec/row_map.h"
 
 typedef uint32_t slot_id;
 
@@ -43,7 +44,6 @@ typedef uint32_t slot_id;
 
 enum {
     PAGE_BYTES = 512 * 1024,
-    PAGE_FIRST_ROWS = 8,
     PAGE_WIDE_ROWS = 16, /* rows of a page of very wide vectors, at least */
 };
 
@@ -78,62 +78,16 @@ struct page {
     _Atomic uint64_t live[];
 };
 
-/* How slots map to pages: fixed by the row size. */
-struct page_geometry {
-    uint32_t row_bytes;
-    uint32_t overread;
-    uint32_t small_rows; /* a power of two; slots below lie in small pages */
-    uint32_t small_pages;
-    uint32_t big_rows;
-    uint64_t big_magic; /* 2^64 / big_rows, rounded up */
-};
-
-void page_geometry_init(struct page_geometry *g, uint32_t row_bytes,
+/* Pages of about PAGE_BYTES. */
+void page_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                         uint32_t overread);
 
-struct page_place {
-    uint32_t page;
-    uint32_t row; /* within the page */
-};
-
-/* Where a slot lies. */
-ALWAYS_INLINE struct page_place page_place(const struct page_geometry *g,
-                                           slot_id slot)
-{
-    uint32_t e, half, past, page;
-
-    if (slot >= g->small_rows) {
-        past = slot - g->small_rows;
-        page = (uint32_t)(((uint128)past * g->big_magic) >> 64);
-        return (struct page_place){g->small_pages + page,
-                                   past - page * g->big_rows};
-    }
-    if (slot < PAGE_FIRST_ROWS) {
-        return (struct page_place){0, slot};
-    }
-    e = 31 - (uint32_t)__builtin_clz(slot);
-    half = slot >> (e - 1) & 1;
-    return (struct page_place){1 + 2 * (e - 3) + half,
-                               slot - ((1u << e) + (half << (e - 1)))};
-}
-
-/* The first slot of a page and how many it has. */
-slot_id page_first_slot(const struct page_geometry *g, uint32_t page);
-uint32_t page_row_count(const struct page_geometry *g, uint32_t page);
-
-/* Pages that hold the slots below n_slots. */
-static inline uint32_t page_count_for(const struct page_geometry *g,
-                                      slot_id n_slots)
-{
-    return n_slots ? page_place(g, n_slots - 1).page + 1 : 0;
-}
-
 /* fails  NULL when memory is out. */
-struct page *page_create(const struct page_geometry *g, uint32_t page,
+struct page *page_create(const struct row_geometry *g, uint32_t page,
                          struct region *region);
-void page_free(const struct page_geometry *g, uint32_t page, struct page *p,
+void page_free(const struct row_geometry *g, uint32_t page, struct page *p,
                struct region *region);
-size_t page_cost(const struct page_geometry *g, uint32_t page);
+size_t page_cost(const struct row_geometry *g, uint32_t page);
 
 static inline bool page_is_live(const struct page *p, uint32_t row)
 {

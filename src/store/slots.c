@@ -21,7 +21,7 @@ void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
 
 static size_t dir_bytes(uint32_t cap)
 {
-    return sizeof(struct page_dir) + cap * sizeof(struct page *);
+    return sizeof(struct page_dir) + 2 * cap * sizeof(struct page *);
 }
 
 static size_t stamps_bytes(uint32_t n)
@@ -40,7 +40,7 @@ void slots_deinit(struct slots *s)
 
     for (i = 0; i < s->n_pages; i++) {
         struct page *p = s->dir->pages[i];
-        uint32_t n = page_row_count(&s->geometry, i);
+        uint32_t n = row_page_count(&s->geometry, i);
         struct page_stamps *st = atomic_load(&p->stamps);
 
         if (st) {
@@ -81,8 +81,10 @@ static enum err dir_grow(struct slots *s)
     }
     dir->region = s->region;
     dir->cap = cap;
+    dir->rows = (const uint8_t **)(void *)(dir->pages + cap);
     if (s->dir) {
         memcpy(dir->pages, s->dir->pages, s->n_pages * sizeof(struct page *));
+        memcpy(dir->rows, s->dir->rows, s->n_pages * sizeof(*dir->rows));
         epoch_retire(s->epoch, &s->dir->retired, dir_reclaim, NULL);
     }
     s->dir = dir;
@@ -104,6 +106,7 @@ static enum err add_page(struct slots *s)
     if (!p) {
         return ERR_NOMEM;
     }
+    s->dir->rows[s->n_pages] = p->rows;
     s->dir->pages[s->n_pages++] = p;
     return ERR_OK;
 }
@@ -118,9 +121,9 @@ static struct page_stamps *stamps_of(const struct page *p)
 /* Gives a page stamps that say what its live bits say. */
 static struct page_stamps *stamps_create(struct slots *s, slot_id slot)
 {
-    struct page_place at = page_place(&s->geometry, slot);
+    struct row_place at = row_place(&s->geometry, slot);
     struct page *p = s->dir->pages[at.page];
-    uint32_t n = page_row_count(&s->geometry, at.page);
+    uint32_t n = row_page_count(&s->geometry, at.page);
     struct page_stamps *st = region_alloc(s->region, stamps_bytes(n), 1);
     uint32_t i;
 
@@ -219,7 +222,7 @@ size_t slots_take_cost(const struct slots *s)
         return 0;
     }
     if (s->n_pages == 0 ||
-        s->n_slots == page_first_slot(&s->geometry, s->n_pages)) {
+        s->n_slots == row_page_first(&s->geometry, s->n_pages)) {
         cost = page_cost(&s->geometry, s->n_pages);
         if (!s->dir || s->n_pages == s->dir->cap) {
             cost +=
@@ -248,7 +251,7 @@ enum err slots_take(struct slots *s, slot_id *slot)
         return ERR_LIMIT;
     }
     if (s->n_pages == 0 ||
-        s->n_slots == page_first_slot(&s->geometry, s->n_pages)) {
+        s->n_slots == row_page_first(&s->geometry, s->n_pages)) {
         enum err err = add_page(s);
 
         if (err) {
@@ -380,6 +383,7 @@ void slots_view_take(const struct slots *s, struct slots_view *v)
 {
     v->geometry = &s->geometry;
     v->pages = s->dir ? s->dir->pages : NULL;
+    v->rows = (struct row_map){&s->geometry, s->dir ? s->dir->rows : NULL};
     v->n_pages = s->n_pages;
     v->n_slots = s->n_slots;
     v->n_live = s->n_live;

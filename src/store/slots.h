@@ -40,11 +40,12 @@ struct page_dir {
     struct retired retired;
     struct region *region;
     uint32_t cap;
-    struct page *pages[];
+    const uint8_t **rows; /* of each page, for those who need no more */
+    struct page *pages[]; /* cap, then as many entries of `rows` */
 };
 
 struct slots {
-    struct page_geometry geometry;
+    struct row_geometry geometry;
     struct region *region;
     struct epoch *epoch;
     struct page_dir *dir;
@@ -104,7 +105,7 @@ void slots_validate(const struct slots *s);
 ALWAYS_INLINE struct page *slots_page(const struct slots *s, slot_id slot,
                                       uint32_t *row)
 {
-    struct page_place at = page_place(&s->geometry, slot);
+    struct row_place at = row_place(&s->geometry, slot);
 
     *row = at.row;
     return s->dir->pages[at.page];
@@ -135,8 +136,9 @@ static inline bool slots_is_live(const struct slots *s, slot_id slot)
 /* What a search captures when it is dispatched; valid while its epoch ticket is
  * open. */
 struct slots_view {
-    const struct page_geometry *geometry;
+    const struct row_geometry *geometry;
     struct page *const *pages;
+    struct row_map rows;
     uint32_t n_pages; /* that hold slots below n_slots */
     slot_id n_slots;
     uint32_t n_live;
@@ -148,7 +150,7 @@ void slots_view_take(const struct slots *s, struct slots_view *v);
 
 static inline bool slots_view_sees(const struct slots_view *v, slot_id slot)
 {
-    struct page_place at = page_place(v->geometry, slot);
+    struct row_place at = row_place(v->geometry, slot);
 
     return page_sees(v->pages[at.page], at.row, v->seq);
 }

@@ -131,7 +131,7 @@ static void check_view(struct model *m, struct view *v)
     slot_id slot;
 
     for (slot = 0; slot < v->slots.n_slots; slot++) {
-        struct page_place at = page_place(v->slots.geometry, slot);
+        struct row_place at = row_place(v->slots.geometry, slot);
         const struct page *p = v->slots.pages[at.page];
         struct bytes name;
         uint64_t value;

@@ -13,24 +13,24 @@ static void slots_fill_pages_in_order_without_gaps(void **state)
 
     (void)state;
     for (i = 0; i < ARRAY_LEN(row_sizes); i++) {
-        struct page_geometry g;
+        struct row_geometry g;
         uint32_t page;
         slot_id next = 0;
 
         page_geometry_init(&g, row_sizes[i], 64);
         for (page = 0; page < g.small_pages + 5; page++) {
-            uint32_t n = page_row_count(&g, page);
-            struct page_place first = page_place(&g, next);
-            struct page_place last = page_place(&g, next + n - 1);
+            uint32_t n = row_page_count(&g, page);
+            struct row_place first = row_place(&g, next);
+            struct row_place last = row_place(&g, next + n - 1);
 
-            assert_int_equal(page_first_slot(&g, page), next);
+            assert_int_equal(row_page_first(&g, page), next);
             assert_int_equal(first.page, page);
             assert_int_equal(first.row, 0);
             assert_int_equal(last.page, page);
             assert_int_equal(last.row, n - 1);
             next += n;
-            assert_int_equal(page_count_for(&g, next), page + 1);
-            assert_int_equal(page_count_for(&g, next + 1), page + 2);
+            assert_int_equal(row_pages_for(&g, next), page + 1);
+            assert_int_equal(row_pages_for(&g, next + 1), page + 2);
         }
     }
 }
@@ -41,7 +41,7 @@ static void places_are_right_up_to_the_last_slot(void **state)
 
     (void)state;
     for (i = 0; i < ARRAY_LEN(row_sizes); i++) {
-        struct page_geometry g;
+        struct row_geometry g;
         struct rng rng;
         int k;
 
@@ -49,25 +49,25 @@ static void places_are_right_up_to_the_last_slot(void **state)
         cm_seed(&rng);
         for (k = 0; k < 10000; k++) {
             slot_id slot = (slot_id)rng_below(&rng, UINT32_MAX);
-            struct page_place at = page_place(&g, slot);
+            struct row_place at = row_place(&g, slot);
 
-            assert_int_equal((uint64_t)page_first_slot(&g, at.page) + at.row,
+            assert_int_equal((uint64_t)row_page_first(&g, at.page) + at.row,
                              slot);
-            assert_true(at.row < page_row_count(&g, at.page));
+            assert_true(at.row < row_page_count(&g, at.page));
         }
     }
 }
 
 static void ten_rows_take_little_more_than_ten_rows(void **state)
 {
-    struct page_geometry g;
+    struct row_geometry g;
     uint32_t pages, rows = 0, page;
 
     (void)state;
     page_geometry_init(&g, 136, 0);
-    pages = page_count_for(&g, 10);
+    pages = row_pages_for(&g, 10);
     for (page = 0; page < pages; page++) {
-        rows += page_row_count(&g, page);
+        rows += row_page_count(&g, page);
     }
     assert_int_equal(rows, 12);
 }
@@ -78,7 +78,7 @@ static void large_pages_fill_their_allocation(void **state)
 
     (void)state;
     for (i = 0; i < ARRAY_LEN(row_sizes); i++) {
-        struct page_geometry g;
+        struct row_geometry g;
         size_t bytes;
 
         page_geometry_init(&g, row_sizes[i], 64);
@@ -91,7 +91,7 @@ static void large_pages_fill_their_allocation(void **state)
 
 static void a_page_costs_what_it_says(void **state)
 {
-    struct page_geometry g;
+    struct row_geometry g;
     struct region r;
     struct page *p;
 
