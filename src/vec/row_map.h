@@ -4,7 +4,8 @@
  * then half-octaves, so that a set of ten costs ten), and from `small_rows` on
  * pages of one size. A row's page is found with one multiplication.
  *
- * thread any; a geometry is constant, a map is a view of pages that only grow. */
+ * thread any; a geometry is constant, a map is a view of pages that only grow.
+ */
 #ifndef VECTRA_VEC_ROW_MAP_H
 #define VECTRA_VEC_ROW_MAP_H
 

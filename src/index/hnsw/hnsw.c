@@ -1,0 +1,340 @@
+/* The graph's memory: pages of link rows, levels, the directory. See hnsw.h. */
+#include "index/hnsw/hnsw.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "index/hnsw/hnsw_impl.h"
+
+enum { DIR_MIN = 8 };
+
+/* ---- levels ------------------------------------------------------------ */
+
+/* splitmix64 (Steele, Lea and Flood, 2014): every node's own random number. */
+static uint64_t node_random(uint64_t seed, uint32_t node)
+{
+    uint64_t z = seed + ((uint64_t)node + 1) * 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* One node in this many goes up a level. */
+static uint32_t level_share(uint32_t m)
+{
+    return m < 64 ? m : 64;
+}
+
+int hnsw_level_of(uint64_t seed, uint32_t m, uint32_t node)
+{
+    uint64_t random = node_random(seed, node);
+    uint64_t cut = UINT64_MAX / level_share(m);
+    int level = 0;
+
+    while (random < cut && level < HNSW_LEVEL_MAX) {
+        level++;
+        cut /= level_share(m);
+    }
+    return level;
+}
+
+int hnsw_level(const struct hnsw *h, uint32_t node)
+{
+    return hnsw_level_of(h->options.seed, h->options.m, node);
+}
+
+/* ---- pages ------------------------------------------------------------- */
+
+static size_t links_bytes(const struct hnsw *h)
+{
+    return (size_t)NODES_PER_PAGE * h->row_links * sizeof(link);
+}
+
+static size_t codes_bytes(const struct hnsw *h)
+{
+    return (size_t)NODES_PER_PAGE * h->code_bytes + h->options.format->overread;
+}
+
+static size_t upper_bytes(const struct hnsw *h, const struct node_page *p)
+{
+    return (size_t)p->n_upper_rows * h->options.m * sizeof(link);
+}
+
+static size_t upper_at_bytes(const struct node_page *p)
+{
+    return (size_t)p->n_upper_nodes * sizeof(uint32_t);
+}
+
+static void page_destroy(struct hnsw *h, struct node_page *p)
+{
+    struct region *r = h->options.region;
+
+    region_free(r, (void *)p->links, links_bytes(h), CACHE_LINE);
+    region_free(r, p->codes, codes_bytes(h), CACHE_LINE);
+    region_free(r, (void *)p->upper, upper_bytes(h, p), 1);
+    region_free(r, p->upper_at, upper_at_bytes(p), 1);
+    region_free(r, p, sizeof(*p), CACHE_LINE);
+}
+
+/* Which nodes of a page have upper levels, and how many rows they need. */
+static void page_levels(const struct hnsw *h, struct node_page *p,
+                        uint32_t first)
+{
+    uint32_t i;
+
+    for (i = 0; i < NODES_PER_PAGE; i++) {
+        int level = hnsw_level(h, first + i);
+
+        if (i % 64 == 0) {
+            p->upper_before[i / 64] = (uint16_t)p->n_upper_nodes;
+        }
+        if (level > 0) {
+            p->has_upper[i / 64] |= (uint64_t)1 << (i % 64);
+            p->n_upper_nodes++;
+            p->n_upper_rows += (uint32_t)level;
+        }
+    }
+}
+
+static struct node_page *page_create(struct hnsw *h, uint32_t index)
+{
+    struct region *r = h->options.region;
+    uint32_t first = index * NODES_PER_PAGE;
+    uint32_t row = 0, n = 0, i;
+    struct node_page *p = region_alloc(r, sizeof(*p), CACHE_LINE);
+
+    if (!p) {
+        return NULL;
+    }
+    memset(p, 0, sizeof(*p));
+    page_levels(h, p, first);
+    p->links = region_alloc(r, links_bytes(h), CACHE_LINE);
+    p->codes =
+        h->own_codes ? region_alloc(r, codes_bytes(h), CACHE_LINE) : NULL;
+    if (p->n_upper_nodes) {
+        p->upper = region_alloc(r, upper_bytes(h, p), 1);
+        p->upper_at = region_alloc(r, upper_at_bytes(p), 1);
+    }
+    if (!p->links || (h->own_codes && !p->codes) ||
+        (p->n_upper_nodes && (!p->upper || !p->upper_at))) {
+        page_destroy(h, p);
+        return NULL;
+    }
+    memset((void *)p->links, 0xff, links_bytes(h));
+    if (p->codes) {
+        memset(p->codes, 0, codes_bytes(h));
+    }
+    if (p->upper) {
+        memset((void *)p->upper, 0xff, upper_bytes(h, p));
+    }
+    for (i = 0; i < NODES_PER_PAGE; i++) {
+        int level = hnsw_level(h, first + i);
+
+        if (level > 0) {
+            p->upper_at[n++] = row;
+            row += (uint32_t)level;
+        }
+    }
+    return p;
+}
+
+static size_t dir_bytes(uint32_t cap)
+{
+    return sizeof(struct node_dir) + 2 * cap * sizeof(struct node_page *);
+}
+
+static void dir_reclaim(struct retired *r, void *arg)
+{
+    struct node_dir *dir = CONTAINER_OF(r, struct node_dir, retired);
+
+    (void)arg;
+    region_free(dir->region, dir, dir_bytes(dir->cap), 1);
+}
+
+/* Readers may hold the old directory; for the nodes they can meet it is as
+ * right as the new one. */
+static enum err dir_grow(struct hnsw *h)
+{
+    struct node_dir *old = atomic_load_explicit(&h->dir, memory_order_relaxed);
+    uint32_t cap = old ? old->cap * 2 : DIR_MIN;
+    struct node_dir *dir = region_alloc(h->options.region, dir_bytes(cap), 1);
+
+    if (!dir) {
+        return ERR_NOMEM;
+    }
+    dir->region = h->options.region;
+    dir->cap = cap;
+    dir->codes = (const uint8_t **)(void *)(dir->pages + cap);
+    if (old) {
+        memcpy(dir->pages, old->pages, h->n_pages * sizeof(*dir->pages));
+        memcpy(dir->codes, old->codes, h->n_pages * sizeof(*dir->codes));
+    }
+    atomic_store_explicit(&h->dir, dir, memory_order_release);
+    if (old) {
+        epoch_retire(h->options.epoch, &old->retired, dir_reclaim, NULL);
+    }
+    return ERR_OK;
+}
+
+enum err hnsw_reserve(struct hnsw *h, uint32_t n)
+{
+    while ((uint64_t)h->n_pages * NODES_PER_PAGE < n) {
+        struct node_dir *dir =
+            atomic_load_explicit(&h->dir, memory_order_relaxed);
+        struct node_page *p;
+
+        if (!dir || h->n_pages == dir->cap) {
+            enum err err = dir_grow(h);
+
+            if (err) {
+                return err;
+            }
+            dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
+        }
+        p = page_create(h, h->n_pages);
+        if (!p) {
+            return ERR_NOMEM;
+        }
+        dir->codes[h->n_pages] = p->codes;
+        dir->pages[h->n_pages++] = p;
+    }
+    return ERR_OK;
+}
+
+link *hnsw_row_of_links(const struct hnsw *h, uint32_t node, int level)
+{
+    const struct node_page *p;
+    uint32_t at = node % NODES_PER_PAGE;
+    uint64_t below;
+    uint32_t i;
+
+    if (level == 0) {
+        return base_links(h, node);
+    }
+    p = page_of(h, node);
+    below = p->has_upper[at / 64] & (((uint64_t)1 << (at % 64)) - 1);
+    i = p->upper_before[at / 64] + (uint32_t)__builtin_popcountll(below);
+    return p->upper +
+           (size_t)(p->upper_at[i] + (uint32_t)level - 1) * h->options.m;
+}
+
+/* ---- nodes ------------------------------------------------------------- */
+
+bool hnsw_is_linked(const struct hnsw *h, uint32_t node)
+{
+    uint32_t at = node % NODES_PER_PAGE;
+
+    return node / NODES_PER_PAGE < h->n_pages &&
+           bit_test(page_of(h, node)->linked, at);
+}
+
+void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on)
+{
+    uint64_t *word = &page_of(h, node)->linked[node % NODES_PER_PAGE / 64];
+    uint64_t bit = (uint64_t)1 << (node % 64);
+
+    *word = on ? *word | bit : *word & ~bit;
+}
+
+/* ---- the graph --------------------------------------------------------- */
+
+struct hnsw *hnsw_create(const struct hnsw_options *o)
+{
+    size_t before = o->region->bytes;
+    struct hnsw *h = region_alloc(o->region, sizeof(*h), CACHE_LINE);
+
+    ASSERT(o->m >= HNSW_M_MIN && o->m <= HNSW_M_MAX);
+    if (!h) {
+        return NULL;
+    }
+    memset(h, 0, sizeof(*h));
+    h->options = *o;
+    h->row_links = 2 * o->m;
+    h->own_codes = o->format->type != o->stored->type;
+    h->code_bytes = h->own_codes ? o->format->row_bytes : 0;
+    h->bytes_before = before;
+    atomic_init(&h->dir, NULL);
+    atomic_init(&h->entry, ENTRY_NONE);
+    return h;
+}
+
+void hnsw_destroy(struct hnsw *h)
+{
+    struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
+    uint32_t i;
+
+    for (i = 0; i < h->n_pages; i++) {
+        page_destroy(h, dir->pages[i]);
+    }
+    if (dir) {
+        region_free(h->options.region, dir, dir_bytes(dir->cap), 1);
+    }
+    region_free(h->options.region, h, sizeof(*h), CACHE_LINE);
+}
+
+uint32_t hnsw_count(const struct hnsw *h)
+{
+    return h->n_nodes;
+}
+
+size_t hnsw_bitmap_words(const struct hnsw *h)
+{
+    return (size_t)h->n_pages * PAGE_WORDS;
+}
+
+uint32_t hnsw_m(const struct hnsw *h)
+{
+    return h->options.m;
+}
+
+const struct vec_format *hnsw_format(const struct hnsw *h)
+{
+    return h->options.format;
+}
+
+bool hnsw_has_codes(const struct hnsw *h)
+{
+    return h->own_codes;
+}
+
+size_t hnsw_bytes(const struct hnsw *h)
+{
+    const struct node_dir *dir =
+        atomic_load_explicit(&h->dir, memory_order_relaxed);
+    size_t bytes = sizeof(*h) + (dir ? dir_bytes(dir->cap) : 0);
+    uint32_t i;
+
+    for (i = 0; i < h->n_pages; i++) {
+        const struct node_page *p = dir->pages[i];
+
+        bytes += sizeof(*p) + links_bytes(h) +
+                 (h->own_codes ? codes_bytes(h) : 0) + upper_bytes(h, p) +
+                 upper_at_bytes(p);
+    }
+    return bytes;
+}
+
+const uint8_t *hnsw_row(const struct hnsw *h, const struct row_map *rows,
+                        uint32_t node)
+{
+    return node_row(h, rows, node);
+}
+
+size_t hnsw_links(const struct hnsw *h, uint32_t node, int level, uint32_t *out,
+                  size_t room)
+{
+    const link *row = hnsw_row_of_links(h, node, level);
+    size_t n = 0;
+    uint32_t i;
+
+    for (i = 0; i < links_on(h, level) && n < room; i++) {
+        uint32_t id = link_load(&row[i]);
+
+        if (id == LINK_NONE) {
+            break;
+        }
+        out[n++] = id & ~LINK_CHAIN;
+    }
+    return n;
+}

@@ -1,0 +1,206 @@
+/* A navigable small-world graph over the rows of a set: HNSW (Malkov and
+ * Yashunin, arXiv 1603.09320), built in batches behind the writes.
+ *
+ * A node is a row number (a slot). Its links on level 0 are one fixed row of
+ * 2M ids; one node in M also has links on level 1, one in M^2 on level 2, and
+ * so on. A node's level is a function of the graph's seed and the node's
+ * number, so it is known before the node is linked and room for its links is
+ * made with its page.
+ *
+ * Readers take no lock and write nothing shared. A link row is a row of
+ * independent 32-bit ids, and any mixture of old and new ones is a valid set of
+ * links, because
+ *
+ *  G1  an id is written into a row only when its vector (and code) is there;
+ *  G2  a dead node stays traversable until a sweep has taken its id out of
+ * every row and the searches under way then have ended.
+ *
+ * Building a batch has phases, each worked off in units by any number of
+ * threads, each finished before the next begins:
+ *
+ *     PLAN   per node: search the graph as it was before the batch, choose
+ *            neighbours, write the node's own rows; nobody links to it yet
+ *     SORT   one unit: back-links ordered by target
+ *     LINK   per group of targets: each target's row is changed by one thread
+ *
+ * so a batch needs no lock either, and the graph does not depend on how many
+ * threads built it:
+ *
+ *  G3  For a given seed, the same batches of the same vectors give the same
+ *      links.
+ *
+ * Rows that are equal to the bit are chained: the first is a node like any
+ * other, each further one hangs behind it by a single marked link that pruning
+ * never touches. A thousand copies then cost a thousand links and do not crowd
+ * everything else out of each other's rows.
+ *
+ * thread the owner (the loop) calls everything but the functions marked
+ *        otherwise, and never two of batch, sweep and check at a time. */
+#ifndef VECTRA_INDEX_HNSW_HNSW_H
+#define VECTRA_INDEX_HNSW_HNSW_H
+
+#include "base/epoch.h"
+#include "base/region.h"
+#include "vec/row_map.h"
+#include "vec/vec.h"
+
+enum {
+    HNSW_M_MIN = 4,
+    HNSW_M_MAX = 4096,
+    HNSW_LEVEL_MAX = 15,
+};
+
+/* Nodes past this stay out of the graph: ids have 31 bits. */
+#define HNSW_NODE_MAX ((uint32_t)0x7ffffffe)
+
+struct hnsw;
+struct hnsw_scratch;
+
+struct hnsw_options {
+    const struct vec_format *stored; /* of the set's rows */
+    /* What the graph compares. When it is another type than `stored`, the graph
+     * keeps codes of its own beside the links. Both outlive the graph. */
+    const struct vec_format *format;
+    uint32_t m;  /* links per node and level, twice that on level 0 */
+    uint32_t ef; /* how many candidates a node's links are chosen from */
+    uint64_t seed;
+    struct region *region;
+    struct epoch *epoch;
+};
+
+/* fails  NULL when memory is out. */
+struct hnsw *hnsw_create(const struct hnsw_options *o);
+
+/* thread any, once nobody looks at it. */
+void hnsw_destroy(struct hnsw *h);
+
+/* Nodes that are linked, dead ones included until they are swept. */
+uint32_t hnsw_count(const struct hnsw *h);
+uint32_t hnsw_m(const struct hnsw *h);
+const struct vec_format *hnsw_format(const struct hnsw *h);
+bool hnsw_has_codes(const struct hnsw *h);
+size_t hnsw_bytes(const struct hnsw *h);
+
+/* A node's level, linked or not. thread any. */
+int hnsw_level(const struct hnsw *h, uint32_t node);
+
+/* The level nodes of a seed and M get; hnsw_level() of a graph to come. */
+int hnsw_level_of(uint64_t seed, uint32_t m, uint32_t node);
+
+/* ---- scratch: one per thread that searches or builds --------------------- */
+
+struct hnsw_scratch *hnsw_scratch_create(void);
+void hnsw_scratch_destroy(struct hnsw_scratch *s);
+
+/* ---- searching. thread any ----------------------------------------------- */
+
+struct hnsw_search {
+    const struct vec_query *query; /* of hnsw_format() */
+    struct row_map rows;           /* of the view */
+    uint32_t n_slots;              /* of the view: nodes at or past it are not
+                                    * looked at */
+    uint32_t ef;
+    /* When set, asked of each node that is scored: nodes that fail are
+     * travelled through but take no place in the answer. */
+    bool (*admits)(const void *arg, uint32_t node);
+    const void *arg;
+    /* the answer: topk entries, best first, in memory of the scratch's; at most
+     * ef of them, dead nodes among them unless admits() said no. */
+    const uint64_t *found;
+    size_t n_found;
+    uint32_t scored;
+    uint32_t hops;
+};
+
+/* Finds about the ef nearest nodes. */
+void hnsw_search(const struct hnsw *h, struct hnsw_search *s,
+                 struct hnsw_scratch *scratch);
+
+/* A node's links on a level: up to `room` ids; returns how many. */
+size_t hnsw_links(const struct hnsw *h, uint32_t node, int level, uint32_t *out,
+                  size_t room);
+
+/* The row the graph compares a node by. */
+const uint8_t *hnsw_row(const struct hnsw *h, const struct row_map *rows,
+                        uint32_t node);
+
+/* ---- building ------------------------------------------------------------ */
+
+struct hnsw_batch;
+
+/* Begins a batch. nodes are not in the graph, below HNSW_NODE_MAX, and their
+ * rows stay as they are until the batch has ended; `dead` is a bitmap over
+ * node numbers of what must not be linked to, or NULL.
+ *
+ * owns   nodes is copied; dead is the caller's and stays.
+ * fails  NULL when memory is out, nothing changed. */
+struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
+                                    uint32_t n, const struct row_map *rows,
+                                    const uint64_t *dead);
+
+/* How big a batch is worth while on a graph of this size. */
+uint32_t hnsw_batch_size(const struct hnsw *h, uint32_t waiting);
+
+/* Units of the current phase, 0 when the batch is complete. Units are taken by
+ * number, each once, by any thread. */
+uint32_t hnsw_batch_units(const struct hnsw_batch *b);
+
+/* Works one unit of the current phase. thread any. */
+void hnsw_batch_unit(struct hnsw_batch *b, uint32_t unit,
+                     struct hnsw_scratch *scratch);
+
+/* Goes on to the next phase when all units of this one are done. */
+void hnsw_batch_next(struct hnsw_batch *b);
+
+/* The nodes are in the graph; frees the batch. */
+void hnsw_batch_end(struct hnsw_batch *b);
+
+/* ---- repairing ----------------------------------------------------------- */
+
+struct hnsw_sweep;
+
+/* Begins taking the nodes of a bitmap out of every row. The bitmap covers every
+ * page of the graph (hnsw_bitmap_words()) and stays until the end; rows are of
+ * a view that covers all nodes.
+ *
+ * fails  NULL when memory is out. */
+struct hnsw_sweep *hnsw_sweep_begin(struct hnsw *h, const uint64_t *dead,
+                                    const struct row_map *rows);
+
+/* Units of the current phase; there are two phases. */
+uint32_t hnsw_sweep_units(const struct hnsw_sweep *w);
+void hnsw_sweep_unit(struct hnsw_sweep *w, uint32_t unit,
+                     struct hnsw_scratch *scratch);
+
+/* Goes on to the next phase; false when there is none. */
+bool hnsw_sweep_next(struct hnsw_sweep *w);
+
+/* No row mentions the dead nodes any more, and they are no nodes any more; a
+ * search under way may still travel through them. */
+void hnsw_sweep_end(struct hnsw_sweep *w);
+
+/* 64-bit words of a bitmap over all nodes. */
+size_t hnsw_bitmap_words(const struct hnsw *h);
+
+/* ---- checking ------------------------------------------------------------ */
+
+/* Walks the graph from its entry, `budget` nodes per call, and says when it is
+ * done; then *lost lists the nodes that no path leads to. fails  NULL. */
+struct hnsw_walk;
+struct hnsw_walk *hnsw_walk_begin(struct hnsw *h);
+
+/* thread any, one at a time. True when there is more. */
+bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget);
+size_t hnsw_walk_lost(const struct hnsw_walk *w, const uint32_t **lost);
+void hnsw_walk_end(struct hnsw_walk *w);
+
+/* Makes a node that was lost somebody's neighbour, whatever that costs. */
+void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
+                   const uint64_t *dead, struct hnsw_scratch *scratch);
+
+/* Checks every node's links: ids of nodes only, no node twice in a row, none of
+ * itself, levels as they should be, an entry of the highest level; aborts on a
+ * violation. */
+void hnsw_validate(const struct hnsw *h);
+
+#endif

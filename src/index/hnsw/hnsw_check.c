@@ -1,0 +1,208 @@
+/* Walking the whole graph: what no path leads to, and what should not be. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "index/hnsw/hnsw_impl.h"
+
+/* ---- what is out of reach ------------------------------------------------ */
+
+struct hnsw_walk {
+    struct hnsw *h;
+    uint32_t n; /* node numbers are below */
+    uint64_t *seen;
+    uint32_t *queue; /* nodes reached; afterwards the lost ones */
+    uint32_t head, tail;
+    size_t n_lost;
+    bool done;
+};
+
+static void reach(struct hnsw_walk *w, uint32_t node)
+{
+    if (node < w->n && !bit_test(w->seen, node)) {
+        w->seen[node / 64] |= (uint64_t)1 << (node % 64);
+        w->queue[w->tail++] = node;
+    }
+}
+
+struct hnsw_walk *hnsw_walk_begin(struct hnsw *h)
+{
+    struct hnsw_walk *w = mem_calloc(1, sizeof(*w));
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+
+    w->h = h;
+    w->n = h->n_pages * NODES_PER_PAGE;
+    w->seen = mem_try_alloc(w->n / 8 + 8);
+    w->queue = mem_try_alloc(((size_t)w->n + 1) * sizeof(*w->queue));
+    if (!w->seen || !w->queue) {
+        hnsw_walk_end(w);
+        return NULL;
+    }
+    memset(w->seen, 0, w->n / 8 + 8);
+    if (entry != ENTRY_NONE) {
+        reach(w, entry_node(entry));
+    }
+    return w;
+}
+
+bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget)
+{
+    uint32_t node, i;
+
+    for (; budget > 0 && w->head < w->tail; budget--) {
+        const link *row = base_links(w->h, w->queue[w->head++]);
+
+        for (i = 0; i < w->h->row_links; i++) {
+            uint32_t id = link_load(&row[i]);
+
+            if (id == LINK_NONE) {
+                break;
+            }
+            reach(w, id & ~LINK_CHAIN);
+        }
+    }
+    if (w->head < w->tail) {
+        return true;
+    }
+    if (!w->done) {
+        for (node = 0; node < w->n; node++) {
+            if (hnsw_is_linked(w->h, node) && !bit_test(w->seen, node)) {
+                w->queue[w->n_lost++] = node;
+            }
+        }
+        w->done = true;
+    }
+    return false;
+}
+
+size_t hnsw_walk_lost(const struct hnsw_walk *w, const uint32_t **lost)
+{
+    *lost = w->queue;
+    return w->n_lost;
+}
+
+void hnsw_walk_end(struct hnsw_walk *w)
+{
+    mem_free(w->seen);
+    mem_free(w->queue);
+    mem_free(w);
+}
+
+/* ---- bringing it back ---------------------------------------------------- */
+
+/* The place of the link a row can best do without: a free one, else the one to
+ * the farthest node. */
+static uint32_t weakest_link(const struct hnsw *h, const struct row_map *rows,
+                             uint32_t node, struct hnsw_scratch *s)
+{
+    const link *row = base_links(h, node);
+    const struct vec_query *q = vec_query_from_row(
+        h->options.format, node_row(h, rows, node), s->choose_query);
+    uint32_t at = 0, worst = 0;
+    size_t n = 0;
+
+    for (; at < h->row_links; at++) {
+        uint32_t id = link_load(&row[at]);
+
+        if (id == LINK_NONE) {
+            return at;
+        }
+        s->ids[n++] = id & ~LINK_CHAIN;
+    }
+    hnsw_rows_of(h, rows, s->ids, n, s->rows);
+    vec_gather(q, s->rows, n, s->keys);
+    for (at = 1; at < h->row_links; at++) {
+        bool chain = link_load(&row[worst]) & LINK_CHAIN;
+
+        if (!(link_load(&row[at]) & LINK_CHAIN) &&
+            (chain || s->keys[at] > s->keys[worst])) {
+            worst = at;
+        }
+    }
+    return worst;
+}
+
+void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
+                   const uint64_t *dead, struct hnsw_scratch *s)
+{
+    struct beam beam = {.h = h, .rows = rows, .n_slots = UINT32_MAX, .s = s};
+    uint32_t best = LINK_NONE;
+    size_t i;
+
+    hnsw_scratch_fit(s, h, h->options.ef);
+    hnsw_scratch_fit_choice(s, h, h->options.ef);
+    beam.query = vec_query_from_row(h->options.format, node_row(h, rows, node),
+                                    s->plan_query);
+    if (!hnsw_beam_descend(&beam, 0)) {
+        return;
+    }
+    hnsw_beam_widen(&beam, 0, h->options.ef);
+    for (i = 0; i < s->n_pool; i++) {
+        uint32_t id = pool_node(s->pool[i]);
+
+        if (id == node) {
+            return; /* it was found, so it is not lost */
+        }
+        if (bit_test(dead, id)) {
+            continue;
+        }
+        if (best == LINK_NONE) {
+            best = id;
+        }
+        if (link_load(&base_links(h, id)[h->row_links - 1]) == LINK_NONE) {
+            best = id; /* near, and it has room */
+            break;
+        }
+    }
+    if (best != LINK_NONE) {
+        uint32_t at = weakest_link(h, rows, best, s);
+
+        link_store(&base_links(h, best)[at], node);
+    }
+}
+
+/* ---- checking ------------------------------------------------------------ */
+
+static void check_row(const struct hnsw *h, uint32_t node, int level)
+{
+    const link *row = hnsw_row_of_links(h, node, level);
+    uint32_t cap = links_on(h, level);
+    uint32_t chains = 0, n, i, j;
+
+    for (n = 0; n < cap && link_load(&row[n]) != LINK_NONE; n++) {
+        uint32_t id = link_load(&row[n]) & ~LINK_CHAIN;
+
+        chains += (link_load(&row[n]) & LINK_CHAIN) != 0;
+        ASSERT(id != node);
+        ASSERT(hnsw_is_linked(h, id));
+        ASSERT(hnsw_level(h, id) >= level);
+        for (j = 0; j < n; j++) {
+            ASSERT((link_load(&row[j]) & ~LINK_CHAIN) != id);
+        }
+    }
+    for (i = n; i < cap; i++) {
+        ASSERT(link_load(&row[i]) == LINK_NONE);
+    }
+    ASSERT(chains <= (level == 0));
+}
+
+void hnsw_validate(const struct hnsw *h)
+{
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+    uint32_t n = 0, node;
+    int level;
+
+    for (node = 0; node < h->n_pages * NODES_PER_PAGE; node++) {
+        if (hnsw_is_linked(h, node)) {
+            n++;
+            for (level = hnsw_level(h, node); level >= 0; level--) {
+                check_row(h, node, level);
+            }
+        }
+    }
+    ASSERT(n == h->n_nodes);
+    ASSERT((n == 0) == (entry == ENTRY_NONE));
+    if (entry != ENTRY_NONE) {
+        ASSERT(hnsw_is_linked(h, entry_node(entry)));
+        ASSERT(hnsw_level(h, entry_node(entry)) == entry_level(entry));
+    }
+}

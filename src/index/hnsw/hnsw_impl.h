@@ -1,0 +1,256 @@
+/* The inside of the graph: shared by hnsw*.c. */
+#ifndef VECTRA_INDEX_HNSW_HNSW_IMPL_H
+#define VECTRA_INDEX_HNSW_HNSW_IMPL_H
+
+#include <stdatomic.h>
+
+#include "index/hnsw/hnsw.h"
+#include "index/topk.h"
+
+#define LINK_NONE  UINT32_MAX          /* ends a row */
+#define LINK_CHAIN ((uint32_t)1 << 31) /* to the next row of equal bytes */
+
+enum {
+    NODES_PER_PAGE = 1024,
+    PAGE_WORDS = NODES_PER_PAGE / 64,
+    UNITS_PER_PAGE = 4, /* of a sweep */
+};
+
+typedef _Atomic uint32_t link;
+
+struct node_page {
+    link *links;        /* NODES_PER_PAGE rows of level 0 */
+    uint8_t *codes;     /* NULL when the graph has none of its own */
+    link *upper;        /* rows of the upper levels, m ids each */
+    uint32_t *upper_at; /* per node with upper levels: its first row */
+    uint32_t n_upper_rows;
+    uint32_t n_upper_nodes;
+    uint64_t has_upper[PAGE_WORDS];
+    uint16_t upper_before[PAGE_WORDS]; /* such nodes in the words before */
+    uint64_t linked[PAGE_WORDS];       /* the owner's: nodes in the graph */
+};
+
+struct node_dir {
+    struct retired retired;
+    struct region *region;
+    uint32_t cap;
+    const uint8_t **codes;     /* of each page, NULL without own codes */
+    struct node_page *pages[]; /* cap, then as many entries of `codes` */
+};
+
+/* Where a search starts. */
+#define ENTRY_NONE UINT64_MAX
+ALWAYS_INLINE uint64_t entry_of(uint32_t node, int level)
+{
+    return (uint64_t)(unsigned)level << 32 | node;
+}
+ALWAYS_INLINE uint32_t entry_node(uint64_t entry)
+{
+    return (uint32_t)entry;
+}
+ALWAYS_INLINE int entry_level(uint64_t entry)
+{
+    return (int)(entry >> 32);
+}
+
+struct hnsw {
+    struct hnsw_options options;
+    uint32_t row_links; /* of level 0 */
+    bool own_codes;
+    uint32_t code_bytes; /* of a row of own codes */
+    uint64_t level_cut;  /* see hnsw_level_of() */
+    _Atomic(struct node_dir *) dir;
+    uint32_t n_pages;
+    uint32_t n_nodes;
+    size_t bytes_before; /* of the region, without the graph */
+    _Atomic uint64_t entry;
+};
+
+/* ---- where things lie -------------------------------------------------- */
+
+ALWAYS_INLINE struct node_page *page_of(const struct hnsw *h, uint32_t node)
+{
+    struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_acquire);
+
+    return dir->pages[node / NODES_PER_PAGE];
+}
+
+ALWAYS_INLINE link *base_links(const struct hnsw *h, uint32_t node)
+{
+    return page_of(h, node)->links +
+           (size_t)(node % NODES_PER_PAGE) * h->row_links;
+}
+
+/* A node's row on a level it has. */
+link *hnsw_row_of_links(const struct hnsw *h, uint32_t node, int level);
+
+ALWAYS_INLINE uint32_t links_on(const struct hnsw *h, int level)
+{
+    return level == 0 ? h->row_links : h->options.m;
+}
+
+ALWAYS_INLINE const uint8_t *node_row(const struct hnsw *h,
+                                      const struct row_map *rows, uint32_t node)
+{
+    if (h->own_codes) {
+        return page_of(h, node)->codes +
+               (size_t)(node % NODES_PER_PAGE) * h->code_bytes;
+    }
+    return row_map_at(rows, node);
+}
+
+/* The rows of n nodes. */
+ALWAYS_INLINE void hnsw_rows_of(const struct hnsw *h,
+                                const struct row_map *rows,
+                                const uint32_t *nodes, size_t n,
+                                const uint8_t **out)
+{
+    const uint8_t *const *codes;
+    size_t i;
+
+    if (!h->own_codes) {
+        for (i = 0; i < n; i++) {
+            out[i] = row_map_at(rows, nodes[i]);
+        }
+        return;
+    }
+    codes = atomic_load_explicit(&h->dir, memory_order_acquire)->codes;
+    for (i = 0; i < n; i++) {
+        out[i] = codes[nodes[i] / NODES_PER_PAGE] +
+                 (size_t)(nodes[i] % NODES_PER_PAGE) * h->code_bytes;
+    }
+}
+
+ALWAYS_INLINE uint32_t link_load(const link *l)
+{
+    return atomic_load_explicit(l, memory_order_acquire);
+}
+
+ALWAYS_INLINE void link_store(link *l, uint32_t value)
+{
+    atomic_store_explicit(l, value, memory_order_release);
+}
+
+ALWAYS_INLINE bool bit_test(const uint64_t *bits, uint32_t i)
+{
+    return bits && (bits[i / 64] >> (i % 64) & 1);
+}
+
+/* Makes room for nodes below n. fails  ERR_NOMEM. */
+enum err hnsw_reserve(struct hnsw *h, uint32_t n) MUST_USE;
+
+bool hnsw_is_linked(const struct hnsw *h, uint32_t node);
+void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on);
+
+/* ---- scratch ----------------------------------------------------------- */
+
+/* A pool entry: the key's sortable bits, the node, and whether its links have
+ * been followed. */
+#define POOL_DONE 1u
+ALWAYS_INLINE uint64_t pool_entry(float key, uint32_t node)
+{
+    return (uint64_t)topk_key_bits(key) << 32 | (uint64_t)node << 1;
+}
+ALWAYS_INLINE uint32_t pool_node(uint64_t entry)
+{
+    return (uint32_t)entry >> 1;
+}
+ALWAYS_INLINE float pool_key(uint64_t entry)
+{
+    return topk_bits_key((uint32_t)(entry >> 32));
+}
+
+struct hnsw_scratch {
+    uint8_t *visited; /* by node: the number of the search that saw it */
+    size_t visited_cap;
+    uint8_t visit;
+    uint64_t *pool; /* sorted, best first */
+    size_t pool_cap;
+    size_t n_pool;
+    /* of one node's links */
+    size_t row_cap;
+    uint32_t *ids;
+    const uint8_t **rows;
+    float *keys;
+    uint64_t *winners;
+    /* for choosing neighbours */
+    size_t choose_cap;
+    uint64_t *chosen;
+    const uint8_t **choose_rows;
+    uint32_t *choose_at;
+    float *choose_keys;
+    void *choose_query;
+    void *plan_query;
+    size_t query_cap;
+    uint64_t *merge; /* candidates of one row */
+    uint64_t *fresh; /* of them, those that are new */
+    size_t merge_cap;
+    float *floats; /* a stored row's components */
+    size_t floats_cap;
+    uint32_t scored;
+    uint32_t hops;
+};
+
+/* Room for a search of a graph. */
+void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef);
+
+/* Room for choosing among n candidates, and for merging as many. */
+void hnsw_scratch_fit_choice(struct hnsw_scratch *s, const struct hnsw *h,
+                             size_t n);
+
+void hnsw_sort_entries(uint64_t *v, size_t n);
+
+/* ---- searching --------------------------------------------------------- */
+
+/* From here on nothing counts as visited. */
+void hnsw_visit_begin(struct hnsw_scratch *s);
+
+struct beam {
+    const struct hnsw *h;
+    const struct vec_query *query;
+    const struct row_map *rows;
+    uint32_t n_slots;
+    struct hnsw_scratch *s;
+};
+
+/* Starts with the nearest node a greedy walk finds on the levels above
+ * `level`; false when the graph is empty. */
+bool hnsw_beam_descend(struct beam *b, int level);
+
+/* Widens the pool to the ef nearest on a level. */
+void hnsw_beam_widen(struct beam *b, int level, size_t ef);
+
+/* Scores the n <= row_cap nodes in scratch->ids, and keeps those near enough.
+ */
+void hnsw_beam_offer(struct beam *b, size_t n, size_t ef);
+
+/* ---- choosing neighbours ------------------------------------------------- */
+
+/* How full a row is made when it overflowed: the next few links are cheap. */
+ALWAYS_INLINE uint32_t links_wanted(const struct hnsw *h, int level)
+{
+    return level == 0 ? h->row_links - h->row_links / 8 : h->options.m;
+}
+
+/* Writes a row: `chain` (LINK_NONE for none), then the nodes of entries. */
+void hnsw_write_links(link *row, uint32_t cap, uint32_t chain,
+                      const uint64_t *entries, size_t n);
+
+/* The marked link of a row, LINK_NONE when there is none. */
+uint32_t hnsw_chain_of(const struct hnsw *h, uint32_t node);
+
+/* Of candidates (pool entries by distance from `node`, best first) takes at
+ * most `want` that are nearer to the node than to any taken before: the
+ * heuristic of the paper's algorithm 4; then the nearest others until there are
+ * `least`. Returns how many are in scratch->chosen, best first. */
+size_t hnsw_choose(const struct hnsw *h, const struct row_map *rows,
+                   const uint64_t *candidates, size_t n, size_t want,
+                   size_t least, struct hnsw_scratch *s);
+
+/* How many links a row gets in any case, if there are so many candidates. */
+ALWAYS_INLINE uint32_t links_least(const struct hnsw *h)
+{
+    return h->options.m - h->options.m / 4;
+}
+
+#endif

@@ -1,0 +1,325 @@
+/* Taking dead nodes out of the graph, and finding what has come loose.
+ *
+ * Nobody keeps links backwards: level 0 is one dense array, and reading all of
+ * it finds the rows that mention a dead node faster than keeping books would. A
+ * row that does is chosen anew from its live links and, for each dead one, the
+ * live links of that (as in FreshDiskANN, arXiv 2105.09613). */
+#include <string.h>
+
+#include "base/mem.h"
+#include "index/hnsw/hnsw_impl.h"
+
+enum {
+    REPAIR_EF = 64, /* of the search that helps a node with few links */
+    SECOND_HAND = 1024, /* candidates from dead neighbours, at most */
+};
+
+struct hnsw_sweep {
+    struct hnsw *h;
+    const uint64_t *dead;
+    struct row_map rows;
+    bool chains_done;
+};
+
+/* ---- chains ------------------------------------------------------------ */
+
+/* The first live node of a chain from `node` on. */
+static uint32_t live_in_chain(const struct hnsw_sweep *w, uint32_t node)
+{
+    while (node != LINK_NONE && bit_test(w->dead, node)) {
+        node = hnsw_chain_of(w->h, node);
+    }
+    return node;
+}
+
+/* The next in the chain of a dead node takes its links over. */
+static void inherit(struct hnsw_sweep *w, uint32_t node)
+{
+    struct hnsw *h = w->h;
+    uint32_t heir = live_in_chain(w, hnsw_chain_of(h, node));
+    const link *from = base_links(h, node);
+    link *to;
+    uint32_t at = 0, i;
+
+    if (heir == LINK_NONE) {
+        return;
+    }
+    to = base_links(h, heir);
+    while (at < h->row_links && link_load(&to[at]) != LINK_NONE) {
+        at++;
+    }
+    if (at > 1) {
+        return; /* it has links of its own */
+    }
+    for (i = 0; i < h->row_links && at < h->row_links; i++) {
+        uint32_t id = link_load(&from[i]);
+
+        if (id == LINK_NONE) {
+            break;
+        }
+        if (!(id & LINK_CHAIN) && !bit_test(w->dead, id) && id != heir) {
+            link_store(&to[at++], id);
+        }
+    }
+}
+
+static void repair_chains(struct hnsw_sweep *w)
+{
+    uint32_t n = w->h->n_pages * NODES_PER_PAGE;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        if (i % 64 == 0 && !w->dead[i / 64]) {
+            i += 63;
+        } else if (bit_test(w->dead, i) && hnsw_is_linked(w->h, i) &&
+                   hnsw_chain_of(w->h, i) != LINK_NONE) {
+            inherit(w, i);
+        }
+    }
+}
+
+/* ---- rows -------------------------------------------------------------- */
+
+/* Candidates gathered for one row, each once. */
+struct gathering {
+    struct hnsw_sweep *w;
+    struct hnsw_scratch *s;
+    uint32_t self;
+    size_t n;
+    size_t most;    /* candidates there is room for */
+    bool hurt;      /* the row has a dead link */
+    uint32_t chain; /* what its marked link is to be */
+};
+
+static void take(struct gathering *g, uint32_t id)
+{
+    struct hnsw_scratch *s = g->s;
+
+    if (g->n < g->most && id != g->self && s->visited[id] != s->visit &&
+        !bit_test(g->w->dead, id)) {
+        s->visited[id] = s->visit;
+        s->merge[g->n++] = id;
+    }
+}
+
+static void take_links_of_dead(struct gathering *g, uint32_t node, int level)
+{
+    const struct hnsw *h = g->w->h;
+    const link *row = hnsw_row_of_links(h, node, level);
+    uint32_t i;
+
+    for (i = 0; i < links_on(h, level); i++) {
+        uint32_t id = link_load(&row[i]);
+
+        if (id == LINK_NONE) {
+            break;
+        }
+        if (id & LINK_CHAIN) {
+            id = live_in_chain(g->w, id & ~LINK_CHAIN);
+            if (id == LINK_NONE) {
+                continue;
+            }
+        }
+        take(g, id);
+    }
+}
+
+static void gather_row(struct gathering *g, int level)
+{
+    const struct hnsw *h = g->w->h;
+    const link *row = hnsw_row_of_links(h, g->self, level);
+    uint32_t cap = links_on(h, level);
+    uint32_t i;
+
+    for (i = 0; i < cap; i++) {
+        uint32_t id = link_load(&row[i]);
+
+        if (id == LINK_NONE) {
+            break;
+        }
+        if (id & LINK_CHAIN) {
+            g->chain = live_in_chain(g->w, id & ~LINK_CHAIN);
+            g->hurt |= g->chain != (id & ~LINK_CHAIN);
+        } else if (bit_test(g->w->dead, id)) {
+            g->hurt = true;
+            take_links_of_dead(g, id, level);
+        } else {
+            take(g, id);
+        }
+    }
+}
+
+/* A node that lost nearly all its neighbours asks the graph for others. */
+static void ask_graph(struct gathering *g, const struct vec_query *q, int level)
+{
+    struct beam beam = {.h = g->w->h,
+                        .query = q,
+                        .rows = &g->w->rows,
+                        .n_slots = UINT32_MAX,
+                        .s = g->s};
+    size_t i;
+
+    if (!hnsw_beam_descend(&beam, level)) {
+        return;
+    }
+    hnsw_beam_widen(&beam, level, REPAIR_EF);
+    for (i = 0; i < g->s->n_pool; i++) {
+        uint32_t id = pool_node(g->s->pool[i]);
+        size_t j = 0;
+
+        while (j < g->n && g->s->merge[j] != id) {
+            j++;
+        }
+        if (j == g->n && id != g->self && !bit_test(g->w->dead, id)) {
+            g->s->merge[g->n++] = id;
+        }
+    }
+}
+
+/* Turns the nodes in scratch->merge into entries by distance, best first. */
+static void order_by_distance(const struct hnsw *h, const struct row_map *rows,
+                              const struct vec_query *q, size_t n,
+                              struct hnsw_scratch *s)
+{
+    size_t done, i;
+
+    for (done = 0; done < n; done += i) {
+        for (i = 0; i < s->row_cap && done + i < n; i++) {
+            s->ids[i] = (uint32_t)s->merge[done + i];
+        }
+        hnsw_rows_of(h, rows, s->ids, i, s->rows);
+        vec_gather(q, s->rows, i, s->keys);
+        while (i > 0) {
+            i--;
+            s->merge[done + i] = pool_entry(s->keys[i], s->ids[i]);
+        }
+        i = n - done < s->row_cap ? n - done : s->row_cap;
+    }
+    hnsw_sort_entries(s->merge, n);
+}
+
+static void repair_row(struct hnsw_sweep *w, uint32_t node, int level,
+                       struct hnsw_scratch *s)
+{
+    struct hnsw *h = w->h;
+    struct gathering g = {.w = w,
+                          .s = s,
+                          .self = node,
+                          .most = h->row_links + SECOND_HAND,
+                          .chain = LINK_NONE};
+    uint32_t cap = links_on(h, level);
+    struct vec_query *q;
+    size_t n;
+
+    hnsw_visit_begin(s);
+    gather_row(&g, level);
+    if (!g.hurt) {
+        return;
+    }
+    q = vec_query_from_row(h->options.format, node_row(h, &w->rows, node),
+                           s->plan_query);
+    if (g.n < h->options.m / 2 && !(level == 0 && g.chain != LINK_NONE)) {
+        ask_graph(&g, q, level);
+    }
+    order_by_distance(h, &w->rows, q, g.n, s);
+    n = hnsw_choose(h, &w->rows, s->merge, g.n,
+                    links_wanted(h, level) - (g.chain != LINK_NONE),
+                    links_least(h), s);
+    hnsw_write_links(hnsw_row_of_links(h, node, level), cap, g.chain, s->chosen,
+                     n);
+}
+
+/* ---- the sweep --------------------------------------------------------- */
+
+struct hnsw_sweep *hnsw_sweep_begin(struct hnsw *h, const uint64_t *dead,
+                                    const struct row_map *rows)
+{
+    struct hnsw_sweep *w = mem_try_alloc(sizeof(*w));
+
+    if (w) {
+        *w = (struct hnsw_sweep){.h = h, .dead = dead, .rows = *rows};
+    }
+    return w;
+}
+
+uint32_t hnsw_sweep_units(const struct hnsw_sweep *w)
+{
+    return w->chains_done ? w->h->n_pages * UNITS_PER_PAGE : 1;
+}
+
+void hnsw_sweep_unit(struct hnsw_sweep *w, uint32_t unit,
+                     struct hnsw_scratch *s)
+{
+    struct hnsw *h = w->h;
+    uint32_t first = unit * (NODES_PER_PAGE / UNITS_PER_PAGE);
+    size_t most = h->row_links + SECOND_HAND + REPAIR_EF;
+    uint32_t node;
+    int level;
+
+    if (!w->chains_done) {
+        repair_chains(w);
+        return;
+    }
+    hnsw_scratch_fit(s, h, REPAIR_EF);
+    hnsw_scratch_fit_choice(s, h, most);
+    for (node = first; node < first + NODES_PER_PAGE / UNITS_PER_PAGE; node++) {
+        if (hnsw_is_linked(h, node) && !bit_test(w->dead, node)) {
+            for (level = hnsw_level(h, node); level >= 0; level--) {
+                repair_row(w, node, level, s);
+            }
+        }
+    }
+}
+
+bool hnsw_sweep_next(struct hnsw_sweep *w)
+{
+    bool more = !w->chains_done;
+
+    w->chains_done = true;
+    return more;
+}
+
+/* The live node with the most levels; it must be a node others lead to, so not
+ * one that only hangs in a chain. */
+static uint64_t choose_entry(const struct hnsw *h)
+{
+    uint64_t best = ENTRY_NONE;
+    uint32_t node;
+
+    for (node = 0; node < h->n_pages * NODES_PER_PAGE; node++) {
+        const struct node_page *p = page_of(h, node);
+        uint32_t word = node % NODES_PER_PAGE / 64;
+
+        if (node % 64 == 0 && best != ENTRY_NONE &&
+            !(p->linked[word] & p->has_upper[word])) {
+            node += 63;
+            continue;
+        }
+        if (hnsw_is_linked(h, node) &&
+            (best == ENTRY_NONE ||
+             hnsw_level(h, node) > entry_level(best))) {
+            best = entry_of(node, hnsw_level(h, node));
+        }
+    }
+    return best;
+}
+
+void hnsw_sweep_end(struct hnsw_sweep *w)
+{
+    struct hnsw *h = w->h;
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+    uint32_t i;
+
+    for (i = 0; i < h->n_pages * NODES_PER_PAGE; i++) {
+        if (i % 64 == 0 && !w->dead[i / 64]) {
+            i += 63;
+        } else if (bit_test(w->dead, i) && hnsw_is_linked(h, i)) {
+            hnsw_set_linked(h, i, false);
+            h->n_nodes--;
+        }
+    }
+    if (entry != ENTRY_NONE && bit_test(w->dead, entry_node(entry))) {
+        atomic_store_explicit(&h->entry, choose_entry(h), memory_order_release);
+    }
+    mem_free(w);
+}

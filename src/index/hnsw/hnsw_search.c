@@ -1,0 +1,340 @@
+/* Searching the graph: a greedy walk down the levels, then a beam on level 0.
+ *
+ * The beam is one sorted array of the ef nearest nodes met, with a mark on
+ * those whose links have been followed. All unvisited neighbours of a node are
+ * scored in one call, which fetches them from memory side by side; the few that
+ * are near enough are sorted and merged into the array in one pass from its
+ * end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "index/hnsw/hnsw_impl.h"
+
+enum {
+    ROW_MIN = 64,     /* ids that are scored at a time, at least */
+    SORT_SHORT = 128, /* entries that are sorted by insertion, at most */
+};
+
+/* ---- scratch ----------------------------------------------------------- */
+
+struct hnsw_scratch *hnsw_scratch_create(void)
+{
+    return mem_calloc(1, sizeof(struct hnsw_scratch));
+}
+
+void hnsw_scratch_destroy(struct hnsw_scratch *s)
+{
+    mem_free(s->visited);
+    mem_free(s->pool);
+    mem_free(s->ids);
+    mem_free(s->rows);
+    mem_free(s->keys);
+    mem_free(s->winners);
+    mem_free(s->chosen);
+    mem_free(s->choose_rows);
+    mem_free(s->choose_at);
+    mem_free(s->choose_keys);
+    mem_free(s->choose_query);
+    mem_free(s->plan_query);
+    mem_free(s->floats);
+    mem_free(s->merge);
+    mem_free(s->fresh);
+    mem_free(s);
+}
+
+static size_t grown(size_t want)
+{
+    return want + want / 2;
+}
+
+void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef)
+{
+    size_t nodes = (size_t)h->n_pages * NODES_PER_PAGE;
+
+    if (s->visited_cap < nodes) {
+        s->visited_cap = grown(nodes);
+        s->visited = mem_realloc(s->visited, s->visited_cap);
+        memset(s->visited, 0, s->visited_cap);
+        s->visit = 0;
+    }
+    if (s->pool_cap < ef + h->row_links) {
+        s->pool_cap = grown(ef + h->row_links);
+        s->pool = mem_realloc(s->pool, s->pool_cap * sizeof(*s->pool));
+    }
+    if (s->row_cap < h->row_links) {
+        s->row_cap = h->row_links < ROW_MIN ? ROW_MIN : h->row_links;
+        s->ids = mem_realloc(s->ids, s->row_cap * sizeof(*s->ids));
+        s->rows = mem_realloc(s->rows, s->row_cap * sizeof(*s->rows));
+        s->keys = mem_realloc(s->keys, s->row_cap * sizeof(*s->keys));
+        s->winners = mem_realloc(s->winners, s->row_cap * sizeof(*s->winners));
+    }
+}
+
+/* A new search: nothing has been visited. */
+void hnsw_visit_begin(struct hnsw_scratch *s)
+{
+    if (++s->visit == 0) {
+        memset(s->visited, 0, s->visited_cap);
+        s->visit = 1;
+    }
+}
+
+/* ---- the pool ---------------------------------------------------------- */
+
+static int compare_entries(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+void hnsw_sort_entries(uint64_t *v, size_t n)
+{
+    size_t i, j;
+
+    if (n > SORT_SHORT) {
+        qsort(v, n, sizeof(*v), compare_entries);
+        return;
+    }
+
+    for (i = 1; i < n; i++) {
+        uint64_t entry = v[i];
+
+        for (j = i; j > 0 && v[j - 1] > entry; j--) {
+            v[j] = v[j - 1];
+        }
+        v[j] = entry;
+    }
+}
+
+/* How many of the first n pool entries come before an entry. */
+static size_t pool_place(const uint64_t *pool, size_t n, uint64_t entry)
+{
+    const uint64_t *base = pool;
+
+    while (n > 1) {
+        size_t half = n / 2;
+
+        base += base[half - 1] < entry ? half : 0;
+        n -= half;
+    }
+    return (size_t)(base - pool) + (n == 1 && *base < entry);
+}
+
+/* Merges sorted winners into the sorted pool and keeps the ef best; returns
+ * where the first one came to lie. */
+static size_t pool_merge(struct hnsw_scratch *s, const uint64_t *win, size_t n,
+                         size_t ef)
+{
+    uint64_t *pool = s->pool;
+    size_t total = s->n_pool + n;
+    size_t from = s->n_pool;
+    size_t to;
+
+    /* Past ef the worst of both fall off the end. */
+    while (total > ef) {
+        if (from > 0 && (n == 0 || pool[from - 1] > win[n - 1])) {
+            from--;
+        } else {
+            n--;
+        }
+        total--;
+    }
+    s->n_pool = total;
+    to = total;
+    while (n > 0) {
+        size_t at = pool_place(pool, from, win[n - 1]);
+
+        to = at + n;
+        memmove(pool + to, pool + at, (from - at) * sizeof(*pool));
+        from = at;
+        pool[--to] = win[--n];
+    }
+    return to;
+}
+
+/* ---- walking ------------------------------------------------------------ */
+
+/* The neighbours of a node on a level that have not been visited, with their
+ * rows; visits them. */
+static size_t take_neighbours(struct beam *b, uint32_t node, int level)
+{
+    const struct hnsw *h = b->h;
+    struct hnsw_scratch *s = b->s;
+    const link *row = hnsw_row_of_links(h, node, level);
+    uint32_t n_links = links_on(h, level);
+    size_t n = 0;
+    uint32_t i;
+
+    for (i = 0; i < n_links; i++) {
+        uint32_t id = link_load(&row[i]);
+
+        if (id == LINK_NONE) {
+            break;
+        }
+        id &= ~LINK_CHAIN;
+        if (id < b->n_slots) {
+            s->ids[n] = id;
+            n += s->visited[id] != s->visit;
+            s->visited[id] = s->visit;
+        }
+    }
+    hnsw_rows_of(h, b->rows, s->ids, n, s->rows);
+    return n;
+}
+
+static void score(struct beam *b, size_t n)
+{
+    vec_gather(b->query, b->s->rows, n, b->s->keys);
+    b->s->scored += (uint32_t)n;
+}
+
+/* Goes to the nearest neighbour as long as that is nearer. */
+static uint64_t walk_level(struct beam *b, uint64_t best, int level)
+{
+    for (;;) {
+        uint64_t start = best;
+        size_t n = take_neighbours(b, pool_node(best), level);
+        size_t i;
+
+        score(b, n);
+        b->s->hops++;
+        for (i = 0; i < n; i++) {
+            uint64_t entry = pool_entry(b->s->keys[i], b->s->ids[i]);
+
+            best = entry < best ? entry : best;
+        }
+        if (best == start) {
+            return best;
+        }
+    }
+}
+
+bool hnsw_beam_descend(struct beam *b, int level)
+{
+    struct hnsw_scratch *s = b->s;
+    uint64_t entry = atomic_load_explicit(&b->h->entry, memory_order_acquire);
+    uint64_t best;
+    int at;
+
+    s->n_pool = 0;
+    if (entry == ENTRY_NONE || entry_node(entry) >= b->n_slots) {
+        return false;
+    }
+    hnsw_visit_begin(s);
+    s->ids[0] = entry_node(entry);
+    s->rows[0] = node_row(b->h, b->rows, s->ids[0]);
+    score(b, 1);
+    best = pool_entry(s->keys[0], s->ids[0]);
+    for (at = entry_level(entry); at > level; at--) {
+        best = walk_level(b, best, at);
+    }
+    s->pool[0] = best;
+    s->n_pool = 1;
+    return true;
+}
+
+/* Of the neighbours just scored those that belong into the pool, sorted. */
+static size_t take_winners(struct hnsw_scratch *s, size_t n, size_t ef)
+{
+    uint64_t worst = s->n_pool < ef ? UINT64_MAX : s->pool[s->n_pool - 1];
+    size_t n_win = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t entry = pool_entry(s->keys[i], s->ids[i]);
+
+        s->winners[n_win] = entry;
+        n_win += entry < worst;
+    }
+    hnsw_sort_entries(s->winners, n_win);
+    return n_win;
+}
+
+void hnsw_beam_offer(struct beam *b, size_t n, size_t ef)
+{
+    struct hnsw_scratch *s = b->s;
+    size_t n_win;
+
+    hnsw_rows_of(b->h, b->rows, s->ids, n, s->rows);
+    score(b, n);
+    n_win = take_winners(s, n, ef);
+    pool_merge(s, s->winners, n_win, ef);
+}
+
+static void prefetch_links(const struct hnsw *h, uint32_t node)
+{
+    const link *row = base_links(h, node);
+
+    __builtin_prefetch((const void *)row);
+    __builtin_prefetch((const void *)(row + 16));
+}
+
+void hnsw_beam_widen(struct beam *b, int level, size_t ef)
+{
+    struct hnsw_scratch *s = b->s;
+    size_t next = 0;
+    size_t i;
+
+    /* The levels above may have visited nodes of this one: start anew. */
+    hnsw_visit_begin(s);
+    for (i = 0; i < s->n_pool; i++) {
+        s->pool[i] &= ~(uint64_t)POOL_DONE;
+        s->visited[pool_node(s->pool[i])] = s->visit;
+    }
+    while (next < s->n_pool) {
+        size_t ahead = next + 1;
+        size_t n, n_win;
+
+        n = take_neighbours(b, pool_node(s->pool[next]), level);
+        s->pool[next] |= POOL_DONE;
+        while (ahead < s->n_pool && (s->pool[ahead] & POOL_DONE)) {
+            ahead++;
+        }
+        if (level == 0 && ahead < s->n_pool) {
+            prefetch_links(b->h, pool_node(s->pool[ahead]));
+        }
+        next = ahead;
+        s->hops++;
+        if (!n) {
+            continue;
+        }
+        score(b, n);
+        n_win = take_winners(s, n, ef);
+        if (n_win) {
+            size_t at = pool_merge(s, s->winners, n_win, ef);
+
+            next = at < next ? at : next;
+        }
+        while (next < s->n_pool && (s->pool[next] & POOL_DONE)) {
+            next++;
+        }
+    }
+}
+
+void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
+                 struct hnsw_scratch *s)
+{
+    struct beam b = {h, q->query, &q->rows, q->n_slots, s};
+    size_t i, n = 0;
+
+    hnsw_scratch_fit(s, h, q->ef);
+    s->scored = 0;
+    s->hops = 0;
+    if (hnsw_beam_descend(&b, 0)) {
+        hnsw_beam_widen(&b, 0, q->ef);
+    }
+    for (i = 0; i < s->n_pool; i++) {
+        uint32_t node = pool_node(s->pool[i]);
+
+        if (!q->admits || q->admits(q->arg, node)) {
+            s->pool[n++] = (s->pool[i] & ~(uint64_t)UINT32_MAX) | node;
+        }
+    }
+    q->found = s->pool;
+    q->n_found = n;
+    q->scored = s->scored;
+    q->hops = s->hops;
+}
