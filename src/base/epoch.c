@@ -10,29 +10,77 @@ struct ticket {
     bool open;
 };
 
+/* Numbers given out, of which some are still open: ring[n & (cap - 1)]. */
+struct book {
+    uint64_t head; /* the oldest that may be open */
+    uint64_t tail; /* the next one */
+    struct ticket *ring;
+    uint64_t cap;
+};
+
 struct epoch {
     write_seq now;
-    uint64_t head;       /* oldest ticket that may be open */
-    uint64_t tail;       /* the next ticket */
-    struct ticket *ring; /* ticket t is at t & (cap - 1) */
-    uint64_t cap;
+    struct book tickets;
+    struct book holds;
     struct retired *first;
     struct retired **last;
 };
+
+static void book_init(struct book *b)
+{
+    b->cap = RING_MIN;
+    b->ring = mem_calloc(b->cap, sizeof(*b->ring));
+}
+
+static void book_grow(struct book *b)
+{
+    uint64_t cap = b->cap * 2;
+    struct ticket *ring = mem_calloc(cap, sizeof(*ring));
+    uint64_t n;
+
+    for (n = b->head; n < b->tail; n++) {
+        ring[n & (cap - 1)] = b->ring[n & (b->cap - 1)];
+    }
+    mem_free(b->ring);
+    b->ring = ring;
+    b->cap = cap;
+}
+
+static uint64_t book_open(struct book *b, write_seq seq)
+{
+    if (b->tail - b->head == b->cap) {
+        book_grow(b);
+    }
+    b->ring[b->tail & (b->cap - 1)] =
+        (struct ticket){.seq = seq, .open = true};
+    return b->tail++;
+}
+
+static void book_close(struct book *b, uint64_t number)
+{
+    struct ticket *t = &b->ring[number & (b->cap - 1)];
+
+    ASSERT(number >= b->head && number < b->tail && t->open);
+    t->open = false;
+    while (b->head < b->tail && !b->ring[b->head & (b->cap - 1)].open) {
+        b->head++;
+    }
+}
 
 struct epoch *epoch_create(void)
 {
     struct epoch *e = mem_calloc(1, sizeof(*e));
 
-    e->cap = RING_MIN;
-    e->ring = mem_calloc(e->cap, sizeof(*e->ring));
+    book_init(&e->tickets);
+    book_init(&e->holds);
     e->last = &e->first;
     return e;
 }
 
 static void reclaim_due(struct epoch *e)
 {
-    while (e->first && e->first->ticket <= e->head) {
+    while (e->first && e->first->ticket <= e->tickets.head &&
+           e->first->hold <= e->holds.head) {
         struct retired *r = e->first;
 
         e->first = r->next;
@@ -45,10 +93,11 @@ static void reclaim_due(struct epoch *e)
 
 void epoch_destroy(struct epoch *e)
 {
-    ASSERT(epoch_is_quiet(e));
+    ASSERT(epoch_is_quiet(e) && e->holds.head == e->holds.tail);
     reclaim_due(e);
     ASSERT(!e->first);
-    mem_free(e->ring);
+    mem_free(e->tickets.ring);
+    mem_free(e->holds.ring);
     mem_free(e);
 }
 
@@ -62,50 +111,38 @@ write_seq epoch_advance(struct epoch *e)
     return ++e->now;
 }
 
-static void ring_grow(struct epoch *e)
-{
-    uint64_t cap = e->cap * 2;
-    struct ticket *ring = mem_calloc(cap, sizeof(*ring));
-    uint64_t t;
-
-    for (t = e->head; t < e->tail; t++) {
-        ring[t & (cap - 1)] = e->ring[t & (e->cap - 1)];
-    }
-    mem_free(e->ring);
-    e->ring = ring;
-    e->cap = cap;
-}
-
 uint64_t epoch_enter(struct epoch *e)
 {
-    if (e->tail - e->head == e->cap) {
-        ring_grow(e);
-    }
-    e->ring[e->tail & (e->cap - 1)] =
-        (struct ticket){.seq = e->now, .open = true};
-    return e->tail++;
+    return book_open(&e->tickets, e->now);
 }
 
 void epoch_leave(struct epoch *e, uint64_t ticket)
 {
-    struct ticket *t = &e->ring[ticket & (e->cap - 1)];
+    book_close(&e->tickets, ticket);
+    reclaim_due(e);
+}
 
-    ASSERT(ticket >= e->head && ticket < e->tail && t->open);
-    t->open = false;
-    while (e->head < e->tail && !e->ring[e->head & (e->cap - 1)].open) {
-        e->head++;
-    }
+uint64_t epoch_hold(struct epoch *e)
+{
+    return book_open(&e->holds, e->now);
+}
+
+void epoch_release(struct epoch *e, uint64_t hold)
+{
+    book_close(&e->holds, hold);
     reclaim_due(e);
 }
 
 bool epoch_is_quiet(const struct epoch *e)
 {
-    return e->head == e->tail;
+    return e->tickets.head == e->tickets.tail;
 }
 
 write_seq epoch_oldest(const struct epoch *e)
 {
-    return epoch_is_quiet(e) ? e->now : e->ring[e->head & (e->cap - 1)].seq;
+    const struct book *b = &e->tickets;
+
+    return epoch_is_quiet(e) ? e->now : b->ring[b->head & (b->cap - 1)].seq;
 }
 
 void epoch_retire(struct epoch *e, struct retired *r,
@@ -114,7 +151,8 @@ void epoch_retire(struct epoch *e, struct retired *r,
     r->reclaim = reclaim;
     r->arg = arg;
     r->next = NULL;
-    r->ticket = e->tail;
+    r->ticket = e->tickets.tail;
+    r->hold = e->holds.tail;
     *e->last = r;
     e->last = &r->next;
     reclaim_due(e);

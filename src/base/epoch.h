@@ -16,6 +16,9 @@
  *  E2  An object retired when the next ticket was t is freed once every ticket
  *      below t is closed: at once when none is open.
  *  E3  Objects are freed in the order in which they were retired.
+ *  E4  A hold keeps retired memory as a ticket does, and nothing else: what
+ *      builds an index looks at rows that do not change, and asks for no
+ *      instant. Writers need not mind it.
  *
  * thread loop only. */
 #ifndef VECTRA_BASE_EPOCH_H
@@ -35,6 +38,7 @@ struct retired {
     void *arg;
     struct retired *next;
     uint64_t ticket;
+    uint64_t hold;
 };
 
 struct epoch *epoch_create(void);
@@ -51,6 +55,10 @@ write_seq epoch_advance(struct epoch *e);
 /* Opens a ticket at the current sequence. */
 uint64_t epoch_enter(struct epoch *e);
 void epoch_leave(struct epoch *e, uint64_t ticket);
+
+/* Opens and closes a hold. */
+uint64_t epoch_hold(struct epoch *e);
+void epoch_release(struct epoch *e, uint64_t hold);
 
 /* True when no ticket is open: nobody else looks at anything. */
 bool epoch_is_quiet(const struct epoch *e);

@@ -36,7 +36,7 @@ static struct page_attr *attr_at(const struct elements *e, slot_id slot)
     return attrs ? &attrs[row] : NULL;
 }
 
-static void slot_released(void *arg, slot_id slot, uint32_t kept)
+static bool slot_released(void *arg, slot_id slot, uint32_t kept)
 {
     struct elements *e = arg;
     uint32_t row;
@@ -53,6 +53,7 @@ static void slot_released(void *arg, slot_id slot, uint32_t kept)
             e->ops.free_attr(e->ops.arg, attr);
         }
     }
+    return e->ops.holds && e->ops.holds(e->ops.arg, slot);
 }
 
 void elements_init(struct elements *e, uint32_t row_bytes, uint32_t overread,

@@ -24,9 +24,11 @@
 #include "store/name_heap.h"
 #include "store/slots.h"
 
-/* Called when a slot is released for good, with its attribute or NULL. */
 struct elements_ops {
     void (*free_attr)(void *arg, void *attr);
+    /* Whether a slot that is dead for everybody is to be held back, see
+     * slots_free(). May be NULL. */
+    bool (*holds)(void *arg, slot_id slot);
     void *arg;
 };
 

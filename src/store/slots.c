@@ -193,6 +193,22 @@ static void to_free_list(struct slots *s, slot_id slot)
     s->n_free++;
 }
 
+static void release(struct slots *s, slot_id slot, uint32_t kept)
+{
+    if (s->ops.released(s->ops.arg, slot, kept)) {
+        s->n_held++;
+    } else {
+        to_free_list(s, slot);
+    }
+}
+
+void slots_free(struct slots *s, slot_id slot)
+{
+    ASSERT(s->n_held > 0);
+    s->n_held--;
+    to_free_list(s, slot);
+}
+
 static void release_due(struct slots *s)
 {
     write_seq oldest;
@@ -207,8 +223,7 @@ static void release_due(struct slots *s)
         if (e->died > oldest) {
             return;
         }
-        s->ops.released(s->ops.arg, e->slot, e->kept);
-        to_free_list(s, e->slot);
+        release(s, e->slot, e->kept);
         s->limbo_head = (s->limbo_head + 1) & (s->limbo_cap - 1);
         s->limbo_len--;
     }
@@ -353,8 +368,7 @@ void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept)
     s->n_live--;
     if (epoch_is_quiet(s->epoch)) {
         release_due(s);
-        s->ops.released(s->ops.arg, slot, kept);
-        to_free_list(s, slot);
+        release(s, slot, kept);
     } else {
         uint32_t at = (s->limbo_head + s->limbo_len) & (s->limbo_cap - 1);
 
@@ -414,5 +428,7 @@ void slots_validate(const struct slots *s)
         slot = p->names[row];
     }
     ASSERT(free_count == s->n_free);
-    ASSERT((uint64_t)live + free_count + s->limbo_len <= s->n_slots);
+    ASSERT((uint64_t)live + free_count + s->limbo_len + s->n_held +
+               (s->taken != SLOT_NONE) ==
+           s->n_slots);
 }

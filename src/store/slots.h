@@ -11,7 +11,8 @@
  *
  *  S1  n_slots only grows; slots at or past it have never been live.
  *  S2  n_live is the number of live bits.
- *  S3  Every slot below n_slots is live, in limbo, taken, or on the free list.
+ *  S3  Every slot below n_slots is live, in limbo, taken, on the free list, or
+ *      held (n_held of them).
  *
  * thread loop, except what page.h says about views. */
 #ifndef VECTRA_STORE_SLOTS_H
@@ -21,9 +22,11 @@
 
 #define SLOTS_MAX (UINT32_MAX - 1)
 
-/* Called when a slot leaves limbo: its name and attribute may be freed. */
+/* Called when a slot leaves limbo: its name and attribute may be freed. True
+ * when the slot is not to be used again before slots_free(): an index still
+ * leads to its row. */
 struct slots_ops {
-    void (*released)(void *arg, slot_id slot, uint32_t kept);
+    bool (*released)(void *arg, slot_id slot, uint32_t kept);
     void *arg;
 };
 
@@ -53,6 +56,7 @@ struct slots {
     slot_id n_slots;
     uint32_t n_live;
     uint32_t n_free;
+    uint32_t n_held; /* released, but an index still leads there */
     slot_id free_head;         /* SLOT_NONE: none */
     slot_id taken;             /* SLOT_NONE: none */
     bool taken_fresh;          /* it has never been below any view's n_slots */
@@ -94,6 +98,9 @@ void slots_publish(struct slots *s, write_seq seq);
 /* Ends a live slot, prepared before, at a write sequence; `kept` says what must
  * not be released with it (enum slot_kept). */
 void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept);
+
+/* Puts a slot that was held on the free list. */
+void slots_free(struct slots *s, slot_id slot);
 
 /* Releases what no search can see any more and drops settled stamps. True when
  * nothing is left to settle. */
