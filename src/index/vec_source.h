@@ -16,7 +16,8 @@ struct vec_run {
 };
 
 struct vec_source {
-    uint32_t n_runs;
+    uint32_t first_run; /* of the runs to look at; 0 for all of them */
+    uint32_t n_runs;    /* the first past them */
     uint32_t row_bytes;
     /* The i-th run; runs are in slot order and cover every slot once. */
     struct vec_run (*run)(const void *arg, uint32_t i);

@@ -145,11 +145,16 @@ static bool should_stop(struct flat_search *s)
     return false;
 }
 
+static uint32_t run_count(const struct flat_search *s)
+{
+    return s->source.n_runs - s->source.first_run;
+}
+
 static void search_begin(struct flat_search *s)
 {
     s->next = NULL;
     s->handed = 0;
-    atomic_init(&s->left, s->source.n_runs);
+    atomic_init(&s->left, run_count(s));
     atomic_init(&s->stopped, false);
     limit_write(s);
 }
@@ -160,7 +165,8 @@ void flat_scan_now(struct flat_search *s, struct flat_scratch *scratch)
     uint32_t i;
 
     search_begin(s);
-    for (i = 0; i < s->source.n_runs && !should_stop(s); i++) {
+    for (i = s->source.first_run; i < s->source.n_runs && !should_stop(s);
+         i++) {
         struct vec_run run = s->source.run(s->source.arg, i);
 
         score_run(batch, 1, &run, scratch, false);
@@ -206,40 +212,51 @@ static void board(struct flat_ring *r)
     }
 }
 
+/* The next run that somebody aboard wants; false when nobody is aboard. */
+static bool find_run(struct flat_ring *r)
+{
+    uint32_t longest = 0, first = UINT32_MAX;
+    uint32_t i;
+
+    for (i = 0; i < r->n_aboard; i++) {
+        const struct vec_source *s = &r->aboard[i]->source;
+
+        longest = s->n_runs > longest ? s->n_runs : longest;
+        first = s->first_run < first ? s->first_run : first;
+    }
+    if (r->position >= longest || r->position < first) {
+        r->position = first;
+    }
+    return longest > 0;
+}
+
 /* Takes the next run and the searches it is for; false when there is none. */
 static bool take_run(struct flat_ring *r, uint32_t *run,
                      struct flat_search **batch, size_t *n_batch)
 {
-    uint32_t longest = 0;
-    uint32_t i, kept = 0;
+    uint32_t i, kept;
     size_t n = 0;
 
     take_incoming(r);
     board(r);
-    for (i = 0; i < r->n_aboard; i++) {
-        if (r->aboard[i]->source.n_runs > longest) {
-            longest = r->aboard[i]->source.n_runs;
+    while (n == 0) {
+        if (!find_run(r)) {
+            return false;
         }
-    }
-    if (longest == 0) {
-        return false;
-    }
-    if (r->position >= longest) {
-        r->position = 0;
-    }
-    *run = r->position++;
-    for (i = 0; i < r->n_aboard; i++) {
-        struct flat_search *s = r->aboard[i];
+        *run = r->position++;
+        for (i = kept = 0; i < r->n_aboard; i++) {
+            struct flat_search *s = r->aboard[i];
 
-        if (*run < s->source.n_runs) {
-            batch[n++] = s;
-            s->handed++;
+            if (*run >= s->source.first_run && *run < s->source.n_runs) {
+                batch[n++] = s;
+                s->handed++;
+            }
+            if (s->handed < run_count(s)) {
+                r->aboard[kept++] = s;
+            }
         }
-        if (s->handed < s->source.n_runs) {
-            r->aboard[kept++] = s;
-        }
+        r->n_aboard = kept;
     }
-    r->n_aboard = kept;
     *n_batch = n;
     return true;
 }
@@ -338,7 +355,7 @@ void flat_ring_destroy(struct flat_ring *r)
 void flat_ring_add(struct flat_ring *r, struct flat_search *s)
 {
     struct flat_search *top;
-    unsigned want = s->source.n_runs;
+    unsigned want = run_count(s);
     unsigned i;
 
     search_begin(s);

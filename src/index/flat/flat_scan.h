@@ -12,9 +12,9 @@
  *     worker: take run i, for whom ──▶ score ──▶ merge into each one's k best
  *             ──▶ whoever finishes a search's last run calls its finish()
  *
- *  F1  A search is offered run i exactly once, for every i below its n_runs:
- *      the position advances by one, wraps at the largest n_runs aboard, and a
- *      search counts what it has been handed.
+ *  F1  A search is offered each of its runs exactly once: the position advances
+ *      by one, past runs that nobody aboard wants, wraps at the largest n_runs
+ *      aboard, and a search counts what it has been handed.
  *  F2  `left` is the number of its runs not yet scored and merged; who brings
  *      it to zero owns the search.
  *  F3  A ring with nothing aboard, incoming or waiting is idle and may serve
