@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "db/graph.h"
 #include "db/name_order.h"
 #include "db/search.h"
 #include "db/vset.h"
@@ -68,11 +69,17 @@ struct keyspace *keyspace_create(int n_dbs, struct pool *pool,
     return ks;
 }
 
+void keyspace_set_builders(struct keyspace *ks, struct pool *builders)
+{
+    ks->builders = builders;
+}
+
 void keyspace_destroy(struct keyspace *ks)
 {
     int i;
 
     name_order_end_builds(ks);
+    graph_end_jobs(ks);
     keyspace_flush(ks, -1);
     epoch_destroy(ks->epoch);
     search_pool_destroy(ks->searches);
@@ -427,6 +434,7 @@ static void flush_one(struct keyspace *ks, int db)
         ks->listener.flushed(ks->listener.arg, db, -1);
     }
     name_order_detach_builds(ks, d);
+    graph_detach_all(ks, d);
     ks->dbs[db] = database_create(ks);
     epoch_retire(ks->epoch, &d->retired, database_reap, ks);
 }

@@ -25,6 +25,7 @@
 #include "base/rng.h"
 #include "base/table.h"
 
+struct graph;
 struct name_build;
 struct name_order;
 struct search_pool;
@@ -96,6 +97,9 @@ struct keyspace {
     struct pool *pool;
     struct search_pool *searches; /* db/search.h */
     struct name_build *builds;    /* db/name_order.h */
+    struct pool *builders;        /* NULL: no set gets a graph */
+    struct graph *graphs;         /* db/graph.h */
+    uint32_t n_graph_jobs;
     struct rng rng;
     time_ms now;      /* wall clock, of this command */
     uint32_t clock_s; /* monotonic seconds, for accessed_s */
@@ -111,7 +115,10 @@ struct keyspace {
 struct keyspace *keyspace_create(int n_dbs, struct pool *pool,
                                  struct reaper *reaper);
 
-/* No search may be under way. */
+/* The threads that build graphs; they outlive it. */
+void keyspace_set_builders(struct keyspace *ks, struct pool *builders);
+
+/* No search may be under way, and the builders have ended. */
 void keyspace_destroy(struct keyspace *ks);
 
 /* Sets the time that expiry goes by; once per command or turn. */

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "db/graph.h"
 #include "db/name_order.h"
 
 /* A set of this size gets an arena of its own. Below it, an arena's own cost
@@ -22,11 +23,17 @@ static void free_attribute(void *arg, void *attribute)
     v->attribute_bytes -= before - v->memory.bytes;
 }
 
+static bool holds_slot(void *arg, slot_id slot)
+{
+    return graph_holds(arg, slot);
+}
+
 struct vset *vset_create(struct keyspace *ks, struct database *db,
                          const struct vset_options *o)
 {
     struct vset *v = mem_try_alloc(sizeof(*v));
-    struct elements_ops ops = {.free_attr = free_attribute, .arg = v};
+    struct elements_ops ops = {
+        .free_attr = free_attribute, .holds = holds_slot, .arg = v};
 
     if (!v) {
         return NULL;
@@ -56,6 +63,7 @@ void vset_free(struct vset *v)
     if (v->order) {
         name_order_free(v);
     }
+    graph_free(v);
     elements_deinit(&v->elements);
     region_deinit(&v->memory);
     mem_free(v);
@@ -117,6 +125,7 @@ static void note_unsettled(struct vset *v)
 void vset_drop(struct vset *v)
 {
     unlist_unsettled(v);
+    graph_detach(v);
     if (v->order) {
         name_order_detach(v);
     }
@@ -272,7 +281,10 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     if (UNLIKELY(err)) {
         return err;
     }
-    err = encode(v, e, slots_row(&v->elements.slots, slot));
+    err = graph_prepare(v, slot);
+    if (LIKELY(!err)) {
+        err = encode(v, e, slots_row(&v->elements.slots, slot));
+    }
     if (LIKELY(!err)) {
         err = new_attribute(v, e, slot, &attribute);
     }
@@ -294,6 +306,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     v->db->n_vectors += old == SLOT_NONE;
     *added = old == SLOT_NONE;
     note_unsettled(v);
+    graph_note_put(v, slot);
     if (UNLIKELY(v->memory.bytes > PRIVATE_AT && !v->memory.is_private)) {
         region_make_private(&v->memory);
     }

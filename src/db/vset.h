@@ -34,6 +34,7 @@ struct vset_options {
     uint32_t dim;       /* of the stored vectors */
     uint32_t input_dim; /* of the vectors given, when projected; else 0 */
     uint32_t m;
+    uint32_t ef; /* effort of linking; 0: the default */
     enum vset_index index;
     bool keep_empty; /* made by VCREATE: stays when the last element goes */
 };

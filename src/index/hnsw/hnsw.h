@@ -155,6 +155,10 @@ void hnsw_batch_next(struct hnsw_batch *b);
 /* The nodes are in the graph; frees the batch. */
 void hnsw_batch_end(struct hnsw_batch *b);
 
+/* Frees a batch that no thread works on, whatever its phase; the graph may then
+ * only be destroyed. */
+void hnsw_batch_abandon(struct hnsw_batch *b);
+
 /* ---- repairing ----------------------------------------------------------- */
 
 struct hnsw_sweep;

@@ -595,3 +595,8 @@ void hnsw_batch_end(struct hnsw_batch *b)
     atomic_store_explicit(&h->entry, entry, memory_order_release);
     batch_free(b);
 }
+
+void hnsw_batch_abandon(struct hnsw_batch *b)
+{
+    batch_free(b);
+}

@@ -1,0 +1,93 @@
+/* The inside of a set's graph: shared by graph*.c. */
+#ifndef VECTRA_DB_GRAPH_IMPL_H
+#define VECTRA_DB_GRAPH_IMPL_H
+
+#include <stdatomic.h>
+
+#include "base/pool.h"
+#include "db/graph.h"
+#include "db/vset_impl.h"
+
+enum graph_job_kind { JOB_BATCH, JOB_SWEEP, JOB_WALK };
+
+/* One of the threads that work on a job. */
+struct graph_task {
+    struct task task;
+    struct graph_job *job;
+};
+
+/* Work on a graph: phases of units, spread over the builders. */
+struct graph_job {
+    struct graph *g;
+    enum graph_job_kind kind;
+    struct hnsw_batch *batch;
+    struct hnsw_sweep *sweep;
+    struct hnsw_walk *walk;
+    size_t reattached; /* of the walk's lost nodes */
+    int walks;
+    struct row_map rows;
+    const uint8_t **pages; /* a copy: the set's own may be moved */
+    slot_id fresh_to;      /* where the tail begins when the batch is done */
+    uint32_t late_to;
+    uint64_t hold;
+    _Atomic bool cancelled;
+    _Atomic uint32_t next_unit;
+    uint32_t n_units;
+    _Atomic uint32_t active; /* tasks that have not ended */
+    struct completion completion;
+    unsigned n_tasks;
+    struct graph_task tasks[];
+};
+
+/* Used slots that wait to be linked, in the order they came; what is written
+ * stays until nobody looks. */
+struct late_list {
+    struct retired retired;
+    struct region *region;
+    uint32_t cap;
+    slot_id slots[];
+};
+
+struct graph {
+    struct vset *set;
+    struct keyspace *keyspace;
+    struct hnsw *hnsw;
+    struct vec_format codes; /* what the graph compares */
+    uint32_t ef;
+    /* the tail */
+    slot_id fresh_from;
+    struct late_list *late;
+    uint32_t late_from, late_n; /* of it */
+    /* by slot; region memory, grown with the set */
+    uint64_t *held;  /* in the body or in a batch */
+    uint64_t *dying; /* of them, dead and not yet in `dead`; in held's block */
+    uint64_t *dead;  /* to be swept; constant while a job is under way */
+    uint32_t held_words, dead_words;
+    uint32_t n_dead, n_dying;
+    uint32_t walked_at; /* nodes when the graph was last walked */
+    bool walk_due;
+    bool is_going; /* with its set */
+    bool dropped;  /* the set goes on without it */
+    struct graph_job *job;
+    struct graph *next, *prev; /* keyspace->graphs */
+    struct retired retired;
+};
+
+/* Moves `dying` into `dead`; no job is under way. fails  ERR_NOMEM. */
+enum err graph_gather_dead(struct graph *g) MUST_USE;
+
+/* A slot is no part of the graph any more. */
+void graph_let_go(struct graph *g, slot_id slot);
+
+/* graph_job.c */
+void graph_begin_batch(struct graph *g);
+void graph_begin_sweep(struct graph *g);
+void graph_begin_walk(struct graph *g);
+
+/* A job has ended: go on, or free what was waiting for it. */
+void graph_job_ended(struct graph *g, bool go_on);
+
+/* Ends a job whose tasks will not be run any more. */
+void graph_abandon_job(struct graph_job *job);
+
+#endif

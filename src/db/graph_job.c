@@ -1,0 +1,391 @@
+/* Work on a set's graph: batches, sweeps and walks, in phases of units that the
+ * builder threads share. Between phases the loop has a look; it never waits.
+ *
+ * A job holds what is retired (epoch_hold), so that pages it reads stay, but is
+ * no search: writers need not keep old versions for it. The rows it reads do not
+ * change, because their slots are held (B2). */
+#include <string.h>
+
+#include "base/mem.h"
+#include "db/graph_impl.h"
+
+enum {
+    LOOK_MAX = 65536,  /* slots looked at for one batch */
+    WALK_NODES = 4096, /* of one unit */
+    WALKS_MAX = 8,     /* until nothing is lost any more */
+    FREE_AT_ONCE = 4096,
+};
+
+/* ---- running ----------------------------------------------------------- */
+
+static void unit_of_walk(struct graph_job *job, struct hnsw_scratch *s)
+{
+    const uint32_t *lost;
+    size_t n;
+
+    if (hnsw_walk_step(job->walk, WALK_NODES)) {
+        return;
+    }
+    n = hnsw_walk_lost(job->walk, &lost);
+    if (job->reattached < n) {
+        hnsw_reattach(job->g->hnsw, lost[job->reattached++], &job->rows,
+                      job->g->dead, s);
+        return;
+    }
+    job->n_units = 0; /* one task works on this */
+}
+
+static bool step(struct task *t, struct worker *w)
+{
+    struct graph_task *gt = CONTAINER_OF(t, struct graph_task, task);
+    struct graph_job *job = gt->job;
+    uint32_t unit;
+
+    if (!atomic_load_explicit(&job->cancelled, memory_order_relaxed)) {
+        unit = job->kind == JOB_WALK
+                   ? 0
+                   : atomic_fetch_add_explicit(&job->next_unit, 1,
+                                               memory_order_relaxed);
+        if (unit < job->n_units) {
+            if (job->kind == JOB_BATCH) {
+                hnsw_batch_unit(job->batch, unit, w->scratch);
+            } else if (job->kind == JOB_SWEEP) {
+                hnsw_sweep_unit(job->sweep, unit, w->scratch);
+            } else {
+                unit_of_walk(job, w->scratch);
+            }
+            return true;
+        }
+    }
+    if (atomic_fetch_sub_explicit(&job->active, 1, memory_order_acq_rel) == 1) {
+        pool_complete(job->g->keyspace->builders, &job->completion);
+    }
+    return false;
+}
+
+static void run_phase(struct graph_job *job, uint32_t n_units)
+{
+    struct pool *pool = job->g->keyspace->builders;
+    unsigned n = job->n_tasks < n_units ? job->n_tasks : n_units;
+    unsigned i;
+
+    job->n_units = n_units;
+    atomic_store_explicit(&job->next_unit, 0, memory_order_relaxed);
+    atomic_store_explicit(&job->active, n, memory_order_relaxed);
+    for (i = 0; i < n; i++) {
+        pool_submit(pool, &job->tasks[i].task);
+    }
+}
+
+static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
+                                    void (*done)(struct completion *c))
+{
+    const struct slots *s = &g->set->elements.slots;
+    unsigned n = kind == JOB_WALK ? 1 : pool_size(g->keyspace->builders);
+    struct graph_job *job =
+        mem_try_alloc(sizeof(*job) + n * sizeof(struct graph_task));
+    unsigned i;
+
+    if (!job) {
+        return NULL;
+    }
+    memset(job, 0, sizeof(*job));
+    job->g = g;
+    job->kind = kind;
+    job->n_tasks = n;
+    job->completion.done = done;
+    job->pages = mem_try_alloc(s->n_pages * sizeof(*job->pages));
+    if (!job->pages) {
+        mem_free(job);
+        return NULL;
+    }
+    memcpy(job->pages, s->dir->rows, s->n_pages * sizeof(*job->pages));
+    job->rows = (struct row_map){&s->geometry, job->pages};
+    for (i = 0; i < n; i++) {
+        job->tasks[i].task.step = step;
+        job->tasks[i].task.class = TASK_INDEX;
+        job->tasks[i].job = job;
+    }
+    job->hold = epoch_hold(g->keyspace->epoch);
+    g->job = job;
+    g->keyspace->n_graph_jobs++;
+    return job;
+}
+
+/* The job is over; the last thing, for the graph and its set may go with it. */
+static void job_end(struct graph_job *job, bool go_on)
+{
+    struct graph *g = job->g;
+    struct epoch *epoch = g->keyspace->epoch;
+    uint64_t hold = job->hold;
+
+    g->keyspace->n_graph_jobs--;
+    g->job = NULL;
+    mem_free(job->pages);
+    mem_free(job);
+    graph_job_ended(g, go_on);
+    epoch_release(epoch, hold);
+}
+
+static bool is_cancelled(const struct graph_job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+/* ---- batches ----------------------------------------------------------- */
+
+/* Takes a live slot that is not in the graph. */
+static bool take(struct graph *g, slot_id slot)
+{
+    uint64_t bit = (uint64_t)1 << (slot % 64);
+
+    if (slot >= HNSW_NODE_MAX || (g->held[slot / 64] & bit) ||
+        !slots_is_live(&g->set->elements.slots, slot)) {
+        return false;
+    }
+    g->held[slot / 64] |= bit;
+    return true;
+}
+
+/* The next rows of the tail; says where the tail begins without them. */
+static uint32_t take_tail(struct graph *g, uint32_t *nodes, uint32_t size,
+                          slot_id *fresh_to, uint32_t *late_to)
+{
+    slot_id end = g->set->elements.slots.n_slots;
+    uint32_t n = 0;
+    int looks = LOOK_MAX;
+
+    *late_to = g->late_from;
+    *fresh_to = g->fresh_from;
+    for (; n < size && *late_to < g->late_n && looks > 0; looks--) {
+        slot_id slot = g->late->slots[(*late_to)++];
+
+        nodes[n] = slot;
+        n += take(g, slot);
+    }
+    for (; n < size && *fresh_to < end && looks > 0; looks--) {
+        slot_id slot = (*fresh_to)++;
+
+        nodes[n] = slot;
+        n += take(g, slot);
+    }
+    return n;
+}
+
+static void untake(struct graph *g, const uint32_t *nodes, uint32_t n)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        g->held[nodes[i] / 64] &= ~((uint64_t)1 << (nodes[i] % 64));
+    }
+}
+
+static void batch_ended(struct graph_job *job)
+{
+    struct graph *g = job->g;
+
+    hnsw_batch_end(job->batch);
+    g->fresh_from = job->fresh_to;
+    g->late_from = job->late_to;
+    if (hnsw_count(g->hnsw) > g->walked_at + g->walked_at / 2) {
+        g->walk_due = true;
+    }
+    job_end(job, true);
+}
+
+static void batch_phase_done(struct completion *c)
+{
+    struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
+
+    if (!is_cancelled(job)) {
+        hnsw_batch_next(job->batch);
+        if (hnsw_batch_units(job->batch) > 0) {
+            run_phase(job, hnsw_batch_units(job->batch));
+            return;
+        }
+        batch_ended(job);
+        return;
+    }
+    graph_abandon_job(job);
+}
+
+void graph_begin_batch(struct graph *g)
+{
+    uint32_t size = hnsw_batch_size(g->hnsw, UINT32_MAX);
+    uint32_t *nodes = mem_alloc(size * sizeof(*nodes));
+    slot_id fresh_to;
+    uint32_t late_to, n;
+    struct graph_job *job = NULL;
+
+    if (g->dead_words < g->held_words && graph_gather_dead(g) != ERR_OK) {
+        mem_free(nodes);
+        return;
+    }
+    n = take_tail(g, nodes, size, &fresh_to, &late_to);
+    if (n == 0) {
+        g->fresh_from = fresh_to;
+        g->late_from = late_to;
+    } else {
+        job = job_create(g, JOB_BATCH, batch_phase_done);
+    }
+    if (job) {
+        job->fresh_to = fresh_to;
+        job->late_to = late_to;
+        job->batch = hnsw_batch_begin(g->hnsw, nodes, n, &job->rows, g->dead);
+        if (!job->batch) {
+            untake(g, nodes, n);
+            mem_free(nodes);
+            job_end(job, false);
+            return;
+        }
+        run_phase(job, hnsw_batch_units(job->batch));
+    } else if (n) {
+        untake(g, nodes, n);
+    }
+    mem_free(nodes);
+}
+
+void graph_abandon_job(struct graph_job *job)
+{
+    switch (job->kind) {
+    case JOB_BATCH:
+        hnsw_batch_abandon(job->batch);
+        break;
+    case JOB_SWEEP:
+        mem_free(job->sweep);
+        break;
+    case JOB_WALK:
+        hnsw_walk_end(job->walk);
+        break;
+    }
+    job_end(job, false);
+}
+
+/* ---- sweeps ------------------------------------------------------------ */
+
+/* Slots that wait until nobody can be on the way through them. */
+struct swept {
+    struct retired retired;
+    struct graph *g;
+    uint32_t n;
+    slot_id slots[FREE_AT_ONCE];
+};
+
+static void swept_reclaim(struct retired *r, void *arg)
+{
+    struct swept *w = CONTAINER_OF(r, struct swept, retired);
+    uint32_t i;
+
+    (void)arg;
+    for (i = 0; i < w->n; i++) {
+        graph_let_go(w->g, w->slots[i]);
+    }
+    mem_free(w);
+}
+
+static void retire_swept(struct graph *g, struct swept *w)
+{
+    w->g = g;
+    epoch_retire(g->keyspace->epoch, &w->retired, swept_reclaim, NULL);
+}
+
+static void let_go_of_dead(struct graph *g)
+{
+    struct swept *w = NULL;
+    uint32_t word;
+
+    for (word = 0; word < g->dead_words; word++) {
+        uint64_t bits = g->dead[word];
+
+        for (; bits; bits &= bits - 1) {
+            if (!w) {
+                w = mem_alloc(sizeof(*w));
+                w->n = 0;
+            }
+            w->slots[w->n++] = word * 64 + (slot_id)__builtin_ctzll(bits);
+            if (w->n == FREE_AT_ONCE) {
+                retire_swept(g, w);
+                w = NULL;
+            }
+        }
+        g->dead[word] = 0;
+    }
+    if (w) {
+        retire_swept(g, w);
+    }
+    g->n_dead = 0;
+}
+
+static void sweep_phase_done(struct completion *c)
+{
+    struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
+    struct graph *g = job->g;
+
+    if (is_cancelled(job)) {
+        graph_abandon_job(job);
+        return;
+    }
+    if (hnsw_sweep_next(job->sweep)) {
+        run_phase(job, hnsw_sweep_units(job->sweep));
+        return;
+    }
+    hnsw_sweep_end(job->sweep);
+    let_go_of_dead(g);
+    g->walk_due = true;
+    job_end(job, true);
+}
+
+void graph_begin_sweep(struct graph *g)
+{
+    struct graph_job *job;
+
+    if (graph_gather_dead(g) != ERR_OK) {
+        return;
+    }
+    job = job_create(g, JOB_SWEEP, sweep_phase_done);
+    if (!job) {
+        return;
+    }
+    job->sweep = hnsw_sweep_begin(g->hnsw, g->dead, &job->rows);
+    if (!job->sweep) {
+        job_end(job, false);
+        return;
+    }
+    run_phase(job, hnsw_sweep_units(job->sweep));
+}
+
+/* ---- walks ------------------------------------------------------------- */
+
+static void walk_done(struct completion *c)
+{
+    struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
+    struct graph *g = job->g;
+    bool again = job->reattached > 0 && ++job->walks < WALKS_MAX;
+
+    hnsw_walk_end(job->walk);
+    job->walk = is_cancelled(job) || !again ? NULL : hnsw_walk_begin(g->hnsw);
+    if (job->walk) {
+        job->reattached = 0;
+        run_phase(job, 1);
+        return;
+    }
+    job_end(job, true);
+}
+
+void graph_begin_walk(struct graph *g)
+{
+    struct graph_job *job = job_create(g, JOB_WALK, walk_done);
+
+    if (!job) {
+        return;
+    }
+    g->walk_due = false;
+    g->walked_at = hnsw_count(g->hnsw);
+    job->walk = hnsw_walk_begin(g->hnsw);
+    if (!job->walk) {
+        job_end(job, false);
+        return;
+    }
+    run_phase(job, 1);
+}
