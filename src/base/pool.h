@@ -54,6 +54,8 @@ struct completion {
 
 struct pool_options {
     unsigned n_workers;
+    const char *name;  /* of the threads; NULL: vectra-worker */
+    bool low_priority; /* others' threads come first */
     /* Called by a worker when the completion stack stops being empty; must
      * make the loop call pool_drain() soon. */
     void (*wake)(void *arg);
