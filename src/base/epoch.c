@@ -51,8 +51,7 @@ static uint64_t book_open(struct book *b, write_seq seq)
     if (b->tail - b->head == b->cap) {
         book_grow(b);
     }
-    b->ring[b->tail & (b->cap - 1)] =
-        (struct ticket){.seq = seq, .open = true};
+    b->ring[b->tail & (b->cap - 1)] = (struct ticket){.seq = seq, .open = true};
     return b->tail++;
 }
 

@@ -266,6 +266,9 @@ static void worker_main(void *arg)
     struct pool_worker *w = arg;
     const struct pool_options *o = &w->pool->options;
 
+    if (o->low_priority) {
+        thread_lower_priority();
+    }
     if (o->worker_init) {
         w->public.scratch = o->worker_init(o->worker_arg);
     }
@@ -352,7 +355,7 @@ enum err pool_create(const struct pool_options *o, struct pool **out)
         struct pool_worker *w = &p->workers[i];
         char name[24];
 
-        snprintf(name, sizeof(name), "vectra-w%u", i);
+        snprintf(name, sizeof(name), "vectra-%s%u", o->name ? o->name : "w", i);
         w->pool = p;
         w->public.index = i;
         w->held[TASK_QUERY].last = &w->held[TASK_QUERY].first;

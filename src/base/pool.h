@@ -54,7 +54,7 @@ struct completion {
 
 struct pool_options {
     unsigned n_workers;
-    const char *name;  /* of the threads; NULL: vectra-worker */
+    const char *name;  /* of the threads, behind "vectra-"; NULL: "w" */
     bool low_priority; /* others' threads come first */
     /* Called by a worker when the completion stack stops being empty; must
      * make the loop call pool_drain() soon. */

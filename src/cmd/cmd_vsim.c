@@ -24,8 +24,10 @@ static bool vsim_options(struct cmd_ctx *ctx, size_t at, struct vsim *q)
             q->shape.scores = true;
         } else if (arg_is(ctx, at, "WITHATTRIBS")) {
             q->shape.attribs = true;
-        } else if (arg_is(ctx, at, "TRUTH") || arg_is(ctx, at, "NOTHREAD")) {
-            /* Every search is exact so far, and none holds the loop. */
+        } else if (arg_is(ctx, at, "TRUTH")) {
+            q->request.exact = true;
+        } else if (arg_is(ctx, at, "NOTHREAD")) {
+            /* No search holds the loop, wherever it runs. */
         } else if (arg_is(ctx, at, "COUNT") && more) {
             if (!arg_int_in(ctx, ++at, 1, INT64_MAX, "ERR invalid COUNT", &n)) {
                 return false;
@@ -41,11 +43,13 @@ static bool vsim_options(struct cmd_ctx *ctx, size_t at, struct vsim *q)
                             &n)) {
                 return false;
             }
+            q->request.ef = (uint32_t)n;
         } else if (arg_is(ctx, at, "FILTER-EF") && more) {
             if (!arg_int_in(ctx, ++at, 1, INT64_MAX, "ERR invalid FILTER-EF",
                             &n)) {
                 return false;
             }
+            q->request.filter_ef = (size_t)n;
         } else if (arg_is(ctx, at, "FILTER") && more) {
             if (!vsearch_parse_filter(ctx, ++at, &q->request.filter)) {
                 return false;

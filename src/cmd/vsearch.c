@@ -292,16 +292,22 @@ static bool vsearch_numbers(struct cmd_ctx *ctx, size_t *at,
         sh->timeout_ms = (double)n;
         return n > 0;
     }
-    /* Efforts of index kinds: an exact scan has nothing to bound. */
-    return vsearch_number(ctx, at, "EF", VSEARCH_EF_MAX, &n, matched) &&
-           (*matched || vsearch_number(ctx, at, "NPROBE", VSEARCH_NPROBE_MAX,
-                                       &n, matched)) &&
-           (*matched ||
-            vsearch_number(ctx, at, "FILTER-EF", INT64_MAX, &n, matched));
+    if (!vsearch_number(ctx, at, "EF", VSEARCH_EF_MAX, &n, matched) ||
+        *matched) {
+        r->ef = (uint32_t)n;
+        return n > 0;
+    }
+    if (!vsearch_number(ctx, at, "FILTER-EF", INT64_MAX, &n, matched) ||
+        *matched) {
+        r->filter_ef = (size_t)n;
+        return n > 0;
+    }
+    /* The effort of an index kind to come. */
+    return vsearch_number(ctx, at, "NPROBE", VSEARCH_NPROBE_MAX, &n, matched);
 }
 
 static bool vsearch_flag(const struct cmd_ctx *ctx, size_t at,
-                         struct vsearch_shape *sh)
+                         struct search_request *r, struct vsearch_shape *sh)
 {
     if (arg_is(ctx, at, "WITHSCORES")) {
         sh->scores = true;
@@ -311,8 +317,10 @@ static bool vsearch_flag(const struct cmd_ctx *ctx, size_t at,
         sh->attribs = true;
     } else if (arg_is(ctx, at, "WITHSTATS")) {
         sh->stats = true;
+    } else if (arg_is(ctx, at, "EXACT")) {
+        r->exact = true;
     } else {
-        return arg_is(ctx, at, "EXACT");
+        return false;
     }
     return true;
 }
@@ -328,7 +336,7 @@ bool vsearch_parse_options(struct cmd_ctx *ctx, size_t at,
         bool more = at + 1 < ctx->argc;
         bool matched;
 
-        if (vsearch_flag(ctx, at, sh)) {
+        if (vsearch_flag(ctx, at, r, sh)) {
             continue;
         }
         if (arg_is(ctx, at, "FILTER") && more) {

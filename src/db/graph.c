@@ -1,5 +1,5 @@
-/* A set's graph: tail, bookkeeping of slots, life and end. See graph.h; the work
- * itself is in graph_job.c. */
+/* A set's graph: tail, bookkeeping of slots, life and end. See graph.h; the
+ * work itself is in graph_job.c. */
 #include "db/graph.h"
 
 #include <string.h>
@@ -189,7 +189,8 @@ enum err graph_create(struct vset *v, uint32_t m, uint32_t ef)
     g->set = v;
     g->keyspace = v->keyspace;
     g->ef = ef;
-    vec_format_init(&g->codes, v->format.type == VEC_F32 ? VEC_I8 : v->format.type,
+    vec_format_init(&g->codes,
+                    v->format.type == VEC_F32 ? VEC_I8 : v->format.type,
                     v->format.metric, v->format.dim);
     o.format = &g->codes;
     g->hnsw = hnsw_create(&o);
@@ -383,10 +384,9 @@ void graph_note_put(struct vset *v, slot_id slot)
     if (slot < g->fresh_from) {
         g->late->slots[g->late_n++] = slot;
     }
-    if (UNLIKELY(!g->job) && g->late_n - g->late_from +
-                                     v->elements.slots.n_slots -
-                                     g->fresh_from >=
-                                 BATCH_WORTHWHILE) {
+    if (UNLIKELY(!g->job) &&
+        g->late_n - g->late_from + v->elements.slots.n_slots - g->fresh_from >=
+            BATCH_WORTHWHILE) {
         graph_pump(v, false);
     }
 }
@@ -471,6 +471,11 @@ void graph_job_ended(struct graph *g, bool go_on)
     } else if (go_on) {
         graph_pump(g->set, false);
     }
+}
+
+const struct hnsw *graph_of(const struct vset *v)
+{
+    return v->graph->hnsw;
 }
 
 /* ---- what is known ------------------------------------------------------- */

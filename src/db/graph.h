@@ -1,9 +1,9 @@
 /* The graph of a vector set and what keeps it up with the writes.
  *
- * A write never waits for the graph. A row that is added lies in the tail first,
- * where every search scores it exactly; builder threads link rows in batches,
- * in the order they came. A row that dies is invisible at once; builders take
- * it out of the graph when enough have gathered.
+ * A write never waits for the graph. A row that is added lies in the tail
+ * first, where every search scores it exactly; builder threads link rows in
+ * batches, in the order they came. A row that dies is invisible at once;
+ * builders take it out of the graph when enough have gathered.
  *
  *       add                 a batch ends
  *     ───────▶  TAIL  ───────────────────▶  BODY
@@ -12,8 +12,8 @@
  *                 └───── slot free ◀──── swept, and the searches of then ended
  *
  * The tail is two things: all slots from `fresh_from` on, which have never been
- * in the body and lie together, and a list of used slots below it that have been
- * given out again.
+ * in the body and lie together, and a list of used slots below it that have
+ * been given out again.
  *
  *  B1  Every live slot is in the body, in the tail, or in both; a search that
  *      looks at both as they were when it was dispatched misses nothing.
@@ -85,6 +85,9 @@ struct graph_view {
 };
 
 void graph_view_take(const struct vset *v, struct graph_view *out);
+
+/* The graph of a set that has one. */
+const struct hnsw *graph_of(const struct vset *v);
 
 /* ---- what is known ------------------------------------------------------- */
 

@@ -2,8 +2,8 @@
  * builder threads share. Between phases the loop has a look; it never waits.
  *
  * A job holds what is retired (epoch_hold), so that pages it reads stay, but is
- * no search: writers need not keep old versions for it. The rows it reads do not
- * change, because their slots are held (B2). */
+ * no search: writers need not keep old versions for it. The rows it reads do
+ * not change, because their slots are held (B2). */
 #include <string.h>
 
 #include "base/mem.h"

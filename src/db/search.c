@@ -4,14 +4,14 @@
  * k best. Blocks of ordinary size are kept and used again, so that a steady
  * stream of searches allocates nothing.
  *
- * The exact scan is the only plan so far; indexes will be asked here. */
+ * The answer comes from an exact scan, or from the graph and a scan of what it
+ * does not hold yet: see search_graph.c. */
 #include "db/search.h"
 
 #include <math.h>
 
 #include "base/mem.h"
-#include "db/vset_impl.h"
-#include "index/flat/flat_scan.h"
+#include "db/search_impl.h"
 
 enum {
     BLOCK_SMALL = 4 * 1024, /* the two sizes that are kept */
@@ -23,62 +23,39 @@ enum {
      * worker would have to be woken, and the loop after it. */
     CHEAP_NS = 25000,
     SCAN_BYTES_PER_NS = 16,
-    FILTER_NS = 120, /* per row, roughly */
-    HIT_NS = 100,    /* per row of the answer: sorting and formatting */
-    HIT_BYTES = 64,  /* of an answer, roughly */
-};
-
-struct search {
-    struct flat_search scan;
-    struct completion completion;
-    struct search_pool *pool;
-    struct vset *set;
-    struct slots_view view;
-    uint64_t ticket;
-    struct filter *filter;
-    slot_id exclude;
-    time_us deadline; /* 0: none */
-    bool cancelled;   /* loop */
-    int64_t started_ns;
-    int64_t run_ns;
-    struct buf reply;
-    void (*format)(const struct search *s, const void *data, struct buf *out);
-    search_done_fn *done;
-    void *arg;
-    struct search *next_free;
-    size_t block_bytes;
-    _Alignas(8) uint8_t format_data[SEARCH_FORMAT_BYTES];
-};
-
-struct search_pool {
-    struct pool *workers;
-    struct flat_scratch *scratch; /* the loop's */
-    struct search *free[2];       /* small and large blocks */
-    size_t n_free[2];
-    struct flat_ring **rings; /* idle ones */
-    size_t n_rings, cap_rings;
-    size_t under_way;
-    bool all_inline;
-    struct search_pool_stats stats;
+    FILTER_NS = 120,      /* per row, roughly */
+    TAIL_ALONE = 4 << 20, /* bytes of the tail one worker scans by itself */
+    HIT_NS = 100,         /* per row of the answer: sorting and formatting */
+    HIT_BYTES = 64,       /* of an answer, roughly */
 };
 
 /* ---- the pool ---------------------------------------------------------- */
 
 void *search_worker_init(void *arg)
 {
+    struct search_scratch *s = mem_calloc(1, sizeof(*s));
+
     (void)arg;
-    return flat_scratch_create();
+    s->flat = flat_scratch_create();
+    s->hnsw = hnsw_scratch_create();
+    return s;
 }
 
 void search_worker_deinit(void *scratch, void *arg)
 {
+    struct search_scratch *s = scratch;
+
     (void)arg;
-    flat_scratch_destroy(scratch);
+    flat_scratch_destroy(s->flat);
+    hnsw_scratch_destroy(s->hnsw);
+    mem_free(s->rows);
+    mem_free(s->keys);
+    mem_free(s);
 }
 
 static struct flat_scratch *scratch_of(struct worker *w)
 {
-    return w->scratch;
+    return ((struct search_scratch *)w->scratch)->flat;
 }
 
 struct search_pool *search_pool_create(struct pool *workers)
@@ -86,7 +63,7 @@ struct search_pool *search_pool_create(struct pool *workers)
     struct search_pool *p = mem_calloc(1, sizeof(*p));
 
     p->workers = workers;
-    p->scratch = flat_scratch_create();
+    p->scratch = search_worker_init(NULL);
     return p;
 }
 
@@ -108,7 +85,7 @@ void search_pool_destroy(struct search_pool *p)
         flat_ring_destroy(p->rings[--p->n_rings]);
     }
     mem_free(p->rings);
-    flat_scratch_destroy(p->scratch);
+    search_worker_deinit(p->scratch, NULL);
     mem_free(p);
 }
 
@@ -266,7 +243,7 @@ static bool past_deadline(struct flat_search *scan)
 /* ---- making one -------------------------------------------------------- */
 
 static enum err prepare_query(struct search *s, struct search_request *r,
-                              void *memory)
+                              void *memory, void *code_memory)
 {
     const struct vec_format *f = vset_format(s->set);
     struct buf *work = &s->set->keyspace->work;
@@ -287,6 +264,11 @@ static enum err prepare_query(struct search *s, struct search_request *r,
     }
     err = vec_query_init(f, vector, memory, &query);
     s->scan.query = query;
+    s->code_query = query;
+    if (!err && search_code_query_bytes(s->set)) {
+        err = vec_query_init(hnsw_format(graph_of(s->set)), vector, code_memory,
+                             &s->code_query);
+    }
     return err;
 }
 
@@ -297,13 +279,17 @@ enum err search_create(struct vset *v, struct search_request *r,
     uint32_t n_live = vset_count(v);
     size_t k = r->k < n_live ? r->k : n_live;
     size_t query_bytes = vec_query_bytes(&v->format);
+    size_t code_query_bytes = search_code_query_bytes(v);
+    size_t n_extra;
     size_t at;
     struct search *s;
     enum err err;
 
-    s = block_take(
-        p, sizeof(*s) + VEC_ALIGN + query_bytes + (k + 1) * sizeof(uint64_t),
-        k * sizeof(uint64_t));
+    n_extra = search_graph_hits(v, k);
+    s = block_take(p,
+                   sizeof(*s) + VEC_ALIGN + query_bytes + code_query_bytes +
+                       (k + 1 + n_extra) * sizeof(uint64_t),
+                   k * sizeof(uint64_t));
     if (!s) {
         filter_destroy(r->filter);
         return mem_limit() ? ERR_LIMIT : ERR_NOMEM;
@@ -318,14 +304,19 @@ enum err search_create(struct vset *v, struct search_request *r,
     s->format = r->format;
     s->reply.len = 0;
     memcpy(s->format_data, r->format_data, sizeof(s->format_data));
-    err = prepare_query(s, r, (uint8_t *)s + at);
+    s->n_extra = 0;
+    s->cap_extra = n_extra;
+    err =
+        prepare_query(s, r, (uint8_t *)s + at, (uint8_t *)s + at + query_bytes);
     if (err) {
         filter_destroy(s->filter);
         block_return(p, s);
         return err;
     }
     topk_init(&s->scan.best,
-              (uint64_t *)(void *)((uint8_t *)s + at + query_bytes), k ? k : 1);
+              (uint64_t *)(void *)((uint8_t *)s + at + query_bytes +
+                                   code_query_bytes),
+              k ? k : 1);
     s->scan.limit =
         isinf(r->radius) ? INFINITY : vec_key_limit(&v->format, r->radius);
     s->scan.stop = s->deadline ? past_deadline : NULL;
@@ -339,6 +330,7 @@ enum err search_create(struct vset *v, struct search_request *r,
         .admits = view_admits,
         .arg = s,
     };
+    search_plan(s, r);
     *out = s;
     return ERR_OK;
 }
@@ -348,9 +340,13 @@ enum err search_create(struct vset *v, struct search_request *r,
 bool search_is_cheap(const struct search *s)
 {
     uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
-    uint64_t ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
-                  (s->filter ? rows * FILTER_NS : 0) +
-                  s->scan.best.cap * HIT_NS;
+    uint64_t ns;
+
+    if (s->uses_graph) {
+        return search_graph_ns(s) < CHEAP_NS || s->pool->all_inline;
+    }
+    ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
+         (s->filter ? rows * FILTER_NS : 0) + s->scan.best.cap * HIT_NS;
 
     return ns < CHEAP_NS || s->pool->all_inline;
 }
@@ -370,7 +366,7 @@ static void search_end(struct search *s)
 {
     struct search_pool *p = s->pool;
 
-    p->stats.rows_scored += s->scan.source.n_runs ? s->view.n_slots : 0;
+    p->stats.rows_scored += s->scored;
     p->stats.timeouts += !s->cancelled && search_outcome(s) == SEARCH_TIMED_OUT;
     s->done(s, s->arg);
     filter_destroy(s->filter);
@@ -379,8 +375,13 @@ static void search_end(struct search *s)
 
 static void finished_here(struct flat_search *scan, struct worker *w)
 {
+    struct search *s = CONTAINER_OF(scan, struct search, scan);
+
     (void)w;
-    conclude(CONTAINER_OF(scan, struct search, scan));
+    if (s->uses_graph) {
+        search_graph_part(s, s->pool->scratch);
+    }
+    conclude(s);
 }
 
 void search_run(struct search *s, search_done_fn *done, void *arg)
@@ -389,7 +390,7 @@ void search_run(struct search *s, search_done_fn *done, void *arg)
     s->arg = arg;
     s->started_ns = clock_mono_ns();
     s->scan.finish = finished_here;
-    flat_scan_now(&s->scan, s->pool->scratch);
+    flat_scan_now(&s->scan, s->pool->scratch->flat);
     s->pool->stats.inline_runs++;
     search_end(s);
 }
@@ -405,7 +406,7 @@ static void completed(struct completion *c)
 
     p->stats.worker_runs++;
     p->under_way--;
-    if (--v->n_scanning == 0) {
+    if (s->in_ring && --v->n_scanning == 0) {
         ring_return(p, v->ring);
         v->ring = NULL;
     }
@@ -418,10 +419,30 @@ static void finished_on_worker(struct flat_search *scan, struct worker *w)
 {
     struct search *s = CONTAINER_OF(scan, struct search, scan);
 
-    (void)w;
+    if (s->uses_graph) {
+        search_graph_part(s, w->scratch);
+    }
     conclude(s);
     s->completion.done = completed;
     pool_complete(s->pool->workers, &s->completion);
+}
+
+/* ---- searches that share no pass --------------------------------------- */
+
+static size_t tail_bytes(const struct search *s)
+{
+    return (size_t)(s->scan.source.n_runs - s->scan.source.first_run) *
+           PAGE_BYTES;
+}
+
+/* Tail and graph in one go: the tail is short. */
+static bool run_alone(struct task *t, struct worker *w)
+{
+    struct search *s = CONTAINER_OF(t, struct search, task);
+
+    flat_scan_runs(&s->scan, ((struct search_scratch *)w->scratch)->flat);
+    finished_on_worker(&s->scan, w);
+    return false;
 }
 
 void search_submit(struct search *s, search_done_fn *done, void *arg)
@@ -437,8 +458,14 @@ void search_submit(struct search *s, search_done_fn *done, void *arg)
     s->arg = arg;
     s->started_ns = clock_mono_ns();
     s->ticket = epoch_enter(v->keyspace->epoch);
-    s->scan.finish = finished_on_worker;
     p->under_way++;
+    if (s->uses_graph && tail_bytes(s) <= TAIL_ALONE) {
+        s->task = (struct task){.step = run_alone, .class = TASK_QUERY};
+        pool_submit(p->workers, &s->task);
+        return;
+    }
+    s->scan.finish = finished_on_worker;
+    s->in_ring = true;
     if (v->n_scanning++ == 0) {
         v->ring = ring_take(p);
     }
@@ -495,11 +522,13 @@ enum search_outcome search_outcome(const struct search *s)
 void search_stats_read(const struct search *s, struct search_stats *out)
 {
     *out = (struct search_stats){
-        .plan = "flat",
-        .scored = s->scan.source.n_runs ? s->view.n_slots : 0,
-        .exact = true,
+        .plan = s->uses_graph ? "hnsw" : "flat",
+        .scored = s->scored,
+        .tail = s->uses_graph
+                    ? s->view.n_slots - s->graph.fresh_from + s->graph.n_late
+                    : s->scored,
+        .exact = !s->uses_graph,
     };
-    out->tail = out->scored;
 }
 
 struct buf *search_reply(struct search *s)

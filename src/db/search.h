@@ -34,6 +34,11 @@ struct search_request {
                       * with another, not as a query that is normalised and
                       * quantised anew */
     size_t k;        /* at least 1; may exceed the set */
+    bool exact;      /* every row is scored */
+    uint32_t ef;     /* effort in a graph; 0: the default */
+    /* Nearest candidates that are looked at for rows that pass the filter; the
+     * answer may then be short. 0: as many as it takes. */
+    size_t filter_ef;
     double radius;   /* only rows at most that far away; INFINITY for all */
     time_us timeout; /* microseconds from now; 0: none */
     struct filter *filter; /* NULL: none. The search takes it over, also when
@@ -94,7 +99,7 @@ enum search_outcome {
 enum search_outcome search_outcome(const struct search *s);
 
 struct search_stats {
-    const char *plan; /* "flat" */
+    const char *plan; /* "flat" or "hnsw" */
     uint64_t scored;  /* rows compared with the query */
     uint64_t tail;    /* of them, rows no index body holds yet */
     bool exact;

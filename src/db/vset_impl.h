@@ -28,8 +28,8 @@ struct vset {
     size_t attribute_bytes;
     struct flat_ring *ring; /* while exact searches are under way */
     uint32_t n_scanning;
-    struct graph *graph;    /* see graph.h; NULL: none */
-    struct graph *stopping; /* one that was dropped, while work on it ends */
+    struct graph *graph;      /* see graph.h; NULL: none */
+    struct graph *stopping;   /* one that was dropped, while work on it ends */
     struct name_order *order; /* see name_order.h; NULL: nobody asked */
     struct vset *unsettled_next;
     struct vset **unsettled_at; /* what points here; NULL when not listed */

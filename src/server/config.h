@@ -72,7 +72,8 @@ struct config {
     int64_t slowlog_log_slower_than; /* microseconds */
     int64_t slowlog_max_len;
     /* vectors */
-    int64_t worker_threads; /* 0: as many as cores */
+    int64_t worker_threads;       /* 0: as many as cores */
+    int64_t vector_build_threads; /* likewise */
     int64_t vector_simd;
     bool vset_single_threaded;
 

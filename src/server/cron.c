@@ -1,5 +1,6 @@
 /* What happens hz times a second, in slices that do not hold the loop. */
 #include "base/log.h"
+#include "db/graph.h"
 #include "server/server.h"
 
 /* Expired keys are deleted for at most 1 ms at a time. While more than a few in
@@ -49,6 +50,7 @@ void server_cron(void *arg)
     set_time(s);
     expire(s);
     keyspace_settle(s->ks);
+    graph_pump_all(s->ks);
     server_clients_look(s);
     sample_rates(s);
     (void)mem_used(); /* keeps the peak up to date */

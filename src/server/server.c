@@ -9,6 +9,7 @@
 #include "base/mem_map.h"
 #include "base/thread.h"
 #include "cmd/job.h"
+#include "db/graph.h"
 #include "db/name_order.h"
 #include "db/search.h"
 #include "server/signals.h"
@@ -28,6 +29,7 @@ static void drain_workers(void *arg)
     struct server *s = arg;
 
     pool_drain(s->pool);
+    pool_drain(s->builders);
 }
 
 /* Between turns: replies leave, sliced work goes on. */
@@ -40,6 +42,7 @@ static bool turn_end(void *arg)
     s->turn_started_at = clock_mono_us();
     cmd_turn(&s->commands);
     pool_drain(s->pool);
+    pool_drain(s->builders);
     more = cmd_jobs_run(&s->commands);
     more |= net_turn_end(s->net, s->turn_started_at);
     more |= mem_unmap_some();
@@ -64,25 +67,38 @@ void server_shutdown(struct server *s, const char *why)
 
 /* ---- starting ---------------------------------------------------------- */
 
+/* How many threads a directive stands for: 0 is one per processor. */
+static unsigned threads_wanted(int64_t configured)
+{
+    unsigned n = configured ? (unsigned)configured : thread_cpu_count();
+
+    return n < POOL_WORKERS_MAX ? n : POOL_WORKERS_MAX;
+}
+
 static enum err start_threads(struct server *s, struct err_ctx *ctx)
 {
-    struct pool_options o = {
-        .n_workers = (unsigned)s->config.worker_threads,
+    struct pool_options workers = {
+        .n_workers = threads_wanted(s->config.worker_threads),
         .wake = wake_loop,
         .wake_arg = s->loop,
         .worker_init = search_worker_init,
         .worker_deinit = search_worker_deinit,
     };
+    struct pool_options builders = {
+        .n_workers = threads_wanted(s->config.vector_build_threads),
+        .name = "b",
+        .low_priority = true,
+        .wake = wake_loop,
+        .wake_arg = s->loop,
+        .worker_init = graph_worker_init,
+        .worker_deinit = graph_worker_deinit,
+    };
 
-    if (o.n_workers == 0) {
-        o.n_workers = thread_cpu_count();
-    }
-    if (o.n_workers > POOL_WORKERS_MAX) {
-        o.n_workers = POOL_WORKERS_MAX;
-    }
-    if (pool_create(&o, &s->pool) != ERR_OK ||
+    if (pool_create(&workers, &s->pool) != ERR_OK ||
+        pool_create(&builders, &s->builders) != ERR_OK ||
         reaper_create(&s->reaper) != ERR_OK) {
-        return err_set(ctx, ERR_LIMIT, "cannot start %u threads", o.n_workers);
+        return err_set(ctx, ERR_LIMIT, "cannot start %u threads",
+                       workers.n_workers + builders.n_workers);
     }
     return ERR_OK;
 }
@@ -136,6 +152,7 @@ static enum err start_engine(struct server *s, struct err_ctx *ctx)
         return err;
     }
     s->ks = keyspace_create((int)s->config.databases, s->pool, s->reaper);
+    keyspace_set_builders(s->ks, s->builders);
     server_host_init(s);
     cmd_env_init(&s->commands, s->ks, &s->host);
     server_apply_settings(s);
@@ -208,6 +225,7 @@ static void stop_net(struct server *s)
     } while (search_pool_under_way(s->ks->searches) > 0);
     net_destroy(s->net);
     name_order_cancel_builds(s->ks);
+    graph_cancel_all(s->ks);
 }
 
 void server_stop(struct server *s)
@@ -218,6 +236,9 @@ void server_stop(struct server *s)
     }
     if (s->pool) {
         pool_destroy(s->pool);
+    }
+    if (s->builders) {
+        pool_destroy(s->builders);
     }
     if (s->ks) {
         cmd_env_deinit(&s->commands);

@@ -33,7 +33,8 @@ struct server {
     struct net_config net_config; /* the part of it that net/ reads */
     struct loop *loop;
     struct net *net;
-    struct pool *pool;
+    struct pool *pool;     /* searches */
+    struct pool *builders; /* graphs */
     struct reaper *reaper;
     struct keyspace *ks;
     struct cmd_env commands;

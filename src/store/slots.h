@@ -56,7 +56,7 @@ struct slots {
     slot_id n_slots;
     uint32_t n_live;
     uint32_t n_free;
-    uint32_t n_held; /* released, but an index still leads there */
+    uint32_t n_held;           /* released, but an index still leads there */
     slot_id free_head;         /* SLOT_NONE: none */
     slot_id taken;             /* SLOT_NONE: none */
     bool taken_fresh;          /* it has never been below any view's n_slots */

@@ -159,7 +159,7 @@ static void search_begin(struct flat_search *s)
     limit_write(s);
 }
 
-void flat_scan_now(struct flat_search *s, struct flat_scratch *scratch)
+void flat_scan_runs(struct flat_search *s, struct flat_scratch *scratch)
 {
     struct flat_search *batch[1] = {s};
     uint32_t i;
@@ -171,6 +171,11 @@ void flat_scan_now(struct flat_search *s, struct flat_scratch *scratch)
 
         score_run(batch, 1, &run, scratch, false);
     }
+}
+
+void flat_scan_now(struct flat_search *s, struct flat_scratch *scratch)
+{
+    flat_scan_runs(s, scratch);
     s->finish(s, NULL);
 }
 

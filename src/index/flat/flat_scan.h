@@ -59,7 +59,10 @@ struct flat_scratch;
 struct flat_scratch *flat_scratch_create(void);
 void flat_scratch_destroy(struct flat_scratch *s);
 
-/* Runs a search on the calling thread and calls its finish(s, NULL). */
+/* Scans on the calling thread. */
+void flat_scan_runs(struct flat_search *s, struct flat_scratch *scratch);
+
+/* The same, and calls its finish(s, NULL). */
 void flat_scan_now(struct flat_search *s, struct flat_scratch *scratch);
 
 struct flat_ring;

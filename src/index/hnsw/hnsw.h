@@ -108,6 +108,7 @@ struct hnsw_search {
      * ef of them, dead nodes among them unless admits() said no. */
     const uint64_t *found;
     size_t n_found;
+    bool exhausted; /* more effort would find no more */
     uint32_t scored;
     uint32_t hops;
 };

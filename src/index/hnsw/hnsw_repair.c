@@ -10,7 +10,7 @@
 #include "index/hnsw/hnsw_impl.h"
 
 enum {
-    REPAIR_EF = 64, /* of the search that helps a node with few links */
+    REPAIR_EF = 64,     /* of the search that helps a node with few links */
     SECOND_HAND = 1024, /* candidates from dead neighbours, at most */
 };
 
@@ -296,8 +296,7 @@ static uint64_t choose_entry(const struct hnsw *h)
             continue;
         }
         if (hnsw_is_linked(h, node) &&
-            (best == ENTRY_NONE ||
-             hnsw_level(h, node) > entry_level(best))) {
+            (best == ENTRY_NONE || hnsw_level(h, node) > entry_level(best))) {
             best = entry_of(node, hnsw_level(h, node));
         }
     }

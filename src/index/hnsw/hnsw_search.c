@@ -326,6 +326,7 @@ void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
     if (hnsw_beam_descend(&b, 0)) {
         hnsw_beam_widen(&b, 0, q->ef);
     }
+    q->exhausted = s->n_pool < q->ef;
     for (i = 0; i < s->n_pool; i++) {
         uint32_t node = pool_node(s->pool[i]);
 

@@ -21,8 +21,8 @@ struct world {
     struct hnsw *h;
     struct hnsw_scratch *scratch[2];
     uint64_t *dead;
-    bool *in;  /* linked and alive */
-    float *x;  /* ROWS_MAX x dim */
+    bool *in; /* linked and alive */
+    float *x; /* ROWS_MAX x dim */
     uint32_t dim, n;
     struct rng rng;
 };
@@ -96,9 +96,10 @@ static void invent(struct world *w, uint32_t row)
 
 static void put(struct world *w, uint32_t row)
 {
-    assert_int_equal(vec_encode(&w->stored, w->x + (size_t)row * w->dim,
-                                (uint8_t *)(uintptr_t)row_map_at(&w->rows, row)),
-                     ERR_OK);
+    assert_int_equal(
+        vec_encode(&w->stored, w->x + (size_t)row * w->dim,
+                   (uint8_t *)(uintptr_t)row_map_at(&w->rows, row)),
+        ERR_OK);
     w->n = row >= w->n ? row + 1 : w->n;
 }
 
@@ -199,11 +200,8 @@ static bool is_in(const void *arg, uint32_t node)
 static size_t hits(struct world *w, const float *x, uint32_t ef)
 {
     void *memory = aligned_alloc(VEC_ALIGN, vec_query_bytes(&w->codes));
-    struct hnsw_search s = {.rows = w->rows,
-                            .n_slots = w->n,
-                            .ef = ef,
-                            .admits = is_in,
-                            .arg = w};
+    struct hnsw_search s = {
+        .rows = w->rows, .n_slots = w->n, .ef = ef, .admits = is_in, .arg = w};
     struct vec_query *q = NULL;
     uint64_t heap[K];
     struct topk best;
