@@ -214,7 +214,8 @@ ALWAYS_INLINE __m512i upper_lanes(const __m512i *v)
 ALWAYS_INLINE VNNI void score_group(const struct vec_query *q,
                                     const struct held *held,
                                     const struct vec_rows *rows, size_t first,
-                                    size_t count, size_t n_held, float *keys)
+                                    size_t count, size_t n_held, bool fetch,
+                                    float *keys)
 {
     const size_t row_bytes = q->format->row_bytes;
     const uint8_t *next = rows->at ? NULL : vec_row(rows, first);
@@ -236,7 +237,7 @@ ALWAYS_INLINE VNNI void score_group(const struct vec_query *q,
             before[g] = last[g];
             continue;
         }
-        if (rows->at) {
+        if (fetch) {
             vec_prefetch_four(rows, first + 4 * g + vec_gather_ahead(row_bytes),
                               row_bytes);
         }
@@ -286,7 +287,8 @@ static NO_INLINE VNNI void score_rest(const struct vec_query *q,
     struct held held;
 
     hold_query(&held, q, 0);
-    score_group(q, &held, rows, first, rows->n - first, 0, keys);
+    score_group(q, &held, rows, first, rows->n - first, 0, rows->at != NULL,
+                keys);
 }
 
 ALWAYS_INLINE VNNI void score_rows(const struct vec_query *q,
@@ -302,7 +304,8 @@ ALWAYS_INLINE VNNI void score_rows(const struct vec_query *q,
         vec_prefetch_four(rows, i, row_bytes);
     }
     for (i = 0; i + GROUP <= rows->n; i += GROUP) {
-        score_group(q, &held, rows, i, GROUP, n_held, keys + i);
+        score_group(q, &held, rows, i, GROUP, n_held, rows->at != NULL,
+                    keys + i);
     }
     if (i < rows->n) {
         score_rest(q, rows, i, keys + i);
@@ -342,6 +345,47 @@ static VNNI void gather(const struct vec_query *q, const uint8_t *const *rows,
         score_rows(q, &set, 0, keys);
     } else {
         vec_avx2_i8_gather(q, rows, n, keys);
+    }
+}
+
+/* Rows that are in the cache or on their way there, most often fewer than
+ * sixteen: four by four, the number of whole blocks a constant where rows are
+ * short. */
+ALWAYS_INLINE VNNI void score_fetched(const struct vec_query *q,
+                                      const struct vec_rows *rows,
+                                      size_t n_held, float *keys)
+{
+    struct held held;
+    size_t i;
+
+    hold_query(&held, q, n_held);
+    for (i = 0; i < rows->n; i += GROUP) {
+        const size_t left = rows->n - i;
+
+        score_group(q, &held, rows, i, left < GROUP ? left : GROUP, n_held,
+                    false, keys + i);
+    }
+}
+
+static VNNI void fetched(const struct vec_query *q, const uint8_t *const *rows,
+                         size_t n, float *keys)
+{
+    const struct vec_rows set = {NULL, 0, rows, n};
+
+    if (!q->tails) {
+        vec_avx2_i8_gather(q, rows, n, keys);
+        return;
+    }
+    switch (vec_i8_whole_blocks(q->format)) {
+    case 1:
+        score_fetched(q, &set, 1, keys);
+        break;
+    case HELD:
+        score_fetched(q, &set, HELD, keys);
+        break;
+    default:
+        score_fetched(q, &set, 0, keys);
+        break;
     }
 }
 
@@ -567,6 +611,7 @@ void vec_avx512_i8_fill(struct vec_kernels *k)
     for (op = VEC_OP_DOT; op <= VEC_OP_L2; op++) {
         k->scan[VEC_I8][op] = scan;
         k->gather[VEC_I8][op] = gather;
+        k->fetched[VEC_I8][op] = fetched;
         k->many[VEC_I8][op] = many;
     }
 }

@@ -216,6 +216,19 @@ void vec_gather(const struct vec_query *q, const uint8_t *const *rows, size_t n,
     }
 }
 
+void vec_gather_fetched(const struct vec_query *q, const uint8_t *const *rows,
+                        size_t n, float *keys)
+{
+    const struct vec_format *f = q->format;
+    const enum vec_op op = op_of(f->metric);
+    vec_gather_fn fn = vec_in_use->fetched[f->type][op];
+
+    if (n > 0) {
+        fn = fn ? fn : vec_in_use->gather[f->type][op];
+        fn(q, rows, n, keys);
+    }
+}
+
 void vec_scan_many(const struct vec_query *const *q, size_t nq,
                    const uint8_t *rows, size_t n, float *keys,
                    size_t key_stride)

@@ -128,6 +128,10 @@ void vec_scan_many(const struct vec_query *const *q, size_t nq,
 void vec_gather(const struct vec_query *q, const uint8_t *const *rows, size_t n,
                 float *keys);
 
+/* The same for rows that the caller has prefetched. */
+void vec_gather_fetched(const struct vec_query *q, const uint8_t *const *rows,
+                        size_t n, float *keys);
+
 /* Indices i < n with !(keys[i] > limit), ascending; NaN passes. Returns how
  * many; at holds n entries. */
 size_t vec_select(const float *keys, size_t n, float limit, uint32_t *at);

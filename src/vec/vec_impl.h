@@ -185,6 +185,8 @@ typedef void (*vec_many_fn)(const struct vec_query *const *q, size_t nq,
 struct vec_kernels {
     vec_scan_fn scan[VEC_TYPE_COUNT][VEC_OP_COUNT];
     vec_gather_fn gather[VEC_TYPE_COUNT][VEC_OP_COUNT];
+    /* NULL where gather does as well for rows that are in the cache. */
+    vec_gather_fn fetched[VEC_TYPE_COUNT][VEC_OP_COUNT];
     vec_many_fn many[VEC_TYPE_COUNT][VEC_OP_COUNT]; /* nq >= 2, n >= 1 */
 
     /* The input x is unaligned float32 throughout, n >= 1. These give the same

@@ -141,7 +141,7 @@ static struct node_page *page_create(struct hnsw *h, uint32_t index)
 
 static size_t dir_bytes(uint32_t cap)
 {
-    return sizeof(struct node_dir) + 2 * cap * sizeof(struct node_page *);
+    return sizeof(struct node_dir) + 3 * cap * sizeof(void *);
 }
 
 static void dir_reclaim(struct retired *r, void *arg)
@@ -165,10 +165,14 @@ static enum err dir_grow(struct hnsw *h)
     }
     dir->region = h->options.region;
     dir->cap = cap;
-    dir->codes = (const uint8_t **)(void *)(dir->pages + cap);
+    dir->links = (link **)(void *)(dir->pages + cap);
+    dir->codes = (const uint8_t **)(void *)(dir->links + cap);
     if (old) {
         memcpy(dir->pages, old->pages, h->n_pages * sizeof(*dir->pages));
-        memcpy(dir->codes, old->codes, h->n_pages * sizeof(*dir->codes));
+        memcpy((void *)dir->links, (void *)old->links,
+               h->n_pages * sizeof(*dir->links));
+        memcpy((void *)dir->codes, (void *)old->codes,
+               h->n_pages * sizeof(*dir->codes));
     }
     atomic_store_explicit(&h->dir, dir, memory_order_release);
     if (old) {
@@ -196,6 +200,7 @@ enum err hnsw_reserve(struct hnsw *h, uint32_t n)
         if (!p) {
             return ERR_NOMEM;
         }
+        dir->links[h->n_pages] = p->links;
         dir->codes[h->n_pages] = p->codes;
         dir->pages[h->n_pages++] = p;
     }
@@ -239,6 +244,15 @@ void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on)
 
 /* ---- the graph --------------------------------------------------------- */
 
+/* Rows of codes that begin with a cache line take one line less to read, which
+ * is worth a fifth more memory, but not more. */
+static uint32_t code_stride(uint32_t row_bytes)
+{
+    uint32_t whole = (row_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+
+    return whole - row_bytes <= row_bytes / 5 ? whole : row_bytes;
+}
+
 struct hnsw *hnsw_create(const struct hnsw_options *o)
 {
     size_t before = o->region->bytes;
@@ -252,7 +266,7 @@ struct hnsw *hnsw_create(const struct hnsw_options *o)
     h->options = *o;
     h->row_links = 2 * o->m;
     h->own_codes = o->format->type != o->stored->type;
-    h->code_bytes = h->own_codes ? o->format->row_bytes : 0;
+    h->code_bytes = h->own_codes ? code_stride(o->format->row_bytes) : 0;
     h->bytes_before = before;
     atomic_init(&h->dir, NULL);
     atomic_init(&h->entry, ENTRY_NONE);

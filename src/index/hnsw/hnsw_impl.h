@@ -34,8 +34,10 @@ struct node_dir {
     struct retired retired;
     struct region *region;
     uint32_t cap;
-    const uint8_t **codes;     /* of each page, NULL without own codes */
-    struct node_page *pages[]; /* cap, then as many entries of `codes` */
+    /* Of each page once more, since searches come for these alone. */
+    link **links;
+    const uint8_t **codes;     /* NULL without own codes */
+    struct node_page *pages[]; /* cap, then as many entries of the others */
 };
 
 /* Where a search starts. */
@@ -57,7 +59,7 @@ struct hnsw {
     struct hnsw_options options;
     uint32_t row_links; /* of level 0 */
     bool own_codes;
-    uint32_t code_bytes; /* of a row of own codes */
+    uint32_t code_bytes; /* from one row of own codes to the next */
     uint64_t level_cut;  /* see hnsw_level_of() */
     _Atomic(struct node_dir *) dir;
     uint32_t n_pages;
@@ -77,7 +79,9 @@ ALWAYS_INLINE struct node_page *page_of(const struct hnsw *h, uint32_t node)
 
 ALWAYS_INLINE link *base_links(const struct hnsw *h, uint32_t node)
 {
-    return page_of(h, node)->links +
+    struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_acquire);
+
+    return dir->links[node / NODES_PER_PAGE] +
            (size_t)(node % NODES_PER_PAGE) * h->row_links;
 }
 
@@ -167,11 +171,13 @@ struct hnsw_scratch {
     uint64_t *pool; /* sorted, best first */
     size_t pool_cap;
     size_t n_pool;
-    /* of one node's links */
+    /* Of one node's links. ids and rows have room for row_cap twice: a beam
+     * collects the next node's while those before come from memory. */
     size_t row_cap;
     uint32_t *ids;
     const uint8_t **rows;
     float *keys;
+    uint32_t *near;
     uint64_t *winners;
     /* for choosing neighbours */
     size_t choose_cap;

@@ -12,8 +12,9 @@
 #include "index/hnsw/hnsw_impl.h"
 
 enum {
-    ROW_MIN = 64,     /* ids that are scored at a time, at least */
-    SORT_SHORT = 128, /* entries that are sorted by insertion, at most */
+    PREFETCH_MAX = 512, /* bytes of a row; the processor goes on by itself */
+    ROW_MIN = 64,       /* ids that are scored at a time, at least */
+    SORT_SHORT = 128,   /* entries that are sorted by insertion, at most */
 };
 
 /* ---- scratch ----------------------------------------------------------- */
@@ -30,6 +31,7 @@ void hnsw_scratch_destroy(struct hnsw_scratch *s)
     mem_free(s->ids);
     mem_free(s->rows);
     mem_free(s->keys);
+    mem_free(s->near);
     mem_free(s->winners);
     mem_free(s->chosen);
     mem_free(s->choose_rows);
@@ -64,9 +66,10 @@ void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef)
     }
     if (s->row_cap < h->row_links) {
         s->row_cap = h->row_links < ROW_MIN ? ROW_MIN : h->row_links;
-        s->ids = mem_realloc(s->ids, s->row_cap * sizeof(*s->ids));
-        s->rows = mem_realloc(s->rows, s->row_cap * sizeof(*s->rows));
+        s->ids = mem_realloc(s->ids, 2 * s->row_cap * sizeof(*s->ids));
+        s->rows = mem_realloc(s->rows, 2 * s->row_cap * sizeof(*s->rows));
         s->keys = mem_realloc(s->keys, s->row_cap * sizeof(*s->keys));
+        s->near = mem_realloc(s->near, s->row_cap * sizeof(*s->near));
         s->winners = mem_realloc(s->winners, s->row_cap * sizeof(*s->winners));
     }
 }
@@ -157,14 +160,67 @@ static size_t pool_merge(struct hnsw_scratch *s, const uint64_t *win, size_t n,
 
 /* ---- walking ------------------------------------------------------------ */
 
-/* The neighbours of a node on a level that have not been visited, with their
- * rows; visits them. */
-static size_t take_neighbours(struct beam *b, uint32_t node, int level)
+/* Nodes whose rows are on their way from memory. */
+struct hop {
+    uint32_t *ids;
+    const uint8_t **rows;
+    size_t n;
+};
+
+/* Has a row come into the cache. */
+ALWAYS_INLINE void fetch_row(const uint8_t *row, size_t bytes)
+{
+    size_t at;
+
+    __builtin_prefetch(row);
+    for (at = CACHE_LINE; at + CACHE_LINE < bytes && at < PREFETCH_MAX;
+         at += CACHE_LINE) {
+        __builtin_prefetch(row + at);
+    }
+    __builtin_prefetch(row + bytes - 1);
+}
+
+/* Where the rows of nodes lie; has them come. */
+static void fetch_rows(const struct beam *b, struct hop *hop)
 {
     const struct hnsw *h = b->h;
-    struct hnsw_scratch *s = b->s;
-    const link *row = hnsw_row_of_links(h, node, level);
-    uint32_t n_links = links_on(h, level);
+    const size_t bytes = h->options.format->row_bytes;
+    const uint32_t *ids = hop->ids;
+    const uint8_t **rows = hop->rows;
+    const size_t n = hop->n;
+    const uint8_t *const *codes;
+    size_t stride, i;
+
+    if (!h->own_codes) {
+        for (i = 0; i < n; i++) {
+            rows[i] = row_map_at(b->rows, ids[i]);
+            fetch_row(rows[i], bytes);
+        }
+        return;
+    }
+    codes = atomic_load_explicit(&h->dir, memory_order_acquire)->codes;
+    stride = h->code_bytes;
+    for (i = 0; i < n; i++) {
+        rows[i] = codes[ids[i] / NODES_PER_PAGE] +
+                  (size_t)(ids[i] % NODES_PER_PAGE) * stride;
+        fetch_row(rows[i], bytes);
+    }
+}
+
+/* The neighbours of a node on a level that have not been visited: visits them
+ * and fetches their rows. */
+static void take_neighbours(struct beam *b, uint32_t node, int level,
+                            struct hop *hop)
+{
+    const struct hnsw *h = b->h;
+    const struct hnsw_scratch *s = b->s;
+    const link *row =
+        level == 0 ? base_links(h, node) : hnsw_row_of_links(h, node, level);
+    const uint32_t n_links = links_on(h, level);
+    const uint32_t n_slots = b->n_slots;
+    uint8_t *const visited = s->visited;
+    const uint8_t visit = s->visit;
+    uint32_t *const ids = hop->ids;
     size_t n = 0;
     uint32_t i;
 
@@ -175,20 +231,25 @@ static size_t take_neighbours(struct beam *b, uint32_t node, int level)
             break;
         }
         id &= ~LINK_CHAIN;
-        if (id < b->n_slots) {
-            s->ids[n] = id;
-            n += s->visited[id] != s->visit;
-            s->visited[id] = s->visit;
+        if (LIKELY(id < n_slots)) {
+            ids[n] = id;
+            n += visited[id] != visit;
+            visited[id] = visit;
         }
     }
-    hnsw_rows_of(h, b->rows, s->ids, n, s->rows);
-    return n;
+    hop->n = n;
+    fetch_rows(b, hop);
 }
 
-static void score(struct beam *b, size_t n)
+static void score(struct beam *b, const struct hop *hop)
 {
-    vec_gather(b->query, b->s->rows, n, b->s->keys);
-    b->s->scored += (uint32_t)n;
+    vec_gather_fetched(b->query, hop->rows, hop->n, b->s->keys);
+    b->s->scored += (uint32_t)hop->n;
+}
+
+static struct hop first_hop(const struct hnsw_scratch *s)
+{
+    return (struct hop){s->ids, s->rows, 0};
 }
 
 /* Goes to the nearest neighbour as long as that is nearer. */
@@ -196,12 +257,13 @@ static uint64_t walk_level(struct beam *b, uint64_t best, int level)
 {
     for (;;) {
         uint64_t start = best;
-        size_t n = take_neighbours(b, pool_node(best), level);
+        struct hop hop = first_hop(b->s);
         size_t i;
 
-        score(b, n);
+        take_neighbours(b, pool_node(best), level, &hop);
+        score(b, &hop);
         b->s->hops++;
-        for (i = 0; i < n; i++) {
+        for (i = 0; i < hop.n; i++) {
             uint64_t entry = pool_entry(b->s->keys[i], b->s->ids[i]);
 
             best = entry < best ? entry : best;
@@ -216,6 +278,7 @@ bool hnsw_beam_descend(struct beam *b, int level)
 {
     struct hnsw_scratch *s = b->s;
     uint64_t entry = atomic_load_explicit(&b->h->entry, memory_order_acquire);
+    struct hop hop = first_hop(s);
     uint64_t best;
     int at;
 
@@ -226,7 +289,8 @@ bool hnsw_beam_descend(struct beam *b, int level)
     hnsw_visit_begin(s);
     s->ids[0] = entry_node(entry);
     s->rows[0] = node_row(b->h, b->rows, s->ids[0]);
-    score(b, 1);
+    hop.n = 1;
+    score(b, &hop);
     best = pool_entry(s->keys[0], s->ids[0]);
     for (at = entry_level(entry); at > level; at--) {
         best = walk_level(b, best, at);
@@ -237,14 +301,18 @@ bool hnsw_beam_descend(struct beam *b, int level)
 }
 
 /* Of the neighbours just scored those that belong into the pool, sorted. */
-static size_t take_winners(struct hnsw_scratch *s, size_t n, size_t ef)
+static size_t take_winners(struct hnsw_scratch *s, const struct hop *hop,
+                           size_t ef)
 {
     uint64_t worst = s->n_pool < ef ? UINT64_MAX : s->pool[s->n_pool - 1];
-    size_t n_win = 0;
+    size_t n, n_win = 0;
     size_t i;
 
+    n = vec_select(s->keys, hop->n, s->n_pool < ef ? INFINITY : pool_key(worst),
+                   s->near);
     for (i = 0; i < n; i++) {
-        uint64_t entry = pool_entry(s->keys[i], s->ids[i]);
+        uint32_t at = s->near[i];
+        uint64_t entry = pool_entry(s->keys[at], hop->ids[at]);
 
         s->winners[n_win] = entry;
         n_win += entry < worst;
@@ -256,11 +324,13 @@ static size_t take_winners(struct hnsw_scratch *s, size_t n, size_t ef)
 void hnsw_beam_offer(struct beam *b, size_t n, size_t ef)
 {
     struct hnsw_scratch *s = b->s;
+    struct hop hop = first_hop(s);
     size_t n_win;
 
+    hop.n = n;
     hnsw_rows_of(b->h, b->rows, s->ids, n, s->rows);
-    score(b, n);
-    n_win = take_winners(s, n, ef);
+    score(b, &hop);
+    n_win = take_winners(s, &hop, ef);
     pool_merge(s, s->winners, n_win, ef);
 }
 
@@ -272,9 +342,34 @@ static void prefetch_links(const struct hnsw *h, uint32_t node)
     __builtin_prefetch((const void *)(row + 16));
 }
 
+static size_t next_open(const struct hnsw_scratch *s, size_t at)
+{
+    while (at < s->n_pool && (s->pool[at] & POOL_DONE)) {
+        at++;
+    }
+    return at;
+}
+
+/* Scores and adds what a hop brought; returns where the pool changed. */
+static size_t land(struct beam *b, const struct hop *hop, size_t ef)
+{
+    struct hnsw_scratch *s = b->s;
+    size_t n_win;
+
+    score(b, hop);
+    n_win = take_winners(s, hop, ef);
+    return n_win ? pool_merge(s, s->winners, n_win, ef) : SIZE_MAX;
+}
+
 void hnsw_beam_widen(struct beam *b, int level, size_t ef)
 {
     struct hnsw_scratch *s = b->s;
+    struct hop hops[2] = {
+        {s->ids, s->rows, 0},
+        {s->ids + s->row_cap, s->rows + s->row_cap, 0},
+    };
+    struct hop *coming = &hops[0];
+    struct hop *here = &hops[1];
     size_t next = 0;
     size_t i;
 
@@ -284,33 +379,32 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
         s->pool[i] &= ~(uint64_t)POOL_DONE;
         s->visited[pool_node(s->pool[i])] = s->visit;
     }
-    while (next < s->n_pool) {
-        size_t ahead = next + 1;
-        size_t n, n_win;
+    while (next < s->n_pool || here->n) {
+        struct hop *swap = coming;
 
-        n = take_neighbours(b, pool_node(s->pool[next]), level);
-        s->pool[next] |= POOL_DONE;
-        while (ahead < s->n_pool && (s->pool[ahead] & POOL_DONE)) {
-            ahead++;
+        coming->n = 0;
+        if (next < s->n_pool) {
+            take_neighbours(b, pool_node(s->pool[next]), level, coming);
+            s->pool[next] |= POOL_DONE;
+            s->hops++;
+            next = next_open(s, next + 1);
+            if (level == 0 && next < s->n_pool) {
+                prefetch_links(b->h, pool_node(s->pool[next]));
+            }
         }
-        if (level == 0 && ahead < s->n_pool) {
-            prefetch_links(b->h, pool_node(s->pool[ahead]));
-        }
-        next = ahead;
-        s->hops++;
-        if (!n) {
-            continue;
-        }
-        score(b, n);
-        n_win = take_winners(s, n, ef);
-        if (n_win) {
-            size_t at = pool_merge(s, s->winners, n_win, ef);
+        if (here->n) {
+            size_t at = land(b, here, ef);
 
-            next = at < next ? at : next;
+            if (at < next) {
+                next = at;
+                if (level == 0) {
+                    prefetch_links(b->h, pool_node(s->pool[next]));
+                }
+            }
+            next = next_open(s, next);
         }
-        while (next < s->n_pool && (s->pool[next] & POOL_DONE)) {
-            next++;
-        }
+        coming = here;
+        here = swap;
     }
 }
 
