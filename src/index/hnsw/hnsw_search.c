@@ -18,9 +18,9 @@
 enum {
     PREFETCH_MAX = 512, /* bytes of a row; the processor goes on by itself */
     ROW_MIN = 64,       /* ids that are scored at a time, at least */
-    ROW_MIN = 64,       /* ids that are scored at a time, at least */
     STRIDE_MAX = 2,     /* nodes whose links are followed at a time */
     STRIDE_FROM = 32,   /* nodes in the pool, to go on from two at a time */
+    SORT_RANKED = 32,   /* entries that are sorted by rank, at most */
     SORT_SHORT = 128,   /* entries that are sorted by insertion, at most */
 };
 
@@ -102,10 +102,39 @@ static int compare_entries(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
+/* Each entry's rank is how many are smaller. Twice the comparisons of
+ * insertion, but no jump depends on them. */
+static void sort_by_rank(uint64_t *v, size_t n)
+{
+    uint64_t copy[SORT_RANKED];
+    uint32_t rank[SORT_RANKED];
+    size_t i, j;
+
+    for (i = 0; i < n; i++) {
+        uint32_t smaller = 0;
+
+        copy[i] = v[i];
+        for (j = 0; j < i; j++) {
+            uint32_t above = copy[j] > v[i];
+
+            rank[j] += above;
+            smaller += 1 - above;
+        }
+        rank[i] = smaller;
+    }
+    for (i = 0; i < n; i++) {
+        v[rank[i]] = copy[i];
+    }
+}
+
 void hnsw_sort_entries(uint64_t *v, size_t n)
 {
     size_t i, j;
 
+    if (n <= SORT_RANKED) {
+        sort_by_rank(v, n);
+        return;
+    }
     if (n > SORT_SHORT) {
         qsort(v, n, sizeof(*v), compare_entries);
         return;
@@ -129,7 +158,8 @@ static size_t pool_place(const uint64_t *pool, size_t n, uint64_t entry)
     while (n > 1) {
         size_t half = n / 2;
 
-        base += base[half - 1] < entry ? half : 0;
+        /* Masked rather than asked: which way it goes nobody can foresee. */
+        base += half & -(size_t)(base[half - 1] < entry);
         n -= half;
     }
     return (size_t)(base - pool) + (n == 1 && *base < entry);
