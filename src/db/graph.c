@@ -53,7 +53,7 @@ static void bit_clear(uint64_t *bits, slot_id slot)
 
 static size_t held_bytes(uint32_t words)
 {
-    return 2 * (size_t)words * sizeof(uint64_t);
+    return 3 * (size_t)words * sizeof(uint64_t);
 }
 
 static size_t dead_bytes(uint32_t words)
@@ -61,7 +61,7 @@ static size_t dead_bytes(uint32_t words)
     return (size_t)words * sizeof(uint64_t);
 }
 
-/* Room in `held` and `dying`, one block, for slots below n. */
+/* Room in `held`, `dying` and `waiting`, one block, for slots below n. */
 static enum err fit_held(struct graph *g, uint32_t n)
 {
     struct region *r = &g->set->memory;
@@ -82,10 +82,13 @@ static enum err fit_held(struct graph *g, uint32_t n)
     if (g->held) {
         memcpy(block, g->held, g->held_words * sizeof(*block));
         memcpy(block + words, g->dying, g->held_words * sizeof(*block));
+        memcpy(block + 2 * (size_t)words, g->waiting,
+               g->held_words * sizeof(*block));
     }
     region_free(r, g->held, held_bytes(g->held_words), 1);
     g->held = block;
     g->dying = block + words;
+    g->waiting = block + 2 * (size_t)words;
     g->held_words = words;
     return ERR_OK;
 }
@@ -255,18 +258,30 @@ void graph_detach_all(struct keyspace *ks, const struct database *db)
 static void free_all_held(struct graph *g)
 {
     struct slots *s = &g->set->elements.slots;
-    slot_id slot;
+    struct slot_bunch *b = NULL;
+    uint32_t word;
 
-    for (slot = 0; slot < s->n_slots; slot++) {
-        if (slot % 64 == 0 && !g->held[slot / 64]) {
-            slot += 63;
-            continue;
+    for (word = 0; word < g->held_words; word++) {
+        uint64_t bits = g->dying[word];
+
+        bits |= word < g->dead_words ? g->dead[word] : 0;
+        for (; bits; bits &= bits - 1) {
+            slot_id slot = word * 64 + (slot_id)__builtin_ctzll(bits);
+
+            b = b ? b : slots_bunch_create(s);
+            if (!b) {
+                slots_free(s, slot);
+                continue;
+            }
+            b->ids[b->n++] = slot;
+            if (b->n == SLOT_BUNCH) {
+                slots_free_bunch(b);
+                b = NULL;
+            }
         }
-        if (bit_get(g->held, slot) &&
-            (bit_get(g->dying, slot) ||
-             (slot / 64 < g->dead_words && bit_get(g->dead, slot)))) {
-            slots_free(s, slot);
-        }
+    }
+    if (b) {
+        slots_free_bunch(b);
     }
 }
 
@@ -357,6 +372,12 @@ static enum err fit_late(struct graph *g)
     return ERR_OK;
 }
 
+slot_id graph_tail_edge(const struct graph *g)
+{
+    return g->job && g->job->fresh_to > g->fresh_from ? g->job->fresh_to
+                                                      : g->fresh_from;
+}
+
 enum err graph_prepare(struct vset *v, slot_id slot)
 {
     struct graph *g = v->graph;
@@ -364,10 +385,14 @@ enum err graph_prepare(struct vset *v, slot_id slot)
     if (!g) {
         return ERR_OK;
     }
-    if (slot < g->fresh_from && fit_late(g) != ERR_OK) {
+    if (slot < graph_tail_edge(g) && fit_late(g) != ERR_OK) {
         return ERR_NOMEM;
     }
-    return fit_held(g, slot + 1);
+    if (fit_held(g, slot + 1) != ERR_OK) {
+        return ERR_NOMEM;
+    }
+    bit_clear(g->held, slot); /* it was held till it became free */
+    return ERR_OK;
 }
 
 void graph_note_put(struct vset *v, slot_id slot)
@@ -381,7 +406,8 @@ void graph_note_put(struct vset *v, slot_id slot)
         }
         return;
     }
-    if (slot < g->fresh_from) {
+    if (slot < graph_tail_edge(g) && !bit_get(g->waiting, slot)) {
+        bit_set(g->waiting, slot);
         g->late->slots[g->late_n++] = slot;
     }
     if (UNLIKELY(!g->job) &&
@@ -401,12 +427,6 @@ bool graph_holds(struct vset *v, slot_id slot)
     bit_set(g->dying, slot);
     g->n_dying++;
     return true;
-}
-
-void graph_let_go(struct graph *g, slot_id slot)
-{
-    bit_clear(g->held, slot);
-    slots_free(&g->set->elements.slots, slot);
 }
 
 /* ---- what to do next --------------------------------------------------- */
@@ -487,6 +507,8 @@ void graph_view_take(const struct vset *v, struct graph_view *out)
     *out = (struct graph_view){.hnsw = NULL};
     if (g && hnsw_count(g->hnsw) > 0) {
         out->hnsw = g->hnsw;
+        out->start = hnsw_start(g->hnsw);
+        out->nodes = hnsw_count(g->hnsw);
         out->fresh_from = g->fresh_from;
         out->n_late = g->late_n - g->late_from;
         out->late = out->n_late ? g->late->slots + g->late_from : NULL;
@@ -527,14 +549,9 @@ void graph_cancel_all(struct keyspace *ks)
 
 void graph_end_jobs(struct keyspace *ks)
 {
-    struct graph *g, *next;
-
     graph_cancel_all(ks);
-    for (g = ks->graphs; g; g = next) {
-        next = g->next;
-        if (g->job) {
-            graph_abandon_job(g->job);
-        }
+    while (ks->graph_jobs) {
+        graph_abandon_job(ks->graph_jobs);
     }
 }
 

@@ -79,6 +79,8 @@ void graph_pump_all(struct keyspace *ks);
 /* What a search captures with its view. */
 struct graph_view {
     const struct hnsw *hnsw; /* NULL: everything is tail */
+    uint64_t start;          /* hnsw_start() */
+    uint32_t nodes;          /* dead ones included */
     slot_id fresh_from;
     const slot_id *late; /* used slots of the tail */
     uint32_t n_late;

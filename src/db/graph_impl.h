@@ -35,6 +35,7 @@ struct graph_job {
     uint32_t n_units;
     _Atomic uint32_t active; /* tasks that have not ended */
     struct completion completion;
+    struct graph_job *next, *prev; /* keyspace->graph_jobs */
     unsigned n_tasks;
     struct graph_task tasks[];
 };
@@ -61,7 +62,8 @@ struct graph {
     /* by slot; region memory, grown with the set */
     uint64_t *held;  /* in the body or in a batch */
     uint64_t *dying; /* of them, dead and not yet in `dead`; in held's block */
-    uint64_t *dead;  /* to be swept; constant while a job is under way */
+    uint64_t *waiting; /* in `late`, not in a batch yet; in held's block */
+    uint64_t *dead;    /* to be swept; constant while a job is under way */
     uint32_t held_words, dead_words;
     uint32_t n_dead, n_dying;
     uint32_t walked_at; /* nodes when the graph was last walked */
@@ -76,8 +78,9 @@ struct graph {
 /* Moves `dying` into `dead`; no job is under way. fails  ERR_NOMEM. */
 enum err graph_gather_dead(struct graph *g) MUST_USE;
 
-/* A slot is no part of the graph any more. */
-void graph_let_go(struct graph *g, slot_id slot);
+/* Slots below are noted when they are used again: the batch under way has
+ * looked at them already. */
+slot_id graph_tail_edge(const struct graph *g);
 
 /* graph_job.c */
 void graph_begin_batch(struct graph *g);

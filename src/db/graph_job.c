@@ -10,10 +10,9 @@
 #include "db/graph_impl.h"
 
 enum {
-    LOOK_MAX = 65536,  /* slots looked at for one batch */
+    LOOK_MAX = 16384,  /* slots looked at for one batch */
     WALK_NODES = 4096, /* of one unit */
     WALKS_MAX = 8,     /* until nothing is lost any more */
-    FREE_AT_ONCE = 4096,
 };
 
 /* ---- running ----------------------------------------------------------- */
@@ -77,6 +76,33 @@ static void run_phase(struct graph_job *job, uint32_t n_units)
     }
 }
 
+static void list_job(struct graph_job *job)
+{
+    struct keyspace *ks = job->g->keyspace;
+
+    job->next = ks->graph_jobs;
+    if (job->next) {
+        job->next->prev = job;
+    }
+    ks->graph_jobs = job;
+    ks->n_graph_jobs++;
+}
+
+static void unlist_job(struct graph_job *job)
+{
+    struct keyspace *ks = job->g->keyspace;
+
+    if (job->prev) {
+        job->prev->next = job->next;
+    } else {
+        ks->graph_jobs = job->next;
+    }
+    if (job->next) {
+        job->next->prev = job->prev;
+    }
+    ks->n_graph_jobs--;
+}
+
 static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
                                     void (*done)(struct completion *c))
 {
@@ -108,7 +134,7 @@ static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
     }
     job->hold = epoch_hold(g->keyspace->epoch);
     g->job = job;
-    g->keyspace->n_graph_jobs++;
+    list_job(job);
     return job;
 }
 
@@ -119,7 +145,7 @@ static void job_end(struct graph_job *job, bool go_on)
     struct epoch *epoch = g->keyspace->epoch;
     uint64_t hold = job->hold;
 
-    g->keyspace->n_graph_jobs--;
+    unlist_job(job);
     g->job = NULL;
     mem_free(job->pages);
     mem_free(job);
@@ -160,6 +186,7 @@ static uint32_t take_tail(struct graph *g, uint32_t *nodes, uint32_t size,
     for (; n < size && *late_to < g->late_n && looks > 0; looks--) {
         slot_id slot = g->late->slots[(*late_to)++];
 
+        g->waiting[slot / 64] &= ~((uint64_t)1 << (slot % 64));
         nodes[n] = slot;
         n += take(g, slot);
     }
@@ -172,12 +199,18 @@ static uint32_t take_tail(struct graph *g, uint32_t *nodes, uint32_t size,
     return n;
 }
 
-static void untake(struct graph *g, const uint32_t *nodes, uint32_t n)
+static void untake(struct graph *g, const uint32_t *nodes, uint32_t n,
+                   uint32_t late_to)
 {
     uint32_t i;
 
     for (i = 0; i < n; i++) {
         g->held[nodes[i] / 64] &= ~((uint64_t)1 << (nodes[i] % 64));
+    }
+    for (i = g->late_from; i < late_to; i++) {
+        slot_id slot = g->late->slots[i];
+
+        g->waiting[slot / 64] |= (uint64_t)1 << (slot % 64);
     }
 }
 
@@ -213,7 +246,7 @@ static void batch_phase_done(struct completion *c)
 void graph_begin_batch(struct graph *g)
 {
     uint32_t size = hnsw_batch_size(g->hnsw, UINT32_MAX);
-    uint32_t *nodes = mem_alloc(size * sizeof(*nodes));
+    uint32_t *nodes = mem_alloc((size + 1) * sizeof(*nodes));
     slot_id fresh_to;
     uint32_t late_to, n;
     struct graph_job *job = NULL;
@@ -234,14 +267,14 @@ void graph_begin_batch(struct graph *g)
         job->late_to = late_to;
         job->batch = hnsw_batch_begin(g->hnsw, nodes, n, &job->rows, g->dead);
         if (!job->batch) {
-            untake(g, nodes, n);
+            untake(g, nodes, n, late_to);
             mem_free(nodes);
             job_end(job, false);
             return;
         }
         run_phase(job, hnsw_batch_units(job->batch));
     } else if (n) {
-        untake(g, nodes, n);
+        untake(g, nodes, n, late_to);
     }
     mem_free(nodes);
 }
@@ -264,57 +297,43 @@ void graph_abandon_job(struct graph_job *job)
 
 /* ---- sweeps ------------------------------------------------------------ */
 
-/* Slots that wait until nobody can be on the way through them. */
-struct swept {
-    struct retired retired;
-    struct graph *g;
-    uint32_t n;
-    slot_id slots[FREE_AT_ONCE];
-};
-
+/* Nobody can be on the way through these slots any more. */
 static void swept_reclaim(struct retired *r, void *arg)
 {
-    struct swept *w = CONTAINER_OF(r, struct swept, retired);
-    uint32_t i;
-
     (void)arg;
-    for (i = 0; i < w->n; i++) {
-        graph_let_go(w->g, w->slots[i]);
-    }
-    mem_free(w);
+    slots_free_bunch(CONTAINER_OF(r, struct slot_bunch, retired));
 }
 
-static void retire_swept(struct graph *g, struct swept *w)
+static void retire_swept(struct graph *g, struct slot_bunch *b)
 {
-    w->g = g;
-    epoch_retire(g->keyspace->epoch, &w->retired, swept_reclaim, NULL);
+    g->n_dead -= b->n;
+    epoch_retire(g->keyspace->epoch, &b->retired, swept_reclaim, NULL);
 }
 
+/* Slots for which there is no memory stay where they are till the next time. */
 static void let_go_of_dead(struct graph *g)
 {
-    struct swept *w = NULL;
+    struct slots *s = &g->set->elements.slots;
+    struct slot_bunch *b = NULL;
     uint32_t word;
 
     for (word = 0; word < g->dead_words; word++) {
-        uint64_t bits = g->dead[word];
-
-        for (; bits; bits &= bits - 1) {
-            if (!w) {
-                w = mem_alloc(sizeof(*w));
-                w->n = 0;
+        for (; g->dead[word]; g->dead[word] &= g->dead[word] - 1) {
+            b = b ? b : slots_bunch_create(s);
+            if (!b) {
+                return;
             }
-            w->slots[w->n++] = word * 64 + (slot_id)__builtin_ctzll(bits);
-            if (w->n == FREE_AT_ONCE) {
-                retire_swept(g, w);
-                w = NULL;
+            b->ids[b->n++] =
+                word * 64 + (slot_id)__builtin_ctzll(g->dead[word]);
+            if (b->n == SLOT_BUNCH) {
+                retire_swept(g, b);
+                b = NULL;
             }
         }
-        g->dead[word] = 0;
     }
-    if (w) {
-        retire_swept(g, w);
+    if (b) {
+        retire_swept(g, b);
     }
-    g->n_dead = 0;
 }
 
 static void sweep_phase_done(struct completion *c)

@@ -26,6 +26,7 @@
 #include "base/table.h"
 
 struct graph;
+struct graph_job;
 struct name_build;
 struct name_order;
 struct search_pool;
@@ -99,6 +100,7 @@ struct keyspace {
     struct name_build *builds;    /* db/name_order.h */
     struct pool *builders;        /* NULL: no set gets a graph */
     struct graph *graphs;         /* db/graph.h */
+    struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
     uint32_t n_graph_jobs;
     struct rng rng;
     time_ms now;      /* wall clock, of this command */

@@ -343,7 +343,9 @@ bool search_is_cheap(const struct search *s)
     uint64_t ns;
 
     if (s->uses_graph) {
-        return search_graph_ns(s) < CHEAP_NS || s->pool->all_inline;
+        /* Rows that do not pass may make it take much longer. */
+        return (!s->filter && search_graph_ns(s) < CHEAP_NS) ||
+               s->pool->all_inline;
     }
     ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
          (s->filter ? rows * FILTER_NS : 0) + s->scan.best.cap * HIT_NS;
@@ -460,6 +462,7 @@ void search_submit(struct search *s, search_done_fn *done, void *arg)
     s->ticket = epoch_enter(v->keyspace->epoch);
     p->under_way++;
     if (s->uses_graph && tail_bytes(s) <= TAIL_ALONE) {
+        flat_scan_begin(&s->scan);
         s->task = (struct task){.step = run_alone, .class = TASK_QUERY};
         pool_submit(p->workers, &s->task);
         return;
@@ -526,7 +529,7 @@ void search_stats_read(const struct search *s, struct search_stats *out)
         .scored = s->scored,
         .tail = s->uses_graph
                     ? s->view.n_slots - s->graph.fresh_from + s->graph.n_late
-                    : s->scored,
+                    : (s->scan.source.n_runs ? s->view.n_slots : 0),
         .exact = !s->uses_graph,
     };
 }

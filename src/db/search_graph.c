@@ -95,7 +95,7 @@ static uint32_t effort(const struct search *s, const struct search_request *r)
     if (s->filter) {
         ef /= passing_share(s);
     }
-    if (r->filter_ef && ef > (double)r->filter_ef) {
+    if (s->filter && r->filter_ef && ef > (double)r->filter_ef) {
         ef = (double)r->filter_ef;
     }
     return ef < EF_MAX ? (uint32_t)ef : EF_MAX;
@@ -116,7 +116,7 @@ void search_plan(struct search *s, const struct search_request *r)
         return;
     }
     s->ef = effort(s, r);
-    s->bounded = r->filter_ef > 0;
+    s->bounded = s->filter && r->filter_ef > 0;
     if (graph_ns(s, s->ef) + scan_ns(s, tail_rows(s)) >= scan_ns(s, rows)) {
         return;
     }
@@ -142,31 +142,61 @@ static void scratch_fit(struct search_scratch *scratch, size_t n)
     }
 }
 
-/* Used slots that are not linked again yet. */
-static void score_late(struct search *s, struct search_scratch *scratch)
+/* Slots from here on have been scanned. */
+static slot_id scanned_from(const struct search *s)
 {
-    const slot_id *late = s->graph.late;
-    uint32_t done, n, i;
+    const struct vec_source *source = &s->scan.source;
 
-    scratch_fit(scratch, LATE_ROWS);
-    for (done = 0; done < s->graph.n_late; done += n) {
-        n = s->graph.n_late - done;
-        n = n < LATE_ROWS ? n : LATE_ROWS;
-        for (i = 0; i < n; i++) {
-            scratch->rows[i] = row_map_at(&s->view.rows, late[done + i]);
-        }
-        vec_gather(s->scan.query, scratch->rows, n, scratch->keys);
-        for (i = 0; i < n; i++) {
-            uint64_t entry = topk_entry(scratch->keys[i], late[done + i]);
+    return source->first_run < source->n_runs
+               ? row_page_first(s->view.geometry, source->first_run)
+               : s->view.n_slots;
+}
 
-            if (scratch->keys[i] <= s->scan.limit &&
-                topk_wants(&s->scan.best, entry) &&
-                s->scan.source.admits(s, late[done + i])) {
-                topk_push(&s->scan.best, entry);
-            }
+static void score_some(struct search *s, struct search_scratch *scratch,
+                       const slot_id *slots, uint32_t n)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        scratch->rows[i] = row_map_at(&s->view.rows, slots[i]);
+    }
+    vec_gather(s->scan.query, scratch->rows, n, scratch->keys);
+    for (i = 0; i < n; i++) {
+        uint64_t entry = topk_entry(scratch->keys[i], slots[i]);
+
+        if (scratch->keys[i] <= s->scan.limit &&
+            topk_wants(&s->scan.best, entry) &&
+            s->scan.source.admits(s, slots[i])) {
+            topk_push(&s->scan.best, entry);
         }
     }
-    s->scored += s->graph.n_late;
+    s->scored += n;
+}
+
+/* Used slots that are not linked again yet. Each takes one place in the heap,
+ * also one that is listed twice or lies in a page that was scanned. */
+static void score_late(struct search *s, struct search_scratch *scratch)
+{
+    slot_id end = scanned_from(s);
+    slot_id slots[LATE_ROWS];
+    uint32_t n = 0, i;
+
+    if (s->graph.n_late == 0) {
+        return;
+    }
+    scratch_fit(scratch, LATE_ROWS);
+    hnsw_meet_begin(scratch->hnsw, end);
+    for (i = 0; i < s->graph.n_late; i++) {
+        slot_id slot = s->graph.late[i];
+
+        if (slot < end && hnsw_meet(scratch->hnsw, slot)) {
+            slots[n++] = slot;
+        }
+        if (n == LATE_ROWS || (n && i + 1 == s->graph.n_late)) {
+            score_some(s, scratch, slots, n);
+            n = 0;
+        }
+    }
 }
 
 static uint64_t *extra_of(struct search *s)
@@ -206,6 +236,16 @@ static void take_found(struct search *s, const struct hnsw_search *h,
     }
 }
 
+static bool should_stop(const void *arg)
+{
+    struct search *s = (struct search *)(uintptr_t)arg;
+
+    if (s->scan.stop && s->scan.stop(&s->scan)) {
+        atomic_store_explicit(&s->scan.stopped, true, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&s->scan.stopped, memory_order_relaxed);
+}
+
 /* Searches with more and more effort until there are as many as asked for;
  * false when that did not help. */
 static bool search_graph(struct search *s, struct search_scratch *scratch)
@@ -214,7 +254,9 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
         .query = s->code_query,
         .rows = s->view.rows,
         .n_slots = s->view.n_slots,
+        .start = s->graph.start,
         .ef = s->ef,
+        .stop = should_stop,
         .admits = s->scan.source.admits,
         .arg = s,
     };
@@ -223,9 +265,16 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
     for (tries = 0;; tries++) {
         hnsw_search(s->graph.hnsw, &h, scratch->hnsw);
         s->scored += h.scored;
-        if (h.n_found >= s->scan.best.cap || h.exhausted || s->bounded) {
+        if (should_stop(s)) {
+            return true;
+        }
+        if (h.n_found >= s->scan.best.cap || s->bounded ||
+            (h.exhausted && h.met >= s->graph.nodes)) {
             take_found(s, &h, scratch);
             return true;
+        }
+        if (h.exhausted) {
+            return false; /* links do not lead everywhere just now */
         }
         h.ef = h.ef < EF_MAX / 4 ? h.ef * 4 : EF_MAX;
         if (tries == TRIES || graph_ns(s, h.ef) > scan_ns(s, s->view.n_slots)) {

@@ -34,9 +34,32 @@ static void stamps_free(struct page_stamps *st)
     region_free(st->region, st, stamps_bytes(st->n), 1);
 }
 
+static size_t bunch_bytes(void)
+{
+    return sizeof(struct slot_bunch) + SLOT_BUNCH * sizeof(slot_id);
+}
+
+struct slot_bunch *slots_bunch_create(struct slots *s)
+{
+    struct slot_bunch *b = region_alloc(s->region, bunch_bytes(), 1);
+
+    if (b) {
+        b->slots = s;
+        b->n = 0;
+    }
+    return b;
+}
+
 void slots_deinit(struct slots *s)
 {
     uint32_t i;
+
+    while (s->bunches) {
+        struct slot_bunch *next = s->bunches->next;
+
+        region_free(s->region, s->bunches, bunch_bytes(), 1);
+        s->bunches = next;
+    }
 
     for (i = 0; i < s->n_pages; i++) {
         struct page *p = s->dir->pages[i];
@@ -209,6 +232,40 @@ void slots_free(struct slots *s, slot_id slot)
     to_free_list(s, slot);
 }
 
+void slots_free_bunch(struct slot_bunch *b)
+{
+    struct slots *s = b->slots;
+
+    ASSERT(s->n_held >= b->n && b->n > 0);
+    s->n_held -= b->n;
+    s->n_bunched += b->n;
+    b->next = s->bunches;
+    s->bunches = b;
+}
+
+/* A slot that was used before, SLOT_NONE when there is none. */
+static slot_id take_used(struct slots *s)
+{
+    slot_id slot = s->free_head;
+    struct slot_bunch *b = s->bunches;
+
+    if (slot != SLOT_NONE) {
+        uint32_t row;
+        struct page *p = slots_page(s, slot, &row);
+
+        s->free_head = p->names[row];
+        s->n_free--;
+    } else if (b) {
+        slot = b->ids[--b->n];
+        s->n_bunched--;
+        if (b->n == 0) {
+            s->bunches = b->next;
+            region_free(s->region, b, bunch_bytes(), 1);
+        }
+    }
+    return slot;
+}
+
 static void release_due(struct slots *s)
 {
     write_seq oldest;
@@ -233,7 +290,7 @@ size_t slots_take_cost(const struct slots *s)
 {
     size_t cost = 0;
 
-    if (s->free_head != SLOT_NONE) {
+    if (s->free_head != SLOT_NONE || s->bunches) {
         return 0;
     }
     if (s->n_pages == 0 ||
@@ -251,14 +308,9 @@ enum err slots_take(struct slots *s, slot_id *slot)
 {
     ASSERT(s->taken == SLOT_NONE);
     release_due(s);
-    s->taken_fresh = s->free_head == SLOT_NONE;
+    s->taken = take_used(s);
+    s->taken_fresh = s->taken == SLOT_NONE;
     if (!s->taken_fresh) {
-        uint32_t row;
-        struct page *p = slots_page(s, s->free_head, &row);
-
-        s->taken = s->free_head;
-        s->free_head = p->names[row];
-        s->n_free--;
         *slot = s->taken;
         return ERR_OK;
     }
@@ -406,8 +458,10 @@ void slots_view_take(const struct slots *s, struct slots_view *v)
 
 void slots_validate(const struct slots *s)
 {
-    uint32_t live = 0, free_count = 0;
+    uint32_t live = 0, free_count = 0, bunched = 0;
+    const struct slot_bunch *b;
     slot_id slot;
+    uint32_t i;
 
     for (slot = 0; slot < s->n_slots; slot++) {
         uint32_t row;
@@ -428,7 +482,14 @@ void slots_validate(const struct slots *s)
         slot = p->names[row];
     }
     ASSERT(free_count == s->n_free);
-    ASSERT((uint64_t)live + free_count + s->limbo_len + s->n_held +
+    for (b = s->bunches; b; b = b->next) {
+        for (i = 0; i < b->n; i++) {
+            ASSERT(b->ids[i] < s->n_slots && !slots_is_live(s, b->ids[i]));
+        }
+        bunched += b->n;
+    }
+    ASSERT(bunched == s->n_bunched);
+    ASSERT((uint64_t)live + free_count + bunched + s->limbo_len + s->n_held +
                (s->taken != SLOT_NONE) ==
            s->n_slots);
 }

@@ -11,8 +11,8 @@
  *
  *  S1  n_slots only grows; slots at or past it have never been live.
  *  S2  n_live is the number of live bits.
- *  S3  Every slot below n_slots is live, in limbo, taken, on the free list, or
- *      held (n_held of them).
+ *  S3  Every slot below n_slots is live, in limbo, taken, on the free list, in
+ *      a bunch of free ones, or held (n_held of them).
  *
  * thread loop, except what page.h says about views. */
 #ifndef VECTRA_STORE_SLOTS_H
@@ -39,6 +39,16 @@ struct limbo_entry {
     uint32_t kept;
 };
 
+/* Slots that become free together: handing them over costs no more than one
+ * does. */
+struct slot_bunch {
+    struct retired retired; /* the maker's until slots_free_bunch() */
+    struct slots *slots;
+    struct slot_bunch *next;
+    uint32_t n;
+    slot_id ids[];
+};
+
 struct page_dir {
     struct retired retired;
     struct region *region;
@@ -56,8 +66,10 @@ struct slots {
     slot_id n_slots;
     uint32_t n_live;
     uint32_t n_free;
-    uint32_t n_held;           /* released, but an index still leads there */
-    slot_id free_head;         /* SLOT_NONE: none */
+    uint32_t n_held;            /* released, but an index still leads there */
+    slot_id free_head;          /* SLOT_NONE: none */
+    struct slot_bunch *bunches; /* free ones besides, n_bunched of them */
+    uint32_t n_bunched;
     slot_id taken;             /* SLOT_NONE: none */
     bool taken_fresh;          /* it has never been below any view's n_slots */
     struct limbo_entry *limbo; /* a ring; limbo_cap is a power of two */
@@ -101,6 +113,13 @@ void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept);
 
 /* Puts a slot that was held on the free list. */
 void slots_free(struct slots *s, slot_id slot);
+
+/* The same for many: room for SLOT_BUNCH ids, of which the caller fills n.
+ *
+ * fails  NULL when memory is out. */
+enum { SLOT_BUNCH = 4000 };
+struct slot_bunch *slots_bunch_create(struct slots *s);
+void slots_free_bunch(struct slot_bunch *b);
 
 /* Releases what no search can see any more and drops settled stamps. True when
  * nothing is left to settle. */

@@ -150,7 +150,7 @@ static uint32_t run_count(const struct flat_search *s)
     return s->source.n_runs - s->source.first_run;
 }
 
-static void search_begin(struct flat_search *s)
+void flat_scan_begin(struct flat_search *s)
 {
     s->next = NULL;
     s->handed = 0;
@@ -164,7 +164,6 @@ void flat_scan_runs(struct flat_search *s, struct flat_scratch *scratch)
     struct flat_search *batch[1] = {s};
     uint32_t i;
 
-    search_begin(s);
     for (i = s->source.first_run; i < s->source.n_runs && !should_stop(s);
          i++) {
         struct vec_run run = s->source.run(s->source.arg, i);
@@ -175,6 +174,7 @@ void flat_scan_runs(struct flat_search *s, struct flat_scratch *scratch)
 
 void flat_scan_now(struct flat_search *s, struct flat_scratch *scratch)
 {
+    flat_scan_begin(s);
     flat_scan_runs(s, scratch);
     s->finish(s, NULL);
 }
@@ -363,7 +363,7 @@ void flat_ring_add(struct flat_ring *r, struct flat_search *s)
     unsigned want = run_count(s);
     unsigned i;
 
-    search_begin(s);
+    flat_scan_begin(s);
     lock_init(&s->lock, LOCK_QUERY);
     top = atomic_load_explicit(&r->incoming, memory_order_relaxed);
     do {

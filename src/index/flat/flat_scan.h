@@ -59,7 +59,10 @@ struct flat_scratch;
 struct flat_scratch *flat_scratch_create(void);
 void flat_scratch_destroy(struct flat_scratch *s);
 
-/* Scans on the calling thread. */
+/* Before the first run; a search in a ring is begun by flat_ring_add(). */
+void flat_scan_begin(struct flat_search *s);
+
+/* Scans what has been begun on the calling thread. */
 void flat_scan_runs(struct flat_search *s, struct flat_scratch *scratch);
 
 /* The same, and calls its finish(s, NULL). */

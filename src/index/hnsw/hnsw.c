@@ -121,13 +121,8 @@ static struct node_page *page_create(struct hnsw *h, uint32_t index)
         page_destroy(h, p);
         return NULL;
     }
-    memset((void *)p->links, 0xff, links_bytes(h));
-    if (p->codes) {
-        memset(p->codes, 0, codes_bytes(h));
-    }
-    if (p->upper) {
-        memset((void *)p->upper, 0xff, upper_bytes(h, p));
-    }
+    /* A node's rows are written before anything leads to it (PLAN), so pages
+     * are not: it would take long to fault them in here. */
     for (i = 0; i < NODES_PER_PAGE; i++) {
         int level = hnsw_level(h, first + i);
 
@@ -168,11 +163,11 @@ static enum err dir_grow(struct hnsw *h)
     dir->links = (link **)(void *)(dir->pages + cap);
     dir->codes = (const uint8_t **)(void *)(dir->links + cap);
     if (old) {
-        memcpy(dir->pages, old->pages, h->n_pages * sizeof(*dir->pages));
+        memcpy(dir->pages, old->pages, old->cap * sizeof(*dir->pages));
         memcpy((void *)dir->links, (void *)old->links,
-               h->n_pages * sizeof(*dir->links));
+               old->cap * sizeof(*dir->links));
         memcpy((void *)dir->codes, (void *)old->codes,
-               h->n_pages * sizeof(*dir->codes));
+               old->cap * sizeof(*dir->codes));
     }
     atomic_store_explicit(&h->dir, dir, memory_order_release);
     if (old) {
@@ -183,12 +178,14 @@ static enum err dir_grow(struct hnsw *h)
 
 enum err hnsw_reserve(struct hnsw *h, uint32_t n)
 {
-    while ((uint64_t)h->n_pages * NODES_PER_PAGE < n) {
+    uint32_t n_pages = h->n_pages;
+
+    for (; (uint64_t)n_pages * NODES_PER_PAGE < n; n_pages++) {
         struct node_dir *dir =
             atomic_load_explicit(&h->dir, memory_order_relaxed);
         struct node_page *p;
 
-        if (!dir || h->n_pages == dir->cap) {
+        if (!dir || n_pages == dir->cap) {
             enum err err = dir_grow(h);
 
             if (err) {
@@ -196,13 +193,14 @@ enum err hnsw_reserve(struct hnsw *h, uint32_t n)
             }
             dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
         }
-        p = page_create(h, h->n_pages);
+        p = page_create(h, n_pages);
         if (!p) {
             return ERR_NOMEM;
         }
-        dir->links[h->n_pages] = p->links;
-        dir->codes[h->n_pages] = p->codes;
-        dir->pages[h->n_pages++] = p;
+        dir->links[n_pages] = p->links;
+        dir->codes[n_pages] = p->codes;
+        dir->pages[n_pages] = p;
+        atomic_store_explicit(&h->n_pages, n_pages + 1, memory_order_release);
     }
     return ERR_OK;
 }
@@ -242,6 +240,19 @@ void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on)
     *word = on ? *word | bit : *word & ~bit;
 }
 
+bool hnsw_is_chained(const struct hnsw *h, uint32_t node)
+{
+    return bit_test(page_of(h, node)->chained, node % NODES_PER_PAGE);
+}
+
+void hnsw_set_chained(struct hnsw *h, uint32_t node, bool on)
+{
+    uint64_t *word = &page_of(h, node)->chained[node % NODES_PER_PAGE / 64];
+    uint64_t bit = (uint64_t)1 << (node % 64);
+
+    *word = on ? *word | bit : *word & ~bit;
+}
+
 /* ---- the graph --------------------------------------------------------- */
 
 /* Rows of codes that begin with a cache line take one line less to read, which
@@ -255,7 +266,6 @@ static uint32_t code_stride(uint32_t row_bytes)
 
 struct hnsw *hnsw_create(const struct hnsw_options *o)
 {
-    size_t before = o->region->bytes;
     struct hnsw *h = region_alloc(o->region, sizeof(*h), CACHE_LINE);
 
     ASSERT(o->m >= HNSW_M_MIN && o->m <= HNSW_M_MAX);
@@ -267,8 +277,8 @@ struct hnsw *hnsw_create(const struct hnsw_options *o)
     h->row_links = 2 * o->m;
     h->own_codes = o->format->type != o->stored->type;
     h->code_bytes = h->own_codes ? code_stride(o->format->row_bytes) : 0;
-    h->bytes_before = before;
     atomic_init(&h->dir, NULL);
+    atomic_init(&h->n_pages, 0);
     atomic_init(&h->entry, ENTRY_NONE);
     return h;
 }
@@ -285,6 +295,11 @@ void hnsw_destroy(struct hnsw *h)
         region_free(h->options.region, dir, dir_bytes(dir->cap), 1);
     }
     region_free(h->options.region, h, sizeof(*h), CACHE_LINE);
+}
+
+uint64_t hnsw_start(const struct hnsw *h)
+{
+    return atomic_load_explicit(&h->entry, memory_order_relaxed) + 1;
 }
 
 uint32_t hnsw_count(const struct hnsw *h)
@@ -338,10 +353,14 @@ const uint8_t *hnsw_row(const struct hnsw *h, const struct row_map *rows,
 size_t hnsw_links(const struct hnsw *h, uint32_t node, int level, uint32_t *out,
                   size_t room)
 {
-    const link *row = hnsw_row_of_links(h, node, level);
+    const link *row;
     size_t n = 0;
     uint32_t i;
 
+    if (!hnsw_is_linked(h, node)) {
+        return 0;
+    }
+    row = hnsw_row_of_links(h, node, level);
     for (i = 0; i < links_on(h, level) && n < room; i++) {
         uint32_t id = link_load(&row[i]);
 

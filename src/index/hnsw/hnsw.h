@@ -74,6 +74,10 @@ struct hnsw *hnsw_create(const struct hnsw_options *o);
 /* thread any, once nobody looks at it. */
 void hnsw_destroy(struct hnsw *h);
 
+/* Where searches begin: what is taken now serves a search as long as a ticket
+ * is open that was opened now, whatever becomes of the graph. */
+uint64_t hnsw_start(const struct hnsw *h);
+
 /* Nodes that are linked, dead ones included until they are swept. */
 uint32_t hnsw_count(const struct hnsw *h);
 uint32_t hnsw_m(const struct hnsw *h);
@@ -92,6 +96,11 @@ int hnsw_level_of(uint64_t seed, uint32_t m, uint32_t node);
 struct hnsw_scratch *hnsw_scratch_create(void);
 void hnsw_scratch_destroy(struct hnsw_scratch *s);
 
+/* For telling numbers below n apart: hnsw_meet() is true the first time it is
+ * asked about one. Until the next search. */
+void hnsw_meet_begin(struct hnsw_scratch *s, uint32_t n);
+bool hnsw_meet(struct hnsw_scratch *s, uint32_t number);
+
 /* ---- searching. thread any ----------------------------------------------- */
 
 struct hnsw_search {
@@ -99,7 +108,10 @@ struct hnsw_search {
     struct row_map rows;           /* of the view */
     uint32_t n_slots;              /* of the view: nodes at or past it are not
                                     * looked at */
+    uint64_t start;                /* hnsw_start() as of the view; 0: now */
     uint32_t ef;
+    /* When set, asked now and then: true ends the search, without an answer. */
+    bool (*stop)(const void *arg);
     /* When set, asked of each node that is scored: nodes that fail are
      * travelled through but take no place in the answer. */
     bool (*admits)(const void *arg, uint32_t node);
@@ -109,6 +121,7 @@ struct hnsw_search {
     const uint64_t *found;
     size_t n_found;
     bool exhausted; /* more effort would find no more */
+    size_t met;     /* of the nodes, when exhausted: all that links lead to */
     uint32_t scored;
     uint32_t hops;
 };
@@ -117,7 +130,8 @@ struct hnsw_search {
 void hnsw_search(const struct hnsw *h, struct hnsw_search *s,
                  struct hnsw_scratch *scratch);
 
-/* A node's links on a level: up to `room` ids; returns how many. */
+/* A node's links on a level: up to `room` ids; returns how many. None of a node
+ * that is not linked. */
 size_t hnsw_links(const struct hnsw *h, uint32_t node, int level, uint32_t *out,
                   size_t room);
 

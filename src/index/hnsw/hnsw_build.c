@@ -8,7 +8,8 @@
 enum {
     BATCH_MIN = 64,
     BATCH_MAX = 4096,
-    BATCH_SHARE = 32, /* a batch is at most this part of the graph */
+    BATCH_LINKS = 128 * 1024, /* it may make on level 0, about */
+    BATCH_SHARE = 32,         /* a batch is at most this part of the graph */
     /* When a batch is more than this part of the graph, its nodes look for
      * neighbours among themselves too. */
     MATES_SHARE = 8,
@@ -36,6 +37,7 @@ struct back_link {
 struct batch_node {
     uint32_t node;
     uint32_t head; /* the node it is chained behind, or LINK_NONE */
+    bool twin;     /* of one in the batch; as of PHASE_TWIN */
     uint32_t first_link;
     uint32_t n_links;
     uint64_t hash;
@@ -61,8 +63,9 @@ uint32_t hnsw_batch_size(const struct hnsw *h, uint32_t waiting)
 {
     uint32_t n = h->n_nodes / BATCH_SHARE;
 
-    n = n < BATCH_MIN ? BATCH_MIN : n;
     n = n > BATCH_MAX ? BATCH_MAX : n;
+    n = n > BATCH_LINKS / h->options.m ? BATCH_LINKS / h->options.m : n;
+    n = n < BATCH_MIN ? BATCH_MIN : n;
     return n < waiting ? n : waiting;
 }
 
@@ -142,6 +145,7 @@ static void store_code(struct hnsw *h, const struct row_map *rows,
     uint8_t *to = page_of(h, node)->codes +
                   (size_t)(node % NODES_PER_PAGE) * h->code_bytes;
 
+    memset(to, 0, h->code_bytes);
     if (s->floats_cap < from->dim) {
         s->floats_cap = from->dim;
         s->floats = mem_realloc(s->floats, s->floats_cap * sizeof(*s->floats));
@@ -197,6 +201,7 @@ static void twin_unit(struct hnsw_batch *b)
 
             if (other->hash == n->hash && same_row(b, other->node, n->node)) {
                 n->head = other->node;
+                n->twin = true;
                 break;
             }
         }
@@ -231,7 +236,7 @@ static void offer_mates(struct hnsw_batch *b, struct beam *beam, uint32_t self,
     for (i = 0; i < b->n; i++) {
         uint32_t node = b->nodes[i].node;
 
-        if (node != self && b->nodes[i].head == LINK_NONE &&
+        if (node != self && !b->nodes[i].twin &&
             (level == 0 || hnsw_level(b->h, node) >= level)) {
             s->ids[n++] = node;
         }
@@ -326,7 +331,7 @@ static void plan_unit(struct hnsw_batch *b, uint32_t unit,
     hnsw_scratch_fit(s, h, h->options.ef);
     hnsw_scratch_fit_choice(s, h, h->options.ef);
     clear_links(h, n->node);
-    if (n->head != LINK_NONE) {
+    if (n->twin) {
         return;
     }
     beam.query = vec_query_from_row(
@@ -586,6 +591,7 @@ void hnsw_batch_end(struct hnsw_batch *b)
         int level = hnsw_level(h, n->node);
 
         hnsw_set_linked(h, n->node, true);
+        hnsw_set_chained(h, n->node, n->head != LINK_NONE);
         if (n->head == LINK_NONE &&
             (entry == ENTRY_NONE || level > entry_level(entry))) {
             entry = entry_of(n->node, level);

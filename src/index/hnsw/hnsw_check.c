@@ -121,6 +121,24 @@ static uint32_t weakest_link(const struct hnsw *h, const struct row_map *rows,
     return worst;
 }
 
+static bool leads_to(const struct hnsw *h, uint32_t from, uint32_t to)
+{
+    const link *row = base_links(h, from);
+    uint32_t i;
+
+    for (i = 0; i < h->row_links; i++) {
+        uint32_t id = link_load(&row[i]);
+
+        if (id == LINK_NONE) {
+            break;
+        }
+        if ((id & ~LINK_CHAIN) == to) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
                    const uint64_t *dead, struct hnsw_scratch *s)
 {
@@ -144,6 +162,9 @@ void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
         }
         if (bit_test(dead, id)) {
             continue;
+        }
+        if (leads_to(h, id, node)) {
+            return;
         }
         if (best == LINK_NONE) {
             best = id;

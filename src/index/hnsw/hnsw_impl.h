@@ -28,6 +28,7 @@ struct node_page {
     uint64_t has_upper[PAGE_WORDS];
     uint16_t upper_before[PAGE_WORDS]; /* such nodes in the words before */
     uint64_t linked[PAGE_WORDS];       /* the owner's: nodes in the graph */
+    uint64_t chained[PAGE_WORDS];      /* of them, those behind an equal one */
 };
 
 struct node_dir {
@@ -62,9 +63,8 @@ struct hnsw {
     uint32_t code_bytes; /* from one row of own codes to the next */
     uint64_t level_cut;  /* see hnsw_level_of() */
     _Atomic(struct node_dir *) dir;
-    uint32_t n_pages;
+    _Atomic uint32_t n_pages; /* stored when the directory has them */
     uint32_t n_nodes;
-    size_t bytes_before; /* of the region, without the graph */
     _Atomic uint64_t entry;
 };
 
@@ -143,8 +143,19 @@ ALWAYS_INLINE bool bit_test(const uint64_t *bits, uint32_t i)
 /* Makes room for nodes below n. fails  ERR_NOMEM. */
 enum err hnsw_reserve(struct hnsw *h, uint32_t n) MUST_USE;
 
+/* Nodes below it have a page. */
+ALWAYS_INLINE uint32_t node_room(const struct hnsw *h)
+{
+    return atomic_load_explicit(&h->n_pages, memory_order_acquire) *
+           NODES_PER_PAGE;
+}
+
 bool hnsw_is_linked(const struct hnsw *h, uint32_t node);
 void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on);
+
+/* Whether a node is led to by the chain it hangs in only. */
+bool hnsw_is_chained(const struct hnsw *h, uint32_t node);
+void hnsw_set_chained(struct hnsw *h, uint32_t node, bool on);
 
 /* ---- scratch ----------------------------------------------------------- */
 
@@ -217,6 +228,9 @@ struct beam {
     const struct row_map *rows;
     uint32_t n_slots;
     struct hnsw_scratch *s;
+    uint64_t start; /* see struct hnsw_search */
+    bool (*stop)(const void *arg);
+    const void *arg;
 };
 
 /* Starts with the nearest node a greedy walk finds on the levels above

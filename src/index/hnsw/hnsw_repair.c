@@ -33,6 +33,18 @@ static uint32_t live_in_chain(const struct hnsw_sweep *w, uint32_t node)
 }
 
 /* The next in the chain of a dead node takes its links over. */
+static bool row_has(const link *row, uint32_t n, uint32_t node)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        if ((link_load(&row[i]) & ~LINK_CHAIN) == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void inherit(struct hnsw_sweep *w, uint32_t node)
 {
     struct hnsw *h = w->h;
@@ -43,6 +55,9 @@ static void inherit(struct hnsw_sweep *w, uint32_t node)
 
     if (heir == LINK_NONE) {
         return;
+    }
+    if (!hnsw_is_chained(h, node)) {
+        hnsw_set_chained(h, heir, false);
     }
     to = base_links(h, heir);
     while (at < h->row_links && link_load(&to[at]) != LINK_NONE) {
@@ -57,7 +72,8 @@ static void inherit(struct hnsw_sweep *w, uint32_t node)
         if (id == LINK_NONE) {
             break;
         }
-        if (!(id & LINK_CHAIN) && !bit_test(w->dead, id) && id != heir) {
+        if (!(id & LINK_CHAIN) && !bit_test(w->dead, id) && id != heir &&
+            !row_has(to, at, id)) {
             link_store(&to[at++], id);
         }
     }
@@ -149,6 +165,17 @@ static void gather_row(struct gathering *g, int level)
     }
 }
 
+static void drop(struct gathering *g, uint32_t id)
+{
+    size_t i, kept = 0;
+
+    for (i = 0; i < g->n; i++) {
+        g->s->merge[kept] = g->s->merge[i];
+        kept += g->s->merge[i] != id;
+    }
+    g->n = kept;
+}
+
 /* A node that lost nearly all its neighbours asks the graph for others. */
 static void ask_graph(struct gathering *g, const struct vec_query *q, int level)
 {
@@ -221,6 +248,7 @@ static void repair_row(struct hnsw_sweep *w, uint32_t node, int level,
     if (g.n < h->options.m / 2 && !(level == 0 && g.chain != LINK_NONE)) {
         ask_graph(&g, q, level);
     }
+    drop(&g, g.chain);
     order_by_distance(h, &w->rows, q, g.n, s);
     n = hnsw_choose(h, &w->rows, s->merge, g.n,
                     links_wanted(h, level) - (g.chain != LINK_NONE),
@@ -279,24 +307,49 @@ bool hnsw_sweep_next(struct hnsw_sweep *w)
     return more;
 }
 
-/* The live node with the most levels; it must be a node others lead to, so not
- * one that only hangs in a chain. */
+/* How well a node would serve as the entry: no links lead on from one that
+ * hangs in a chain, and on the upper levels from one that has been its head's
+ * heir. */
+static int fitness(const struct hnsw *h, uint32_t node)
+{
+    int level = hnsw_level(h, node);
+    uint32_t first;
+
+    if (hnsw_is_chained(h, node)) {
+        return 0;
+    }
+    if (level > 0 && link_load(hnsw_row_of_links(h, node, 1)) != LINK_NONE) {
+        return 2 + level;
+    }
+    first = link_load(base_links(h, node));
+    return 1 + (first != LINK_NONE && !(first & LINK_CHAIN));
+}
+
 static uint64_t choose_entry(const struct hnsw *h)
 {
+    uint32_t end = node_room(h);
     uint64_t best = ENTRY_NONE;
+    int most = -1;
     uint32_t node;
 
-    for (node = 0; node < h->n_pages * NODES_PER_PAGE; node++) {
+    for (node = 0; node < end; node++) {
         const struct node_page *p = page_of(h, node);
         uint32_t word = node % NODES_PER_PAGE / 64;
+        int f;
 
-        if (node % 64 == 0 && best != ENTRY_NONE &&
-            !(p->linked[word] & p->has_upper[word])) {
+        if (node % 64 == 0 &&
+            !(p->linked[word] &
+              (most >= 2 ? p->has_upper[word] : UINT64_MAX))) {
             node += 63;
             continue;
         }
-        if (hnsw_is_linked(h, node) &&
-            (best == ENTRY_NONE || hnsw_level(h, node) > entry_level(best))) {
+        if (!hnsw_is_linked(h, node) ||
+            (most >= 2 && hnsw_level(h, node) + 2 <= most)) {
+            continue;
+        }
+        f = fitness(h, node);
+        if (f > most) {
+            most = f;
             best = entry_of(node, hnsw_level(h, node));
         }
     }

@@ -22,6 +22,7 @@ enum {
     STRIDE_FROM = 32,   /* nodes in the pool, to go on from two at a time */
     SORT_RANKED = 32,   /* entries that are sorted by rank, at most */
     SORT_SHORT = 128,   /* entries that are sorted by insertion, at most */
+    STOP_EVERY = 64,    /* rounds; a power of two */
 };
 
 /* ---- scratch ----------------------------------------------------------- */
@@ -57,18 +58,22 @@ static size_t grown(size_t want)
     return want + want / 2;
 }
 
+static void fit_visited(struct hnsw_scratch *s, size_t n)
+{
+    if (s->visited_cap < n) {
+        s->visited_cap = grown(n);
+        mem_free(s->visited);
+        s->visited = mem_calloc(s->visited_cap, 1);
+        s->visit = 0;
+    }
+}
+
 void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef)
 {
-    size_t nodes = (size_t)h->n_pages * NODES_PER_PAGE;
     size_t row = STRIDE_MAX * (size_t)h->row_links;
 
     row = row < ROW_MIN ? ROW_MIN : row;
-    if (s->visited_cap < nodes) {
-        s->visited_cap = grown(nodes);
-        s->visited = mem_realloc(s->visited, s->visited_cap);
-        memset(s->visited, 0, s->visited_cap);
-        s->visit = 0;
-    }
+    fit_visited(s, node_room(h));
     if (s->pool_cap < ef + h->row_links) {
         s->pool_cap = grown(ef + h->row_links);
         s->pool = mem_realloc(s->pool, s->pool_cap * sizeof(*s->pool));
@@ -90,6 +95,20 @@ void hnsw_visit_begin(struct hnsw_scratch *s)
         memset(s->visited, 0, s->visited_cap);
         s->visit = 1;
     }
+}
+
+void hnsw_meet_begin(struct hnsw_scratch *s, uint32_t n)
+{
+    fit_visited(s, n);
+    hnsw_visit_begin(s);
+}
+
+bool hnsw_meet(struct hnsw_scratch *s, uint32_t number)
+{
+    bool first = s->visited[number] != s->visit;
+
+    s->visited[number] = s->visit;
+    return first;
 }
 
 /* ---- the pool ---------------------------------------------------------- */
@@ -315,7 +334,9 @@ static uint64_t walk_level(struct beam *b, uint64_t best, int level)
 bool hnsw_beam_descend(struct beam *b, int level)
 {
     struct hnsw_scratch *s = b->s;
-    uint64_t entry = atomic_load_explicit(&b->h->entry, memory_order_acquire);
+    uint64_t entry =
+        b->start ? b->start - 1
+                 : atomic_load_explicit(&b->h->entry, memory_order_acquire);
     struct hop hop = first_hop(s);
     uint64_t best;
     int at;
@@ -430,6 +451,7 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
     };
     uint32_t nodes[STRIDE_MAX];
     uint32_t n_nodes = 0;
+    uint32_t rounds = 0;
     size_t next = 0;
     size_t i;
     int round;
@@ -450,6 +472,9 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
         }
         fetch_rows(b, coming);
         s->hops += n_nodes;
+        if (++rounds % STOP_EVERY == 0 && b->stop && b->stop(b->arg)) {
+            return;
+        }
         n_nodes = choose_next(b, level, &next, nodes);
         if (here->n) {
             size_t at = land(b, here, ef);
@@ -464,16 +489,28 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
 void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
                  struct hnsw_scratch *s)
 {
-    struct beam b = {h, q->query, &q->rows, q->n_slots, s};
+    struct beam b = {.h = h,
+                     .query = q->query,
+                     .rows = &q->rows,
+                     .n_slots = q->n_slots,
+                     .s = s,
+                     .start = q->start,
+                     .stop = q->stop,
+                     .arg = q->arg};
     size_t i, n = 0;
 
     hnsw_scratch_fit(s, h, q->ef);
+    /* Nodes that get a page from here on were in the tail when the search was
+     * dispatched. */
+    b.n_slots =
+        b.n_slots < s->visited_cap ? b.n_slots : (uint32_t)s->visited_cap;
     s->scored = 0;
     s->hops = 0;
     if (hnsw_beam_descend(&b, 0)) {
         hnsw_beam_widen(&b, 0, q->ef);
     }
     q->exhausted = s->n_pool < q->ef;
+    q->met = s->n_pool;
     for (i = 0; i < s->n_pool; i++) {
         uint32_t node = pool_node(s->pool[i]);
 
