@@ -48,7 +48,7 @@ static void write_stats(struct reply *r, const struct search *s)
     reply_bulk_str(r, "exact");
     reply_bool(r, st.exact);
     reply_bulk_str(r, "complete");
-    reply_bool(r, search_outcome(s) == SEARCH_COMPLETE);
+    reply_bool(r, st.complete);
 }
 
 /* Hits are ordered by distance, so those within epsilon come first. The bound

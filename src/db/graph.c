@@ -258,26 +258,20 @@ void graph_detach_all(struct keyspace *ks, const struct database *db)
 static void free_all_held(struct graph *g)
 {
     struct slots *s = &g->set->elements.slots;
-    struct slot_bunch *b = NULL;
+    struct slot_bunch *b = slots_bunch_create(s, g->held_words);
     uint32_t word;
 
     for (word = 0; word < g->held_words; word++) {
         uint64_t bits = g->dying[word];
 
         bits |= word < g->dead_words ? g->dead[word] : 0;
+        if (b) {
+            b->bits[word] = bits;
+            b->n += (uint32_t)__builtin_popcountll(bits);
+            continue;
+        }
         for (; bits; bits &= bits - 1) {
-            slot_id slot = word * 64 + (slot_id)__builtin_ctzll(bits);
-
-            b = b ? b : slots_bunch_create(s);
-            if (!b) {
-                slots_free(s, slot);
-                continue;
-            }
-            b->ids[b->n++] = slot;
-            if (b->n == SLOT_BUNCH) {
-                slots_free_bunch(b);
-                b = NULL;
-            }
+            slots_free(s, word * 64 + (slot_id)__builtin_ctzll(bits));
         }
     }
     if (b) {

@@ -304,36 +304,23 @@ static void swept_reclaim(struct retired *r, void *arg)
     slots_free_bunch(CONTAINER_OF(r, struct slot_bunch, retired));
 }
 
-static void retire_swept(struct graph *g, struct slot_bunch *b)
-{
-    g->n_dead -= b->n;
-    epoch_retire(g->keyspace->epoch, &b->retired, swept_reclaim, NULL);
-}
-
-/* Slots for which there is no memory stay where they are till the next time. */
+/* When there is no memory for it they stay where they are till next time. */
 static void let_go_of_dead(struct graph *g)
 {
     struct slots *s = &g->set->elements.slots;
-    struct slot_bunch *b = NULL;
+    struct slot_bunch *b = slots_bunch_create(s, g->dead_words);
     uint32_t word;
 
+    if (!b) {
+        return;
+    }
     for (word = 0; word < g->dead_words; word++) {
-        for (; g->dead[word]; g->dead[word] &= g->dead[word] - 1) {
-            b = b ? b : slots_bunch_create(s);
-            if (!b) {
-                return;
-            }
-            b->ids[b->n++] =
-                word * 64 + (slot_id)__builtin_ctzll(g->dead[word]);
-            if (b->n == SLOT_BUNCH) {
-                retire_swept(g, b);
-                b = NULL;
-            }
-        }
+        b->bits[word] = g->dead[word];
+        b->n += (uint32_t)__builtin_popcountll(b->bits[word]);
+        g->dead[word] = 0;
     }
-    if (b) {
-        retire_swept(g, b);
-    }
+    g->n_dead = 0;
+    epoch_retire(g->keyspace->epoch, &b->retired, swept_reclaim, NULL);
 }
 
 static void sweep_phase_done(struct completion *c)

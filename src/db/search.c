@@ -531,6 +531,7 @@ void search_stats_read(const struct search *s, struct search_stats *out)
                     ? s->view.n_slots - s->graph.fresh_from + s->graph.n_late
                     : (s->scan.source.n_runs ? s->view.n_slots : 0),
         .exact = !s->uses_graph,
+        .complete = search_outcome(s) == SEARCH_COMPLETE && !s->cut_short,
     };
 }
 

@@ -103,6 +103,7 @@ struct search_stats {
     uint64_t scored;  /* rows compared with the query */
     uint64_t tail;    /* of them, rows no index body holds yet */
     bool exact;
+    bool complete; /* neither time nor filter_ef ended it early */
 };
 void search_stats_read(const struct search *s, struct search_stats *out);
 

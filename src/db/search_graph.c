@@ -95,10 +95,7 @@ static uint32_t effort(const struct search *s, const struct search_request *r)
     if (s->filter) {
         ef /= passing_share(s);
     }
-    if (s->filter && r->filter_ef && ef > (double)r->filter_ef) {
-        ef = (double)r->filter_ef;
-    }
-    return ef < EF_MAX ? (uint32_t)ef : EF_MAX;
+    return ef < (double)s->ef_most ? (uint32_t)ef : s->ef_most;
 }
 
 void search_plan(struct search *s, const struct search_request *r)
@@ -106,6 +103,7 @@ void search_plan(struct search *s, const struct search_request *r)
     uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
 
     s->uses_graph = false;
+    s->cut_short = false;
     s->in_ring = false;
     s->scored = rows;
     if (r->exact || r->as_stored || !rows) {
@@ -115,8 +113,11 @@ void search_plan(struct search *s, const struct search_request *r)
     if (!s->graph.hnsw) {
         return;
     }
+    s->ef_most = EF_MAX;
+    if (s->filter && r->filter_ef && r->filter_ef < EF_MAX) {
+        s->ef_most = (uint32_t)r->filter_ef;
+    }
     s->ef = effort(s, r);
-    s->bounded = s->filter && r->filter_ef > 0;
     if (graph_ns(s, s->ef) + scan_ns(s, tail_rows(s)) >= scan_ns(s, rows)) {
         return;
     }
@@ -268,15 +269,18 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
         if (should_stop(s)) {
             return true;
         }
-        if (h.n_found >= s->scan.best.cap || s->bounded ||
-            (h.exhausted && h.met >= s->graph.nodes)) {
+        s->cut_short =
+            h.n_found < s->scan.best.cap && !h.exhausted && s->ef_most < EF_MAX;
+        if (h.n_found >= s->scan.best.cap ||
+            (h.exhausted && h.met >= s->graph.nodes) ||
+            (h.ef >= s->ef_most && s->ef_most < EF_MAX)) {
             take_found(s, &h, scratch);
             return true;
         }
         if (h.exhausted) {
             return false; /* links do not lead everywhere just now */
         }
-        h.ef = h.ef < EF_MAX / 4 ? h.ef * 4 : EF_MAX;
+        h.ef = h.ef < s->ef_most / 4 ? h.ef * 4 : s->ef_most;
         if (tries == TRIES || graph_ns(s, h.ef) > scan_ns(s, s->view.n_slots)) {
             return false;
         }
@@ -286,6 +290,7 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
 static void scan_everything(struct search *s, struct search_scratch *scratch)
 {
     s->uses_graph = false;
+    s->cut_short = false;
     s->n_extra = 0;
     s->scan.best.n = 0;
     s->scan.source.first_run = 0;

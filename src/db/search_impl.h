@@ -25,7 +25,8 @@ struct search {
     uint64_t ticket;
     bool uses_graph;
     bool in_ring;
-    bool bounded; /* the client bounded the effort of filtering */
+    bool cut_short;   /* the client's bound was met before there were k */
+    uint32_t ef_most; /* EF_MAX, or the bound the client set to filtering */
     struct graph_view graph;
     struct vec_query *code_query; /* of the graph's codes */
     uint32_t ef;

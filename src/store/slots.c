@@ -34,20 +34,26 @@ static void stamps_free(struct page_stamps *st)
     region_free(st->region, st, stamps_bytes(st->n), 1);
 }
 
-static size_t bunch_bytes(void)
+static size_t bunch_bytes(uint32_t n_words)
 {
-    return sizeof(struct slot_bunch) + SLOT_BUNCH * sizeof(slot_id);
+    return sizeof(struct slot_bunch) + n_words * sizeof(uint64_t);
 }
 
-struct slot_bunch *slots_bunch_create(struct slots *s)
+struct slot_bunch *slots_bunch_create(struct slots *s, uint32_t n_words)
 {
-    struct slot_bunch *b = region_alloc(s->region, bunch_bytes(), 1);
+    struct slot_bunch *b = region_alloc(s->region, bunch_bytes(n_words), 1);
 
     if (b) {
         b->slots = s;
-        b->n = 0;
+        b->n = b->word = 0;
+        b->n_words = n_words;
     }
     return b;
+}
+
+static void bunch_free(struct slot_bunch *b)
+{
+    region_free(b->slots->region, b, bunch_bytes(b->n_words), 1);
 }
 
 void slots_deinit(struct slots *s)
@@ -57,7 +63,7 @@ void slots_deinit(struct slots *s)
     while (s->bunches) {
         struct slot_bunch *next = s->bunches->next;
 
-        region_free(s->region, s->bunches, bunch_bytes(), 1);
+        bunch_free(s->bunches);
         s->bunches = next;
     }
 
@@ -236,7 +242,11 @@ void slots_free_bunch(struct slot_bunch *b)
 {
     struct slots *s = b->slots;
 
-    ASSERT(s->n_held >= b->n && b->n > 0);
+    ASSERT(s->n_held >= b->n);
+    if (b->n == 0) {
+        bunch_free(b);
+        return;
+    }
     s->n_held -= b->n;
     s->n_bunched += b->n;
     b->next = s->bunches;
@@ -256,11 +266,15 @@ static slot_id take_used(struct slots *s)
         s->free_head = p->names[row];
         s->n_free--;
     } else if (b) {
-        slot = b->ids[--b->n];
+        while (!b->bits[b->word]) {
+            b->word++;
+        }
+        slot = b->word * 64 + (slot_id)__builtin_ctzll(b->bits[b->word]);
+        b->bits[b->word] &= b->bits[b->word] - 1;
         s->n_bunched--;
-        if (b->n == 0) {
+        if (--b->n == 0) {
             s->bunches = b->next;
-            region_free(s->region, b, bunch_bytes(), 1);
+            bunch_free(b);
         }
     }
     return slot;
@@ -483,10 +497,16 @@ void slots_validate(const struct slots *s)
     }
     ASSERT(free_count == s->n_free);
     for (b = s->bunches; b; b = b->next) {
-        for (i = 0; i < b->n; i++) {
-            ASSERT(b->ids[i] < s->n_slots && !slots_is_live(s, b->ids[i]));
+        uint32_t n = 0;
+
+        for (i = 0; i < b->n_words * 64; i++) {
+            if (b->bits[i / 64] >> (i % 64) & 1) {
+                ASSERT(i < s->n_slots && !slots_is_live(s, i));
+                n++;
+            }
         }
-        bunched += b->n;
+        ASSERT(n == b->n);
+        bunched += n;
     }
     ASSERT(bunched == s->n_bunched);
     ASSERT((uint64_t)live + free_count + bunched + s->limbo_len + s->n_held +

@@ -45,8 +45,10 @@ struct slot_bunch {
     struct retired retired; /* the maker's until slots_free_bunch() */
     struct slots *slots;
     struct slot_bunch *next;
-    uint32_t n;
-    slot_id ids[];
+    uint32_t n;    /* bits that are set */
+    uint32_t word; /* none are in the words before */
+    uint32_t n_words;
+    uint64_t bits[]; /* by slot */
 };
 
 struct page_dir {
@@ -114,11 +116,10 @@ void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept);
 /* Puts a slot that was held on the free list. */
 void slots_free(struct slots *s, slot_id slot);
 
-/* The same for many: room for SLOT_BUNCH ids, of which the caller fills n.
+/* The same for many: the caller fills in the bits and n.
  *
  * fails  NULL when memory is out. */
-enum { SLOT_BUNCH = 4000 };
-struct slot_bunch *slots_bunch_create(struct slots *s);
+struct slot_bunch *slots_bunch_create(struct slots *s, uint32_t n_words);
 void slots_free_bunch(struct slot_bunch *b);
 
 /* Releases what no search can see any more and drops settled stamps. True when

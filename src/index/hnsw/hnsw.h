@@ -186,7 +186,7 @@ struct hnsw_sweep;
 struct hnsw_sweep *hnsw_sweep_begin(struct hnsw *h, const uint64_t *dead,
                                     const struct row_map *rows);
 
-/* Units of the current phase; there are two phases. */
+/* Units of the current phase. */
 uint32_t hnsw_sweep_units(const struct hnsw_sweep *w);
 void hnsw_sweep_unit(struct hnsw_sweep *w, uint32_t unit,
                      struct hnsw_scratch *scratch);

@@ -18,7 +18,8 @@ struct hnsw_sweep {
     struct hnsw *h;
     const uint64_t *dead;
     struct row_map rows;
-    bool chains_done;
+    enum { SWEEP_CHAINS, SWEEP_ROWS, SWEEP_ENTRY } phase;
+    uint64_t entry; /* the next one; SWEEP_ENTRY */
 };
 
 /* ---- chains ------------------------------------------------------------ */
@@ -257,55 +258,7 @@ static void repair_row(struct hnsw_sweep *w, uint32_t node, int level,
                      n);
 }
 
-/* ---- the sweep --------------------------------------------------------- */
-
-struct hnsw_sweep *hnsw_sweep_begin(struct hnsw *h, const uint64_t *dead,
-                                    const struct row_map *rows)
-{
-    struct hnsw_sweep *w = mem_try_alloc(sizeof(*w));
-
-    if (w) {
-        *w = (struct hnsw_sweep){.h = h, .dead = dead, .rows = *rows};
-    }
-    return w;
-}
-
-uint32_t hnsw_sweep_units(const struct hnsw_sweep *w)
-{
-    return w->chains_done ? w->h->n_pages * UNITS_PER_PAGE : 1;
-}
-
-void hnsw_sweep_unit(struct hnsw_sweep *w, uint32_t unit,
-                     struct hnsw_scratch *s)
-{
-    struct hnsw *h = w->h;
-    uint32_t first = unit * (NODES_PER_PAGE / UNITS_PER_PAGE);
-    size_t most = h->row_links + SECOND_HAND + REPAIR_EF;
-    uint32_t node;
-    int level;
-
-    if (!w->chains_done) {
-        repair_chains(w);
-        return;
-    }
-    hnsw_scratch_fit(s, h, REPAIR_EF);
-    hnsw_scratch_fit_choice(s, h, most);
-    for (node = first; node < first + NODES_PER_PAGE / UNITS_PER_PAGE; node++) {
-        if (hnsw_is_linked(h, node) && !bit_test(w->dead, node)) {
-            for (level = hnsw_level(h, node); level >= 0; level--) {
-                repair_row(w, node, level, s);
-            }
-        }
-    }
-}
-
-bool hnsw_sweep_next(struct hnsw_sweep *w)
-{
-    bool more = !w->chains_done;
-
-    w->chains_done = true;
-    return more;
-}
+/* ---- the entry --------------------------------------------------------- */
 
 /* How well a node would serve as the entry: no links lead on from one that
  * hangs in a chain, and on the upper levels from one that has been its head's
@@ -325,7 +278,7 @@ static int fitness(const struct hnsw *h, uint32_t node)
     return 1 + (first != LINK_NONE && !(first & LINK_CHAIN));
 }
 
-static uint64_t choose_entry(const struct hnsw *h)
+static uint64_t choose_entry(const struct hnsw *h, const uint64_t *dead)
 {
     uint32_t end = node_room(h);
     uint64_t best = ENTRY_NONE;
@@ -343,7 +296,7 @@ static uint64_t choose_entry(const struct hnsw *h)
             node += 63;
             continue;
         }
-        if (!hnsw_is_linked(h, node) ||
+        if (!hnsw_is_linked(h, node) || bit_test(dead, node) ||
             (most >= 2 && hnsw_level(h, node) + 2 <= most)) {
             continue;
         }
@@ -356,22 +309,79 @@ static uint64_t choose_entry(const struct hnsw *h)
     return best;
 }
 
+static void renew_entry(struct hnsw_sweep *w)
+{
+    uint64_t entry = atomic_load_explicit(&w->h->entry, memory_order_relaxed);
+
+    w->entry = entry;
+    if (entry != ENTRY_NONE && bit_test(w->dead, entry_node(entry))) {
+        w->entry = choose_entry(w->h, w->dead);
+    }
+}
+
+/* ---- the sweep --------------------------------------------------------- */
+
+struct hnsw_sweep *hnsw_sweep_begin(struct hnsw *h, const uint64_t *dead,
+                                    const struct row_map *rows)
+{
+    struct hnsw_sweep *w = mem_try_alloc(sizeof(*w));
+
+    if (w) {
+        *w = (struct hnsw_sweep){.h = h, .dead = dead, .rows = *rows};
+    }
+    return w;
+}
+
+uint32_t hnsw_sweep_units(const struct hnsw_sweep *w)
+{
+    return w->phase == SWEEP_ROWS ? w->h->n_pages * UNITS_PER_PAGE : 1;
+}
+
+void hnsw_sweep_unit(struct hnsw_sweep *w, uint32_t unit,
+                     struct hnsw_scratch *s)
+{
+    struct hnsw *h = w->h;
+    uint32_t first = unit * (NODES_PER_PAGE / UNITS_PER_PAGE);
+    size_t most = h->row_links + SECOND_HAND + REPAIR_EF;
+    uint32_t node;
+    int level;
+
+    if (w->phase != SWEEP_ROWS) {
+        if (w->phase == SWEEP_CHAINS) {
+            repair_chains(w);
+        } else {
+            renew_entry(w);
+        }
+        return;
+    }
+    hnsw_scratch_fit(s, h, REPAIR_EF);
+    hnsw_scratch_fit_choice(s, h, most);
+    for (node = first; node < first + NODES_PER_PAGE / UNITS_PER_PAGE; node++) {
+        if (hnsw_is_linked(h, node) && !bit_test(w->dead, node)) {
+            for (level = hnsw_level(h, node); level >= 0; level--) {
+                repair_row(w, node, level, s);
+            }
+        }
+    }
+}
+
+bool hnsw_sweep_next(struct hnsw_sweep *w)
+{
+    return w->phase++ != SWEEP_ENTRY;
+}
+
 void hnsw_sweep_end(struct hnsw_sweep *w)
 {
     struct hnsw *h = w->h;
-    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+    uint32_t n = node_room(h) / 64;
     uint32_t i;
 
-    for (i = 0; i < h->n_pages * NODES_PER_PAGE; i++) {
-        if (i % 64 == 0 && !w->dead[i / 64]) {
-            i += 63;
-        } else if (bit_test(w->dead, i) && hnsw_is_linked(h, i)) {
-            hnsw_set_linked(h, i, false);
-            h->n_nodes--;
-        }
+    for (i = 0; i < n; i++) {
+        uint64_t *linked = &page_of(h, i * 64)->linked[i % PAGE_WORDS];
+
+        h->n_nodes -= (uint32_t)__builtin_popcountll(*linked & w->dead[i]);
+        *linked &= ~w->dead[i];
     }
-    if (entry != ENTRY_NONE && bit_test(w->dead, entry_node(entry))) {
-        atomic_store_explicit(&h->entry, choose_entry(h), memory_order_release);
-    }
+    atomic_store_explicit(&h->entry, w->entry, memory_order_release);
     mem_free(w);
 }

@@ -194,9 +194,9 @@ static enum err try_put(uint32_t i, const float *v)
     enum err err;
 
     e.has_attribute = true;
-    e.attribute = bytes_of(
-        attribute, (size_t)snprintf(attribute, sizeof(attribute), "{\"g\":%u}",
-                                    i % GROUPS));
+    e.attribute =
+        bytes_of(attribute, (size_t)snprintf(attribute, sizeof(attribute),
+                                             "{\"g\":%u}", i % GROUPS));
     err = vset_add(w.set, &e, &added);
     if (!err) {
         assert_int_equal(added, !w.there[i]);
@@ -392,16 +392,15 @@ static struct asked *ask_twin(const struct question *qu)
         }
     }
     qsort(sorted, asked->n, sizeof(*sorted), by_distance);
-    asked->kth = asked->n == 0        ? 0
+    asked->kth = asked->n == 0         ? 0
                  : asked->n < asked->k ? sorted[asked->n - 1]
                                        : sorted[asked->k - 1];
     graph_view_take(w.set, &g);
     for (i = 0; i < NAMES; i++) {
         char name[16];
 
-        asked->must[i] =
-            asked->distance[i] < asked->kth - 1e-4F &&
-            in_tail(&g, vset_find(w.set, name_of(i, name)));
+        asked->must[i] = asked->distance[i] < asked->kth - 1e-4F &&
+                         in_tail(&g, vset_find(w.set, name_of(i, name)));
     }
     free(sorted);
     return asked;
@@ -522,8 +521,7 @@ static void one_step(void)
             int len = snprintf(text, sizeof(text), "{\"g\":%u}", i % GROUPS);
 
             assert_int_equal(
-                vset_set_attribute(w.set,
-                                   vset_find(w.set, name_of(i, name)),
+                vset_set_attribute(w.set, vset_find(w.set, name_of(i, name)),
                                    bytes_of(text, (size_t)len)),
                 ERR_OK);
         }
@@ -669,7 +667,8 @@ static void test_a_waiting_slot_counts_once(void **state)
     end();
 }
 
-/* ---- searches that wait while the graph changes --------------------------- */
+/* ---- searches that wait while the graph changes ---------------------------
+ */
 
 struct blocker {
     struct task task;
