@@ -6,8 +6,6 @@
 #include "cmd/vector_arg.h"
 #include "cmd/vset_key.h"
 
-enum { EF_MAX = 1000000 };
-
 struct vadd {
     struct vector_arg vector;
     struct vset_element element;
@@ -15,13 +13,12 @@ struct vadd {
     bool type_given;
     int64_t m;
     bool m_given;
+    int64_t ef; /* 0: not given */
 };
 
 /* The options after the element; replies an error and returns false. */
 static bool parse_options(struct cmd_ctx *ctx, size_t at, struct vadd *a)
 {
-    int64_t ef;
-
     for (; at < ctx->argc; at++) {
         bool more = at + 1 < ctx->argc;
 
@@ -37,7 +34,8 @@ static bool parse_options(struct cmd_ctx *ctx, size_t at, struct vadd *a)
             a->type = VEC_BIT;
             a->type_given = true;
         } else if (arg_is(ctx, at, "EF") && more) {
-            if (!arg_int_in(ctx, ++at, 1, EF_MAX, "ERR invalid EF", &ef)) {
+            if (!arg_int_in(ctx, ++at, 1, VSET_EF_MAX, "ERR invalid EF",
+                            &a->ef)) {
                 return false;
             }
         } else if (arg_is(ctx, at, "M") && more) {
@@ -126,6 +124,7 @@ static struct entry *create_set(struct cmd_ctx *ctx, struct vadd *a)
         .dim = a->vector.reduce ? a->vector.reduce : a->vector.dim,
         .input_dim = a->vector.reduce ? a->vector.dim : 0,
         .m = (uint32_t)a->m,
+        .ef = (uint32_t)a->ef,
     };
 
     a->element.projected = o.input_dim != 0;

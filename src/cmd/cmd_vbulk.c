@@ -14,7 +14,6 @@
 #include "db/attribute.h"
 
 enum {
-    EF_MAX = 1000000,
     BULK_MAX = 10000000, /* elements of one VMADD */
     CHECK_EVERY = 16,    /* removals between looks at the clock; names that
                           * are fetched ahead */
@@ -44,8 +43,10 @@ static bool parse_index(struct cmd_ctx *ctx, size_t at, struct vset_options *o)
         o->index = VSET_INDEX_AUTO;
     } else if (arg_is(ctx, at, "FLAT")) {
         o->index = VSET_INDEX_FLAT;
+    } else if (arg_is(ctx, at, "HNSW")) {
+        o->index = VSET_INDEX_HNSW;
     } else {
-        cmd_error(ctx, "ERR invalid INDEX: this version has AUTO and FLAT");
+        cmd_error(ctx, "ERR invalid INDEX: there are AUTO, FLAT and HNSW");
         return false;
     }
     return true;
@@ -108,9 +109,10 @@ static bool parse_create(struct cmd_ctx *ctx, struct vset_options *o)
             }
             o->m = (uint32_t)n;
         } else if (arg_is(ctx, at, "EF")) {
-            if (!arg_int_in(ctx, ++at, 1, EF_MAX, "ERR invalid EF", &n)) {
+            if (!arg_int_in(ctx, ++at, 1, VSET_EF_MAX, "ERR invalid EF", &n)) {
                 return false;
             }
+            o->ef = (uint32_t)n;
         } else {
             cmd_error_syntax(ctx);
             return false;

@@ -4,6 +4,7 @@
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
+#include "db/graph.h"
 #include "db/vset_view.h"
 
 void cmd_vcard(struct cmd_ctx *ctx)
@@ -143,10 +144,28 @@ static void field_text(struct cmd_ctx *ctx, const char *name, const char *text)
     reply_status(&ctx->reply, text);
 }
 
+/* Of the index: what answers, what is to be linked, what is being built. */
+static void index_fields(struct cmd_ctx *ctx, const struct vset *v,
+                         const struct graph_info *g)
+{
+    static const char *const index_names[] = {"auto", "flat", "hnsw"};
+
+    field_text(ctx, "index", g->has_graph ? "hnsw" : "flat");
+    field_text(ctx, "index-asked", index_names[vset_options(v)->index]);
+    field_int(ctx, "pending-index", g->is_building ? g->to_build : g->tail);
+    field_int(ctx, "tail", g->has_graph ? g->tail : vset_count(v));
+    field_int(ctx, "index-nodes", g->nodes);
+    field_int(ctx, "index-dead", g->dead);
+    field_int(ctx, "index-m", g->m);
+    field_int(ctx, "index-ef", g->ef);
+    field_text(ctx, "index-job", g->is_building ? "build" : g->job);
+    field_int(ctx, "index-built", g->built);
+}
+
 void cmd_vinfo(struct cmd_ctx *ctx)
 {
-    static const char *const index_names[] = {"auto", "flat"};
     const struct vset_options *o;
+    struct graph_info graph;
     struct vset_info info;
     struct vset *v;
 
@@ -159,23 +178,21 @@ void cmd_vinfo(struct cmd_ctx *ctx)
     }
     o = vset_options(v);
     vset_info_read(v, &info);
-    reply_map(&ctx->reply, 20);
+    graph_info_read(v, &graph);
+    reply_map(&ctx->reply, 26);
     /* Redis's nine, in its order. */
     field_text(ctx, "quant-type", vec_type_name(o->type));
     field_int(ctx, "hnsw-m", o->m);
     field_int(ctx, "vector-dim", o->dim);
     field_int(ctx, "projection-input-dim", o->input_dim);
     field_int(ctx, "size", info.count);
-    field_int(ctx, "max-level", 0);
+    field_int(ctx, "max-level", (uint64_t)graph.max_level);
     field_int(ctx, "attributes-count", info.n_attributes);
     field_int(ctx, "vset-uid", info.uid);
     field_int(ctx, "hnsw-max-node-uid", info.node_uid);
     /* Ours. */
     field_text(ctx, "metric", vec_metric_name(o->metric));
-    field_text(ctx, "index", "flat");
-    field_text(ctx, "index-asked", index_names[o->index]);
-    field_int(ctx, "pending-index", 0);
-    field_int(ctx, "tail", info.count);
+    index_fields(ctx, v, &graph);
     field_int(ctx, "slots", info.n_slots);
     field_int(ctx, "memory-bytes", info.memory_bytes);
     field_int(ctx, "code-bytes", info.code_bytes);

@@ -1,5 +1,4 @@
-/* The searches: VSIM as Redis has it, VSEARCH, and VLINKS, which is a search
- * for an element's neighbours as long as a set has no graph. */
+/* The searches: VSIM as Redis has it, and VSEARCH. */
 #include "base/mem.h"
 #include "cmd/args.h"
 #include "cmd/vsearch.h"
@@ -113,44 +112,4 @@ void cmd_vsearch(struct cmd_ctx *ctx)
         filter_destroy(r.filter);
     }
     mem_free(projected);
-}
-
-/* ---- VLINKS ------------------------------------------------------------ */
-
-static void write_links(const struct search *s, const void *data,
-                        struct buf *out)
-{
-    const struct vsearch_shape *sh = data;
-    struct reply r = {out, sh->proto};
-
-    reply_array(&r, 1); /* one layer */
-    vsearch_write(s, data, out);
-}
-
-void cmd_vlinks(struct cmd_ctx *ctx)
-{
-    struct search_request r;
-    struct vsearch_shape sh;
-    struct vset *v;
-
-    if (ctx->argc > 4 || (ctx->argc == 4 && !arg_is(ctx, 3, "WITHSCORES"))) {
-        cmd_error_arity(ctx);
-        return;
-    }
-    if (!vset_key_read(ctx, &v)) {
-        return;
-    }
-    vsearch_init(&r, &sh, ctx);
-    r.slot = v ? vset_find(v, ctx->argv[2]) : SLOT_NONE;
-    if (r.slot == SLOT_NONE) {
-        reply_null(&ctx->reply);
-        return;
-    }
-    r.exclude = r.slot;
-    r.as_stored = true; /* a link's score is that of two nodes */
-    r.k = (size_t)vset_options(v)->m * 2; /* what its lowest layer may hold */
-    r.format = write_links;
-    sh.scores = ctx->argc == 4;
-    vsearch_shape_store(&r, &sh);
-    vsearch_start(ctx, v, &r);
 }

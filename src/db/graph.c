@@ -36,11 +36,6 @@ uint32_t graph_given_up_at(const struct vset *v)
 
 /* ---- bitmaps ----------------------------------------------------------- */
 
-static bool bit_get(const uint64_t *bits, slot_id slot)
-{
-    return bits[slot / 64] >> (slot % 64) & 1;
-}
-
 static void bit_set(uint64_t *bits, slot_id slot)
 {
     bits[slot / 64] |= (uint64_t)1 << (slot % 64);
@@ -168,51 +163,69 @@ static void destroy(struct graph *g)
     region_free(r, g, sizeof(*g), 1);
 }
 
-enum err graph_create(struct vset *v, uint32_t m, uint32_t ef)
+static void join_siblings(struct graph *g)
+{
+    g->sibling = g->set->graphs;
+    g->set->graphs = g;
+}
+
+static void leave_siblings(struct graph *g)
+{
+    struct graph **at = &g->set->graphs;
+
+    while (*at != g) {
+        at = &(*at)->sibling;
+    }
+    *at = g->sibling;
+}
+
+/* One that is in the lists, but neither answers nor is to. */
+static enum err create(struct vset *v, struct graph **out)
 {
     struct region *r = &v->memory;
-    struct graph *g;
+    struct graph *g = region_alloc(r, sizeof(*g), 1);
     struct hnsw_options o = {
         .stored = &v->format,
-        .m = m,
-        .ef = ef,
+        .m = v->options.m,
+        .ef = v->options.ef ? v->options.ef : EF_DEFAULT,
         .seed = v->uid,
         .region = r,
         .epoch = v->keyspace->epoch,
     };
 
-    if (v->stopping) {
-        return ERR_BUSY;
-    }
-    g = region_alloc(r, sizeof(*g), 1);
     if (!g) {
         return ERR_NOMEM;
     }
     memset(g, 0, sizeof(*g));
     g->set = v;
     g->keyspace = v->keyspace;
-    g->ef = ef;
+    g->ef = o.ef;
     vec_format_init(&g->codes,
                     v->format.type == VEC_F32 ? VEC_I8 : v->format.type,
                     v->format.metric, v->format.dim);
     o.format = &g->codes;
+    /* Fewer candidates than links make no graph. */
+    o.ef = o.ef > o.m ? o.ef : o.m;
     g->hnsw = hnsw_create(&o);
     if (!g->hnsw || fit_held(g, v->elements.slots.n_slots) != ERR_OK) {
         destroy(g);
         return ERR_NOMEM;
     }
-    v->graph = g;
+    g->goal = v->elements.slots.n_slots;
+    g->build = ++v->n_builds;
     list_graph(g);
+    join_siblings(g);
+    *out = g;
     return ERR_OK;
 }
 
 void graph_free(struct vset *v)
 {
-    if (v->graph) {
-        destroy(v->graph);
-    }
-    if (v->stopping) {
-        destroy(v->stopping);
+    while (v->graphs) {
+        struct graph *g = v->graphs;
+
+        v->graphs = g->sibling;
+        destroy(g);
     }
 }
 
@@ -232,12 +245,14 @@ static void go(struct graph *g)
 
 void graph_detach(struct vset *v)
 {
-    if (v->graph && !v->graph->is_going) {
-        go(v->graph);
+    struct graph *g;
+
+    for (g = v->graphs; g; g = g->sibling) {
+        if (!g->is_going) {
+            go(g);
+        }
     }
-    if (v->stopping && !v->stopping->is_going) {
-        go(v->stopping);
-    }
+    graph_tell(v->keyspace);
 }
 
 void graph_detach_all(struct keyspace *ks, const struct database *db)
@@ -252,6 +267,40 @@ void graph_detach_all(struct keyspace *ks, const struct database *db)
         }
         g = next;
     }
+    graph_tell(ks);
+}
+
+/* Whether another graph of the set leads to a slot. */
+static bool others_hold(const struct graph *g, slot_id slot)
+{
+    const struct graph *o;
+
+    for (o = g->set->graphs; o; o = o->sibling) {
+        if (o != g && slot / 64 < o->held_words && graph_bit(o->held, slot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void graph_let_go(struct graph *g, struct slot_bunch *b)
+{
+    bool alone = g->set->graphs == g && !g->sibling;
+    uint32_t word;
+
+    for (word = 0; word < g->held_words; word++) {
+        uint64_t bits = b->bits[word];
+
+        g->held[word] &= ~bits;
+        for (; bits && !alone; bits &= bits - 1) {
+            slot_id slot = word * 64 + (slot_id)__builtin_ctzll(bits);
+
+            if (others_hold(g, slot)) {
+                b->bits[word] &= ~(bits & -bits);
+            }
+        }
+        b->n += (uint32_t)__builtin_popcountll(b->bits[word]);
+    }
 }
 
 /* Slots that were held for a graph that has gone. */
@@ -261,22 +310,16 @@ static void free_all_held(struct graph *g)
     struct slot_bunch *b = slots_bunch_create(s, g->held_words);
     uint32_t word;
 
-    for (word = 0; word < g->held_words; word++) {
-        uint64_t bits = g->dying[word];
-
-        bits |= word < g->dead_words ? g->dead[word] : 0;
-        if (b) {
-            b->bits[word] = bits;
-            b->n += (uint32_t)__builtin_popcountll(bits);
-            continue;
-        }
-        for (; bits; bits &= bits - 1) {
-            slots_free(s, word * 64 + (slot_id)__builtin_ctzll(bits));
-        }
+    /* Without memory for it the slots stay unused for good; nothing worse. */
+    for (word = 0; b && word < g->held_words; word++) {
+        b->bits[word] =
+            g->dying[word] | (word < g->dead_words ? g->dead[word] : 0);
     }
     if (b) {
+        graph_let_go(g, b);
         slots_free_bunch(b);
     }
+    memset(g->held, 0, g->held_words * sizeof(*g->held));
 }
 
 static void reclaim(struct retired *r, void *arg)
@@ -290,30 +333,101 @@ static void leave(struct graph *g)
 {
     free_all_held(g);
     unlist_graph(g);
+    leave_siblings(g);
     epoch_retire(g->keyspace->epoch, &g->retired, reclaim, NULL);
 }
 
-void graph_drop(struct vset *v)
+static void drop(struct graph *g)
 {
-    struct graph *g = v->graph;
+    struct vset *v = g->set;
 
-    v->graph = NULL;
+    v->graph = v->graph == g ? NULL : v->graph;
+    v->coming = v->coming == g ? NULL : v->coming;
     g->dropped = true;
     if (g->job) {
         /* It reads rows of slots that are held; they stay so until it ends. */
-        v->stopping = g;
         cancel(g);
     } else {
         leave(g);
     }
+    graph_tell(v->keyspace);
+}
+
+void graph_drop_all(struct vset *v)
+{
+    if (v->coming) {
+        drop(v->coming);
+    }
+    if (v->graph) {
+        drop(v->graph);
+    }
+}
+
+/* ---- beginning --------------------------------------------------------- */
+
+/* It is as good as what answers now: it holds all there was when it was begun,
+ * and is not further behind with the writes since. */
+static bool is_ready(const struct graph *g)
+{
+    const struct vset *v = g->set;
+
+    return g->fresh_from >= g->goal &&
+           (!v->graph || graph_waiting(g) <= graph_waiting(v->graph) +
+                                                 hnsw_count(g->hnsw) / 16);
+}
+
+/* Lets the graph that was being built answer. */
+static void take_place(struct graph *g)
+{
+    struct vset *v = g->set;
+
+    if (g != v->coming || !is_ready(g)) {
+        return;
+    }
+    v->coming = NULL;
+    if (v->graph) {
+        drop(v->graph);
+    }
+    graph_count_levels(g, v->elements.slots.n_slots);
+    v->graph = g;
+    graph_tell(v->keyspace);
+}
+
+enum err graph_build(struct vset *v, uint64_t *build)
+{
+    struct graph *g;
+
+    if (!v->keyspace->builders || create(v, &g) != ERR_OK) {
+        return ERR_NOMEM;
+    }
+    if (v->coming) {
+        drop(v->coming);
+    }
+    v->coming = g;
+    *build = g->build;
+    graph_pump(v, true);
+    return ERR_OK;
+}
+
+bool graph_is_built(const struct vset *v, uint64_t build)
+{
+    return v->graph && v->graph->build >= build;
+}
+
+bool graph_is_given_up(const struct vset *v, uint64_t build)
+{
+    return !graph_is_built(v, build) &&
+           !(v->coming && v->coming->build >= build);
 }
 
 /* Being unable to only means that the set is scanned a while longer. */
 static void graph_begin_auto(struct vset *v)
 {
-    uint32_t ef = v->options.ef ? v->options.ef : EF_DEFAULT;
+    struct graph *g;
 
-    if (graph_create(v, v->options.m, ef) == ERR_OK) {
+    if (create(v, &g) == ERR_OK) {
+        v->graph = g;
+        graph_count_levels(g, v->elements.slots.n_slots);
         graph_pump(v, false);
     }
 }
@@ -372,13 +486,8 @@ slot_id graph_tail_edge(const struct graph *g)
                                                       : g->fresh_from;
 }
 
-enum err graph_prepare(struct vset *v, slot_id slot)
+static enum err prepare(struct graph *g, slot_id slot)
 {
-    struct graph *g = v->graph;
-
-    if (!g) {
-        return ERR_OK;
-    }
     if (slot < graph_tail_edge(g) && fit_late(g) != ERR_OK) {
         return ERR_NOMEM;
     }
@@ -389,38 +498,92 @@ enum err graph_prepare(struct vset *v, slot_id slot)
     return ERR_OK;
 }
 
+enum err graph_prepare(struct vset *v, slot_id slot)
+{
+    enum err err = v->graph ? prepare(v->graph, slot) : ERR_OK;
+
+    return !err && v->coming ? prepare(v->coming, slot) : err;
+}
+
+static void note_put(struct graph *g, slot_id slot)
+{
+    if (slot < graph_tail_edge(g) && !graph_bit(g->waiting, slot)) {
+        bit_set(g->waiting, slot);
+        g->late->slots[g->late_n++] = slot;
+    }
+    if (slot < g->counted_to) {
+        g->levels[hnsw_level(g->hnsw, slot)]++;
+    } else if (g == g->set->graph) {
+        graph_count_levels(g, slot + 1);
+    }
+}
+
+static bool is_due_a_graph(const struct vset *v)
+{
+    return v->keyspace->builders && (v->options.index == VSET_INDEX_HNSW ||
+                                     (v->options.index == VSET_INDEX_AUTO &&
+                                      vset_count(v) >= graph_worthwhile_at(v)));
+}
+
 void graph_note_put(struct vset *v, slot_id slot)
 {
-    struct graph *g = v->graph;
-
-    if (!g) {
-        if (UNLIKELY(vset_count(v) >= graph_worthwhile_at(v)) &&
-            v->options.index == VSET_INDEX_AUTO && v->keyspace->builders) {
+    if (v->coming) {
+        note_put(v->coming, slot);
+    }
+    if (!v->graph) {
+        if (UNLIKELY(!v->coming && is_due_a_graph(v))) {
             graph_begin_auto(v);
         }
         return;
     }
-    if (slot < graph_tail_edge(g) && !bit_get(g->waiting, slot)) {
-        bit_set(g->waiting, slot);
-        g->late->slots[g->late_n++] = slot;
-    }
-    if (UNLIKELY(!g->job) &&
-        g->late_n - g->late_from + v->elements.slots.n_slots - g->fresh_from >=
-            BATCH_WORTHWHILE) {
+    note_put(v->graph, slot);
+    if (UNLIKELY(!v->graph->job) &&
+        graph_waiting(v->graph) >= BATCH_WORTHWHILE) {
         graph_pump(v, false);
+    }
+}
+
+static void note_gone(struct graph *g, slot_id slot)
+{
+    if (slot < g->counted_to) {
+        g->levels[hnsw_level(g->hnsw, slot)]--;
+    }
+}
+
+void graph_note_gone(struct vset *v, slot_id slot)
+{
+    if (v->graph) {
+        note_gone(v->graph, slot);
+    }
+    if (v->coming) {
+        note_gone(v->coming, slot);
+    }
+}
+
+void graph_count_levels(struct graph *g, slot_id to)
+{
+    const struct slots *s = &g->set->elements.slots;
+
+    for (; g->counted_to < to; g->counted_to++) {
+        if (slots_is_live(s, g->counted_to)) {
+            g->levels[hnsw_level(g->hnsw, g->counted_to)]++;
+        }
     }
 }
 
 bool graph_holds(struct vset *v, slot_id slot)
 {
-    struct graph *g = v->graph ? v->graph : v->stopping;
+    struct graph *g;
+    bool holds = false;
 
-    if (!g || slot / 64 >= g->held_words || !bit_get(g->held, slot)) {
-        return false;
+    for (g = v->graphs; g; g = g->sibling) {
+        if (slot / 64 < g->held_words && graph_bit(g->held, slot)) {
+            bit_set(g->dying, slot);
+            g->n_dying++;
+            holds = true;
+        }
     }
-    bit_set(g->dying, slot);
-    g->n_dying++;
-    return true;
+    return holds;
 }
 
 /* ---- what to do next --------------------------------------------------- */
@@ -434,29 +597,37 @@ static bool sweep_is_due(const struct graph *g, bool any)
            (any && dead > 0 && dead >= share / 4);
 }
 
-void graph_pump(struct vset *v, bool any)
+static void pump(struct graph *g, bool any)
 {
-    struct graph *g = v->graph;
-    uint32_t waiting;
+    struct vset *v = g->set;
+    uint32_t waiting = graph_waiting(g);
 
-    if (!g || g->job || g->is_going) {
+    if (g->job || g->is_going || g->dropped) {
         return;
     }
-    if (v->options.index == VSET_INDEX_AUTO &&
-        vset_count(v) < graph_given_up_at(v)) {
-        graph_drop(v);
-        return;
-    }
-    if (sweep_is_due(g, any)) {
+    if (g->checks_asked != g->checks_made) {
+        graph_begin_check(g);
+    } else if (!g->sibling && v->graphs == g && sweep_is_due(g, any)) {
         graph_begin_sweep(g);
-        return;
-    }
-    waiting =
-        g->late_n - g->late_from + v->elements.slots.n_slots - g->fresh_from;
-    if (waiting >= BATCH_WORTHWHILE || (any && waiting > 0)) {
+    } else if (waiting >= BATCH_WORTHWHILE || (any && waiting > 0)) {
         graph_begin_batch(g);
     } else if (g->walk_due) {
         graph_begin_walk(g);
+    }
+    take_place(g);
+}
+
+void graph_pump(struct vset *v, bool any)
+{
+    if (v->graph && v->options.index == VSET_INDEX_AUTO && !v->graph->job &&
+        vset_count(v) < graph_given_up_at(v)) {
+        drop(v->graph);
+    }
+    if (v->graph) {
+        pump(v->graph, any);
+    }
+    if (v->coming) {
+        pump(v->coming, true);
     }
 }
 
@@ -472,6 +643,7 @@ void graph_pump_all(struct keyspace *ks)
         }
         g = next;
     }
+    graph_tell(ks); /* what could not be begun is tried again */
 }
 
 void graph_job_ended(struct graph *g, bool go_on)
@@ -480,57 +652,55 @@ void graph_job_ended(struct graph *g, bool go_on)
         return; /* freed with its set */
     }
     if (g->dropped) {
-        g->set->stopping = NULL;
         leave(g);
     } else if (go_on) {
+        take_place(g);
         graph_pump(g->set, false);
     }
 }
 
-const struct hnsw *graph_of(const struct vset *v)
+size_t graph_own_bytes(const struct graph *g)
 {
-    return v->graph->hnsw;
+    return region_cost(sizeof(*g), 1) +
+           (g->late ? region_cost(late_bytes(g->late->cap), 1) : 0) +
+           (g->held ? region_cost(held_bytes(g->held_words), 1) : 0) +
+           (g->dead ? region_cost(dead_bytes(g->dead_words), 1) : 0);
 }
 
-/* ---- what is known ------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------- */
 
-void graph_view_take(const struct vset *v, struct graph_view *out)
+void graph_wait(struct keyspace *ks, struct graph_waiter *w)
 {
-    const struct graph *g = v->graph;
+    w->next = ks->graph_waiters;
+    if (w->next) {
+        w->next->at = &w->next;
+    }
+    w->at = &ks->graph_waiters;
+    ks->graph_waiters = w;
+}
 
-    *out = (struct graph_view){.hnsw = NULL};
-    if (g && hnsw_count(g->hnsw) > 0) {
-        out->hnsw = g->hnsw;
-        out->start = hnsw_start(g->hnsw);
-        out->nodes = hnsw_count(g->hnsw);
-        out->fresh_from = g->fresh_from;
-        out->n_late = g->late_n - g->late_from;
-        out->late = out->n_late ? g->late->slots + g->late_from : NULL;
+void graph_stop_waiting(struct graph_waiter *w)
+{
+    if (w->at) {
+        *w->at = w->next;
+        if (w->next) {
+            w->next->at = w->at;
+        }
+        w->at = NULL;
     }
 }
 
-void graph_info_read(const struct vset *v, struct graph_info *out)
+void graph_tell(struct keyspace *ks)
 {
-    static const char *const jobs[] = {"batch", "sweep", "walk"};
-    const struct graph *g = v->graph;
+    while (ks->graph_waiters) {
+        struct graph_waiter *w = ks->graph_waiters;
 
-    *out = (struct graph_info){.job = "none"};
-    if (g) {
-        out->m = hnsw_m(g->hnsw);
-        out->ef = g->ef;
-        out->nodes = hnsw_count(g->hnsw);
-        out->dead = g->n_dead + g->n_dying;
-        out->tail = g->late_n - g->late_from + v->elements.slots.n_slots -
-                    g->fresh_from;
-        out->bytes = hnsw_bytes(g->hnsw);
-        out->job = g->job ? jobs[g->job->kind] : "none";
+        graph_stop_waiting(w);
+        w->told(w);
     }
 }
 
-int graph_level(const struct vset *v, slot_id slot)
-{
-    return v->graph ? hnsw_level(v->graph->hnsw, slot) : 0;
-}
+/* ---- the end ----------------------------------------------------------- */
 
 void graph_cancel_all(struct keyspace *ks)
 {

@@ -19,7 +19,12 @@
  *      looks at both as they were when it was dispatched misses nothing.
  *  B2  A slot in the body, or in a batch, is not used again when it dies, but
  *      held until no link leads to it (see slots_free()).
- *  B3  At most one job (batch, sweep or walk) of a set is under way.
+ *  B3  At most one job (batch, sweep, walk or check) of a graph is under way.
+ *
+ * A graph that is asked for anew is built beside the one that answers, if there
+ * is one, and takes its place when it holds all that was there when it was
+ * begun. Until then nothing is swept, so that each slot is held for one reason
+ * only; a slot is used again when neither graph leads to it.
  *
  * thread loop, but for what is marked otherwise. */
 #ifndef VECTRA_DB_GRAPH_H
@@ -37,15 +42,21 @@ struct keyspace;
 uint32_t graph_worthwhile_at(const struct vset *v);
 uint32_t graph_given_up_at(const struct vset *v);
 
-/* Gives a set an empty graph; all its elements are tail then.
+/* Begins to build a graph that will answer searches in the place of what does
+ * so now; one that was being built is given up. M and EF as the set's options.
  *
- * fails  ERR_NOMEM; ERR_BUSY while one that was dropped is still being left;
- *        nothing changed. */
-enum err graph_create(struct vset *v, uint32_t m, uint32_t ef) MUST_USE;
+ * out    *build: its number, for graph_is_built().
+ * fails  ERR_NOMEM, nothing changed. */
+enum err graph_build(struct vset *v, uint64_t *build) MUST_USE;
 
-/* Gives the graph up; what works on it stops, and it is freed when that has
- * stopped and the searches under way have ended. */
-void graph_drop(struct vset *v);
+/* Whether a graph answers that is that one or a later one; never when it was
+ * given up for good. */
+bool graph_is_built(const struct vset *v, uint64_t build);
+bool graph_is_given_up(const struct vset *v, uint64_t build);
+
+/* Gives all graphs of a set up; what works on them stops, and they are freed
+ * when that has stopped and the searches under way have ended. */
+void graph_drop_all(struct vset *v);
 
 /* The set itself goes: nothing new is begun. */
 void graph_detach(struct vset *v);
@@ -61,8 +72,9 @@ void graph_free(struct vset *v);
 /* Makes sure that noting a slot cannot fail. fails  ERR_NOMEM. */
 enum err graph_prepare(struct vset *v, slot_id slot) MUST_USE;
 
-/* An element came to live in a slot. */
+/* An element came to live in a slot, or lives there no more. */
 void graph_note_put(struct vset *v, slot_id slot);
+void graph_note_gone(struct vset *v, slot_id slot);
 
 /* A slot is dead for everybody; true when it is to be held (B2). */
 bool graph_holds(struct vset *v, slot_id slot);
@@ -94,17 +106,71 @@ const struct hnsw *graph_of(const struct vset *v);
 /* ---- what is known ------------------------------------------------------- */
 
 struct graph_info {
+    bool has_graph; /* one that answers */
     uint32_t m, ef;
-    uint32_t nodes; /* in the body, dead ones included */
-    uint32_t dead;  /* to be swept */
-    uint32_t tail;  /* slots not in the body, about */
-    size_t bytes;
-    const char *job; /* "none", "batch", "sweep", "walk" */
+    uint32_t nodes;    /* in the body, dead ones included */
+    uint32_t dead;     /* to be swept */
+    uint32_t tail;     /* slots not in the body, about */
+    int max_level;     /* of the live elements */
+    bool is_building;  /* another one is on its way */
+    uint32_t built;    /* nodes it has */
+    uint32_t to_build; /* slots it has not looked at yet */
+    size_t bytes;      /* of all graphs */
+    const char *job;   /* "none", "batch", "sweep", "walk", "check" */
 };
 void graph_info_read(const struct vset *v, struct graph_info *out);
 
+/* Memory of a set's graphs. */
+size_t graph_bytes(const struct vset *v);
+
+/* Graphs that answer, and slots that graphs have not taken in yet. */
+void graph_count_all(const struct keyspace *ks, uint64_t *graphs,
+                     uint64_t *tail);
+
+/* Whether an element can be asked for its links. */
+bool graph_has(const struct vset *v, slot_id slot);
+
 /* An element's level in the graph that the set has, 0 without one. */
 int graph_level(const struct vset *v, slot_id slot);
+
+/* The live elements an element links to on a level: up to `room`. */
+size_t graph_links(const struct vset *v, slot_id slot, int level, slot_id *out,
+                   size_t room);
+
+/* The scores of an element and others, as stored. */
+void graph_link_scores(const struct vset *v, slot_id slot, const slot_id *links,
+                       size_t n, double *scores);
+
+/* ---- waiting ------------------------------------------------------------- */
+
+/* Told once, when something has happened to some graph. */
+struct graph_waiter {
+    void (*told)(struct graph_waiter *w);
+    struct graph_waiter *next;
+    struct graph_waiter **at; /* what points here; NULL: not waiting */
+};
+void graph_wait(struct keyspace *ks, struct graph_waiter *w);
+void graph_stop_waiting(struct graph_waiter *w);
+
+/* ---- checking ------------------------------------------------------------ */
+
+/* Asks for the graph that answers to be checked by a builder. */
+struct graph_check {
+    uint64_t build;
+    uint32_t number;
+};
+void graph_ask_check(struct vset *v, struct graph_check *out);
+
+/* Whether the check has been made, or cannot be any more; *broken is then what
+ * it found, or NULL. */
+bool graph_was_checked(const struct vset *v, const struct graph_check *check,
+                       const char **broken);
+
+/* Checks what must hold of the slots from `first` on, at most n of them, at any
+ * instant: B1, B2 and the bookkeeping. NULL, or what is broken. */
+const char *graph_check_slots(const struct vset *v, slot_id first, uint32_t n);
+
+/* ---- the end ------------------------------------------------------------- */
 
 /* Stops all work; to be called before the builders end. graph_end_jobs() when
  * they have ended. */

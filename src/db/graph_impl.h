@@ -8,7 +8,7 @@
 #include "db/graph.h"
 #include "db/vset_impl.h"
 
-enum graph_job_kind { JOB_BATCH, JOB_SWEEP, JOB_WALK };
+enum graph_job_kind { JOB_BATCH, JOB_SWEEP, JOB_WALK, JOB_CHECK };
 
 /* One of the threads that work on a job. */
 struct graph_task {
@@ -23,6 +23,7 @@ struct graph_job {
     struct hnsw_batch *batch;
     struct hnsw_sweep *sweep;
     struct hnsw_walk *walk;
+    struct hnsw_check check;
     size_t reattached; /* of the walk's lost nodes */
     int walks;
     struct row_map rows;
@@ -66,14 +67,30 @@ struct graph {
     uint64_t *dead;    /* to be swept; constant while a job is under way */
     uint32_t held_words, dead_words;
     uint32_t n_dead, n_dying;
+    /* live elements by level, of the slots below counted_to */
+    uint32_t levels[HNSW_LEVEL_MAX + 1];
+    slot_id counted_to;
+    slot_id goal;   /* while it is being built: slots there were */
+    uint64_t build; /* its number */
+    uint32_t checks_asked, checks_made;
+    const char *broken; /* what the last check found */
     uint32_t walked_at; /* nodes when the graph was last walked */
     bool walk_due;
     bool is_going; /* with its set */
     bool dropped;  /* the set goes on without it */
     struct graph_job *job;
     struct graph *next, *prev; /* keyspace->graphs */
+    struct graph *sibling;     /* set->graphs */
     struct retired retired;
 };
+
+static inline bool graph_bit(const uint64_t *bits, slot_id slot)
+{
+    return bits[slot / 64] >> (slot % 64) & 1;
+}
+
+/* Bytes of its own bookkeeping. */
+size_t graph_own_bytes(const struct graph *g);
 
 /* Moves `dying` into `dead`; no job is under way. fails  ERR_NOMEM. */
 enum err graph_gather_dead(struct graph *g) MUST_USE;
@@ -82,10 +99,28 @@ enum err graph_gather_dead(struct graph *g) MUST_USE;
  * looked at them already. */
 slot_id graph_tail_edge(const struct graph *g);
 
+/* Counts the levels of slots below `to`. */
+void graph_count_levels(struct graph *g, slot_id to);
+
+/* Slots it has not taken in. */
+static inline uint32_t graph_waiting(const struct graph *g)
+{
+    return g->late_n - g->late_from + g->set->elements.slots.n_slots -
+           g->fresh_from;
+}
+
+/* Gives up the graph's hold on the slots of a bunch; those that another graph of
+ * the set leads to are taken out of it. */
+void graph_let_go(struct graph *g, struct slot_bunch *b);
+
+/* Something happened. */
+void graph_tell(struct keyspace *ks);
+
 /* graph_job.c */
 void graph_begin_batch(struct graph *g);
 void graph_begin_sweep(struct graph *g);
 void graph_begin_walk(struct graph *g);
+void graph_begin_check(struct graph *g);
 
 /* A job has ended: go on, or free what was waiting for it. */
 void graph_job_ended(struct graph *g, bool go_on);

@@ -1,5 +1,6 @@
-/* Work on a set's graph: batches, sweeps and walks, in phases of units that the
- * builder threads share. Between phases the loop has a look; it never waits.
+/* Work on a set's graph: batches, sweeps, walks and checks, in phases of units
+ * that the builder threads share. Between phases the loop has a look; it never
+ * waits.
  *
  * A job holds what is retired (epoch_hold), so that pages it reads stay, but is
  * no search: writers need not keep old versions for it. The rows it reads do
@@ -13,6 +14,7 @@ enum {
     LOOK_MAX = 16384,  /* slots looked at for one batch */
     WALK_NODES = 4096, /* of one unit */
     WALKS_MAX = 8,     /* until nothing is lost any more */
+    CHECK_NODES = 1024,
 };
 
 /* ---- running ----------------------------------------------------------- */
@@ -41,7 +43,7 @@ static bool step(struct task *t, struct worker *w)
     uint32_t unit;
 
     if (!atomic_load_explicit(&job->cancelled, memory_order_relaxed)) {
-        unit = job->kind == JOB_WALK
+        unit = job->kind >= JOB_WALK
                    ? 0
                    : atomic_fetch_add_explicit(&job->next_unit, 1,
                                                memory_order_relaxed);
@@ -50,8 +52,10 @@ static bool step(struct task *t, struct worker *w)
                 hnsw_batch_unit(job->batch, unit, w->scratch);
             } else if (job->kind == JOB_SWEEP) {
                 hnsw_sweep_unit(job->sweep, unit, w->scratch);
-            } else {
+            } else if (job->kind == JOB_WALK) {
                 unit_of_walk(job, w->scratch);
+            } else if (!hnsw_check_step(&job->check, CHECK_NODES)) {
+                job->n_units = 0; /* one task works on this */
             }
             return true;
         }
@@ -107,7 +111,7 @@ static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
                                     void (*done)(struct completion *c))
 {
     const struct slots *s = &g->set->elements.slots;
-    unsigned n = kind == JOB_WALK ? 1 : pool_size(g->keyspace->builders);
+    unsigned n = kind >= JOB_WALK ? 1 : pool_size(g->keyspace->builders);
     struct graph_job *job =
         mem_try_alloc(sizeof(*job) + n * sizeof(struct graph_task));
     unsigned i;
@@ -143,6 +147,7 @@ static void job_end(struct graph_job *job, bool go_on)
 {
     struct graph *g = job->g;
     struct epoch *epoch = g->keyspace->epoch;
+    struct keyspace *ks = g->keyspace;
     uint64_t hold = job->hold;
 
     unlist_job(job);
@@ -151,6 +156,7 @@ static void job_end(struct graph_job *job, bool go_on)
     mem_free(job);
     graph_job_ended(g, go_on);
     epoch_release(epoch, hold);
+    graph_tell(ks);
 }
 
 static bool is_cancelled(const struct graph_job *job)
@@ -256,6 +262,7 @@ void graph_begin_batch(struct graph *g)
         return;
     }
     n = take_tail(g, nodes, size, &fresh_to, &late_to);
+    graph_count_levels(g, fresh_to);
     if (n == 0) {
         g->fresh_from = fresh_to;
         g->late_from = late_to;
@@ -291,6 +298,8 @@ void graph_abandon_job(struct graph_job *job)
     case JOB_WALK:
         hnsw_walk_end(job->walk);
         break;
+    case JOB_CHECK:
+        break;
     }
     job_end(job, false);
 }
@@ -308,7 +317,7 @@ static void swept_reclaim(struct retired *r, void *arg)
 static void let_go_of_dead(struct graph *g)
 {
     struct slots *s = &g->set->elements.slots;
-    struct slot_bunch *b = slots_bunch_create(s, g->dead_words);
+    struct slot_bunch *b = slots_bunch_create(s, g->held_words);
     uint32_t word;
 
     if (!b) {
@@ -316,10 +325,10 @@ static void let_go_of_dead(struct graph *g)
     }
     for (word = 0; word < g->dead_words; word++) {
         b->bits[word] = g->dead[word];
-        b->n += (uint32_t)__builtin_popcountll(b->bits[word]);
         g->dead[word] = 0;
     }
     g->n_dead = 0;
+    graph_let_go(g, b);
     epoch_retire(g->keyspace->epoch, &b->retired, swept_reclaim, NULL);
 }
 
@@ -393,5 +402,34 @@ void graph_begin_walk(struct graph *g)
         job_end(job, false);
         return;
     }
+    run_phase(job, 1);
+}
+
+/* ---- checks ------------------------------------------------------------ */
+
+static void check_done(struct completion *c)
+{
+    struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
+    struct graph *g = job->g;
+
+    if (is_cancelled(job)) {
+        graph_abandon_job(job);
+        return;
+    }
+    g->checks_made++;
+    g->broken = job->check.broken;
+    job_end(job, true);
+}
+
+void graph_begin_check(struct graph *g)
+{
+    struct graph_job *job = job_create(g, JOB_CHECK, check_done);
+
+    if (!job) {
+        return;
+    }
+    /* Who asks from here on is asking for another. */
+    g->checks_made = g->checks_asked - 1;
+    hnsw_check_begin(&job->check, g->hnsw);
     run_phase(job, 1);
 }

@@ -27,6 +27,7 @@
 
 struct graph;
 struct graph_job;
+struct graph_waiter;
 struct name_build;
 struct name_order;
 struct search_pool;
@@ -101,6 +102,7 @@ struct keyspace {
     struct pool *builders;        /* NULL: no set gets a graph */
     struct graph *graphs;         /* db/graph.h */
     struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
+    struct graph_waiter *graph_waiters;
     uint32_t n_graph_jobs;
     struct rng rng;
     time_ms now;      /* wall clock, of this command */

@@ -300,6 +300,9 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     }
     elements_commit(&v->elements, hash, slot, epoch_advance(v->keyspace->epoch),
                     !e->has_attribute);
+    if (old != SLOT_NONE) {
+        graph_note_gone(v, old);
+    }
     v->node_uid++;
     v->n_attributes += e->has_attribute ? (attribute != NULL) : had;
     v->n_attributes -= had;
@@ -337,6 +340,7 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed)
         }
         return err;
     }
+    graph_note_gone(v, slot);
     v->n_attributes -= had;
     v->db->n_vectors--;
     *removed = true;
@@ -455,6 +459,28 @@ enum err vset_set_attribute(struct vset *v, slot_id slot, struct bytes json)
     return err;
 }
 
+/* ---- the index --------------------------------------------------------- */
+
+enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
+                        uint64_t *build)
+{
+    struct vset_options before = v->options;
+
+    *build = 0;
+    v->options.index = wanted->index;
+    v->options.m = wanted->m;
+    v->options.ef = wanted->ef;
+    if (wanted->index == VSET_INDEX_FLAT) {
+        graph_drop_all(v);
+        return ERR_OK;
+    }
+    if (graph_build(v, build) != ERR_OK) {
+        v->options = before;
+        return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
 /* ---- what is known ----------------------------------------------------- */
 
 size_t vset_memory(const struct vset *v)
@@ -480,10 +506,48 @@ void vset_info_read(const struct vset *v, struct vset_info *out)
         .memory_bytes = vset_memory(v),
         .code_bytes = live_pages,
         .attribute_bytes = v->attribute_bytes,
-        .index_bytes = name_order_bytes(v),
+        .index_bytes = name_order_bytes(v) + graph_bytes(v),
     };
     out->name_bytes = v->memory.bytes - out->code_bytes - out->attribute_bytes -
                       out->index_bytes;
+}
+
+void vset_check_begin(struct vset_check *c, const struct vset *v)
+{
+    *c = (struct vset_check){.seq = epoch_now(v->keyspace->epoch)};
+}
+
+static const char *check_element(const struct vset *v, slot_id slot)
+{
+    return vset_find(v, vset_name(v, slot)) == slot
+               ? NULL
+               : "L1: a live slot's name is not found, or in another slot";
+}
+
+bool vset_check_step(struct vset_check *c, const struct vset *v, uint32_t n)
+{
+    const struct slots *s = &v->elements.slots;
+
+    c->broken = graph_check_slots(v, c->next, n);
+    for (; n > 0 && c->next < s->n_slots && !c->broken; n--, c->next++) {
+        if (slots_is_live(s, c->next)) {
+            c->broken = check_element(v, c->next);
+            c->n_live++;
+            c->n_attributes += slot_has_attribute(v, c->next);
+        }
+    }
+    if (c->broken || c->next < s->n_slots) {
+        return !c->broken;
+    }
+    /* What is summed up over many instants is right if nothing was written. */
+    if (c->seq == epoch_now(v->keyspace->epoch)) {
+        if (c->n_live != vset_count(v)) {
+            c->broken = "S2: the number of elements is wrong";
+        } else if (c->n_attributes != v->n_attributes) {
+            c->broken = "V1: the number of attributes is wrong";
+        }
+    }
+    return false;
 }
 
 void vset_validate(const struct vset *v)

@@ -21,12 +21,13 @@ enum {
     VSET_M_DEFAULT = 16,
     VSET_M_MIN = 4,
     VSET_M_MAX = 4096,
+    VSET_EF_MAX = 1000000,
     VSET_ATTRIBUTE_MAX = 512 << 20, /* bytes of one attribute */
 };
 
-/* What index a set was asked to have. Until a set has a graph or lists, all of
- * them are answered by the exact scan. */
-enum vset_index { VSET_INDEX_AUTO, VSET_INDEX_FLAT };
+/* What index a set was asked to have. AUTO: none while it is small, then a
+ * graph. */
+enum vset_index { VSET_INDEX_AUTO, VSET_INDEX_FLAT, VSET_INDEX_HNSW };
 
 struct vset_options {
     enum vec_type type;
@@ -130,6 +131,26 @@ size_t vset_memory(const struct vset *v);
 /* Releases what searches under way no longer need, in all sets of a database
  * that have something to release. */
 void vset_settle_all(struct database *db);
+
+/* Asks for another index: its kind, and for a graph its M and EF.
+ *
+ * out    *build: see graph_build(); 0 when nothing is built.
+ * fails  ERR_NOMEM, nothing changed. */
+enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
+                        uint64_t *build) MUST_USE;
+
+/* A check of a set that goes on while it is written to: what is looked at in
+ * one call is looked at in one instant. */
+struct vset_check {
+    slot_id next;
+    uint64_t seq; /* when it began */
+    uint32_t n_live, n_attributes;
+    const char *broken; /* what was found; NULL: nothing */
+};
+void vset_check_begin(struct vset_check *c, const struct vset *v);
+
+/* Looks at n slots; true when there is more. */
+bool vset_check_step(struct vset_check *c, const struct vset *v, uint32_t n);
 
 /* Checks every invariant below; aborts on a violation. */
 void vset_validate(const struct vset *v);

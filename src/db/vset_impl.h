@@ -24,12 +24,15 @@ struct vset {
     struct elements elements;
     uint64_t uid;
     uint64_t node_uid;
+    uint64_t n_builds; /* of graphs */
     uint32_t n_attributes;
     size_t attribute_bytes;
     struct flat_ring *ring; /* while exact searches are under way */
     uint32_t n_scanning;
-    struct graph *graph;      /* see graph.h; NULL: none */
-    struct graph *stopping;   /* one that was dropped, while work on it ends */
+    struct graph *graph;      /* answers; see graph.h; NULL: none */
+    struct graph *coming;     /* being built, to take its place */
+    struct graph *graphs;     /* these, and dropped ones while work on them ends
+                               */
     struct name_order *order; /* see name_order.h; NULL: nobody asked */
     struct vset *unsettled_next;
     struct vset **unsettled_at; /* what points here; NULL when not listed */

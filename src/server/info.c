@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "db/graph.h"
 #include "db/search.h"
 #include "server/server.h"
 
@@ -24,6 +25,7 @@ struct info_view {
     size_t used, peak, overhead;
     size_t total_memory;
     uint64_t vector_sets, vectors;
+    uint64_t graphs, tail_rows;
     int64_t uptime_s;
     const char *compiler;
     char os[256];
@@ -89,6 +91,7 @@ static void gather(struct info_view *v, struct server *s)
         v->vector_sets += s->ks->dbs[i]->n_vsets;
         v->vectors += s->ks->dbs[i]->n_vectors;
     }
+    graph_count_all(s->ks, &v->graphs, &v->tail_rows);
     gather_memory(v);
     gather_system(v);
 }

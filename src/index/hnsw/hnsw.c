@@ -183,6 +183,7 @@ enum err hnsw_reserve(struct hnsw *h, uint32_t n)
     for (; (uint64_t)n_pages * NODES_PER_PAGE < n; n_pages++) {
         struct node_dir *dir =
             atomic_load_explicit(&h->dir, memory_order_relaxed);
+        size_t before;
         struct node_page *p;
 
         if (!dir || n_pages == dir->cap) {
@@ -193,10 +194,12 @@ enum err hnsw_reserve(struct hnsw *h, uint32_t n)
             }
             dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
         }
+        before = h->options.region->bytes;
         p = page_create(h, n_pages);
         if (!p) {
             return ERR_NOMEM;
         }
+        h->page_bytes += h->options.region->bytes - before;
         dir->links[n_pages] = p->links;
         dir->codes[n_pages] = p->codes;
         dir->pages[n_pages] = p;
@@ -331,17 +334,9 @@ size_t hnsw_bytes(const struct hnsw *h)
 {
     const struct node_dir *dir =
         atomic_load_explicit(&h->dir, memory_order_relaxed);
-    size_t bytes = sizeof(*h) + (dir ? dir_bytes(dir->cap) : 0);
-    uint32_t i;
 
-    for (i = 0; i < h->n_pages; i++) {
-        const struct node_page *p = dir->pages[i];
-
-        bytes += sizeof(*p) + links_bytes(h) +
-                 (h->own_codes ? codes_bytes(h) : 0) + upper_bytes(h, p) +
-                 upper_at_bytes(p);
-    }
-    return bytes;
+    return h->page_bytes + region_cost(sizeof(*h), CACHE_LINE) +
+           (dir ? region_cost(dir_bytes(dir->cap), 1) : 0);
 }
 
 const uint8_t *hnsw_row(const struct hnsw *h, const struct row_map *rows,

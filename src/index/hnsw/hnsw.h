@@ -217,9 +217,25 @@ void hnsw_walk_end(struct hnsw_walk *w);
 void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
                    const uint64_t *dead, struct hnsw_scratch *scratch);
 
+/* Whether a node is in the graph. thread the owner, and whoever works on the
+ * graph for it. */
+bool hnsw_is_linked(const struct hnsw *h, uint32_t node);
+
 /* Checks every node's links: ids of nodes only, no node twice in a row, none of
- * itself, levels as they should be, an entry of the highest level; aborts on a
- * violation. */
+ * itself, levels as they should be, an entry of the highest level. */
+struct hnsw_check {
+    const struct hnsw *h;
+    uint32_t node;      /* where it goes on */
+    uint32_t n_linked;  /* below */
+    const char *broken; /* what was found; NULL: nothing */
+};
+void hnsw_check_begin(struct hnsw_check *c, const struct hnsw *h);
+
+/* Looks at `budget` nodes; true when there is more. thread any, one at a
+ * time. */
+bool hnsw_check_step(struct hnsw_check *c, uint32_t budget);
+
+/* Checks all of it; aborts on a violation. */
 void hnsw_validate(const struct hnsw *h);
 
 #endif

@@ -436,18 +436,6 @@ static void sort_unit(struct hnsw_batch *b)
 
 /* ---- LINK -------------------------------------------------------------- */
 
-static bool row_has(const link *row, uint32_t n, uint32_t node)
-{
-    uint32_t i;
-
-    for (i = 0; i < n; i++) {
-        if ((link_load(&row[i]) & ~LINK_CHAIN) == node) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A full row: its links and the new ones compete. */
 static void prune(struct hnsw_batch *b, uint32_t target, int level,
                   const uint64_t *fresh, size_t n_fresh, struct hnsw_scratch *s)
@@ -505,7 +493,8 @@ static void link_level(struct hnsw_batch *b, const struct back_link *links,
     }
     hnsw_scratch_fit_choice(s, h, cap + n_links);
     for (i = 0; i < n_links; i++) {
-        if (links[i].level == level && !row_has(row, n_old, links[i].source)) {
+        if (links[i].level == level &&
+            !hnsw_row_has(row, n_old, links[i].source)) {
             s->fresh[n++] = pool_entry(links[i].key, links[i].source);
         }
     }

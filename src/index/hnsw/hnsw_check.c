@@ -174,7 +174,9 @@ void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
             break;
         }
     }
-    if (best != LINK_NONE) {
+    /* Among many copies the node may have been passed over. */
+    if (best != LINK_NONE &&
+        !hnsw_row_has(base_links(h, best), h->row_links, node)) {
         uint32_t at = weakest_link(h, rows, best, s);
 
         link_store(&base_links(h, best)[at], node);
@@ -183,7 +185,7 @@ void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
 
 /* ---- checking ------------------------------------------------------------ */
 
-static void check_row(const struct hnsw *h, uint32_t node, int level)
+static const char *check_row(const struct hnsw *h, uint32_t node, int level)
 {
     const link *row = hnsw_row_of_links(h, node, level);
     uint32_t cap = links_on(h, level);
@@ -193,37 +195,89 @@ static void check_row(const struct hnsw *h, uint32_t node, int level)
         uint32_t id = link_load(&row[n]) & ~LINK_CHAIN;
 
         chains += (link_load(&row[n]) & LINK_CHAIN) != 0;
-        ASSERT(id != node);
-        ASSERT(hnsw_is_linked(h, id));
-        ASSERT(hnsw_level(h, id) >= level);
+        if (id == node) {
+            return "a node links to itself";
+        }
+        if (!hnsw_is_linked(h, id)) {
+            return "a link leads to no node";
+        }
+        if (hnsw_level(h, id) < level) {
+            return "a link leads to a node of a lower level";
+        }
         for (j = 0; j < n; j++) {
-            ASSERT((link_load(&row[j]) & ~LINK_CHAIN) != id);
+            if ((link_load(&row[j]) & ~LINK_CHAIN) == id) {
+                return "a node links to another twice";
+            }
         }
     }
     for (i = n; i < cap; i++) {
-        ASSERT(link_load(&row[i]) == LINK_NONE);
+        if (link_load(&row[i]) != LINK_NONE) {
+            return "a row of links has a gap";
+        }
     }
-    ASSERT(chains <= (level == 0));
+    return chains <= (level == 0) ? NULL : "a node has two chained copies";
+}
+
+static const char *check_node(const struct hnsw *h, uint32_t node)
+{
+    const char *broken = NULL;
+    int level;
+
+    for (level = hnsw_level(h, node); level >= 0 && !broken; level--) {
+        broken = check_row(h, node, level);
+    }
+    return broken;
+}
+
+static const char *check_entry(const struct hnsw *h, uint32_t n_linked)
+{
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+
+    if (n_linked != h->n_nodes) {
+        return "the number of nodes is wrong";
+    }
+    if ((n_linked == 0) != (entry == ENTRY_NONE)) {
+        return n_linked ? "there is no entry" : "there is an entry to nothing";
+    }
+    if (entry == ENTRY_NONE) {
+        return NULL;
+    }
+    if (!hnsw_is_linked(h, entry_node(entry))) {
+        return "the entry is no node";
+    }
+    return hnsw_level(h, entry_node(entry)) == entry_level(entry)
+               ? NULL
+               : "the entry has another level";
+}
+
+void hnsw_check_begin(struct hnsw_check *c, const struct hnsw *h)
+{
+    *c = (struct hnsw_check){.h = h};
+}
+
+bool hnsw_check_step(struct hnsw_check *c, uint32_t budget)
+{
+    uint32_t end = c->h->n_pages * NODES_PER_PAGE;
+
+    for (; budget > 0 && c->node < end && !c->broken; budget--, c->node++) {
+        if (hnsw_is_linked(c->h, c->node)) {
+            c->n_linked++;
+            c->broken = check_node(c->h, c->node);
+        }
+    }
+    if (c->broken || c->node < end) {
+        return !c->broken;
+    }
+    c->broken = check_entry(c->h, c->n_linked);
+    return false;
 }
 
 void hnsw_validate(const struct hnsw *h)
 {
-    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
-    uint32_t n = 0, node;
-    int level;
+    struct hnsw_check c;
 
-    for (node = 0; node < h->n_pages * NODES_PER_PAGE; node++) {
-        if (hnsw_is_linked(h, node)) {
-            n++;
-            for (level = hnsw_level(h, node); level >= 0; level--) {
-                check_row(h, node, level);
-            }
-        }
+    hnsw_check_begin(&c, h);
+    while (hnsw_check_step(&c, UINT32_MAX)) {
     }
-    ASSERT(n == h->n_nodes);
-    ASSERT((n == 0) == (entry == ENTRY_NONE));
-    if (entry != ENTRY_NONE) {
-        ASSERT(hnsw_is_linked(h, entry_node(entry)));
-        ASSERT(hnsw_level(h, entry_node(entry)) == entry_level(entry));
-    }
+    ASSERT(!c.broken);
 }

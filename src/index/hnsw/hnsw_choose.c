@@ -120,6 +120,18 @@ void hnsw_write_links(link *row, uint32_t cap, uint32_t chain,
     }
 }
 
+bool hnsw_row_has(const link *row, uint32_t n, uint32_t node)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        if ((link_load(&row[i]) & ~LINK_CHAIN) == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t hnsw_chain_of(const struct hnsw *h, uint32_t node)
 {
     const link *row = base_links(h, node);

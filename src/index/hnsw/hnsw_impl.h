@@ -65,6 +65,7 @@ struct hnsw {
     _Atomic(struct node_dir *) dir;
     _Atomic uint32_t n_pages; /* stored when the directory has them */
     uint32_t n_nodes;
+    size_t page_bytes; /* of the region's */
     _Atomic uint64_t entry;
 };
 
@@ -150,7 +151,6 @@ ALWAYS_INLINE uint32_t node_room(const struct hnsw *h)
            NODES_PER_PAGE;
 }
 
-bool hnsw_is_linked(const struct hnsw *h, uint32_t node);
 void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on);
 
 /* Whether a node is led to by the chain it hangs in only. */
@@ -255,6 +255,9 @@ ALWAYS_INLINE uint32_t links_wanted(const struct hnsw *h, int level)
 /* Writes a row: `chain` (LINK_NONE for none), then the nodes of entries. */
 void hnsw_write_links(link *row, uint32_t cap, uint32_t chain,
                       const uint64_t *entries, size_t n);
+
+/* Whether a row of n links has one to a node, marked or not. */
+bool hnsw_row_has(const link *row, uint32_t n, uint32_t node);
 
 /* The marked link of a row, LINK_NONE when there is none. */
 uint32_t hnsw_chain_of(const struct hnsw *h, uint32_t node);

@@ -33,19 +33,6 @@ static uint32_t live_in_chain(const struct hnsw_sweep *w, uint32_t node)
     return node;
 }
 
-/* The next in the chain of a dead node takes its links over. */
-static bool row_has(const link *row, uint32_t n, uint32_t node)
-{
-    uint32_t i;
-
-    for (i = 0; i < n; i++) {
-        if ((link_load(&row[i]) & ~LINK_CHAIN) == node) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void inherit(struct hnsw_sweep *w, uint32_t node)
 {
     struct hnsw *h = w->h;
@@ -74,7 +61,7 @@ static void inherit(struct hnsw_sweep *w, uint32_t node)
             break;
         }
         if (!(id & LINK_CHAIN) && !bit_test(w->dead, id) && id != heir &&
-            !row_has(to, at, id)) {
+            !hnsw_row_has(to, at, id)) {
             link_store(&to[at++], id);
         }
     }

@@ -5,6 +5,11 @@ set oom {OOM command not allowed when used memory > 'maxmemory'.}
 
 proc used {} { return [info_field used_memory] }
 
+# Waits until nothing is on its way to an index.
+proc wait_settled {} {
+    wait_for {[info_field vector_tail_rows] == 0 && [info_field vector_index_jobs] == 0}
+}
+
 proc fill_blob {n d} {
     set out ""
     for {set i 0} {$i < $n} {incr i} { append out [fp32 [random_vector $d]] }
@@ -199,6 +204,7 @@ start_server {} {
                 }
                 r vmadd set$i $per FP32 [string repeat [fill_blob 1 $d] $per] {*}[fill_names $per] {*}$attrs
             }
+            wait_settled
             set grown [expr {[used] - $before}]
             for {set i 0} {$i < $n} {incr i} { incr sum [r memory usage set$i SAMPLES 0] }
             # Besides: the table of keys, about 64 bytes each, and buffers.
