@@ -5,6 +5,7 @@
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
 #include "db/graph.h"
+#include "db/recall.h"
 #include "db/vset_view.h"
 
 void cmd_vcard(struct cmd_ctx *ctx)
@@ -160,6 +161,7 @@ static void index_fields(struct cmd_ctx *ctx, const struct vset *v,
     field_int(ctx, "index-ef", g->ef);
     field_text(ctx, "index-job", g->is_building ? "build" : g->job);
     field_int(ctx, "index-built", g->built);
+    field_int(ctx, "calibrated-at", recall_calibrated_at(v));
 }
 
 void cmd_vinfo(struct cmd_ctx *ctx)
@@ -179,7 +181,7 @@ void cmd_vinfo(struct cmd_ctx *ctx)
     o = vset_options(v);
     vset_info_read(v, &info);
     graph_info_read(v, &graph);
-    reply_map(&ctx->reply, 26);
+    reply_map(&ctx->reply, 27);
     /* Redis's nine, in its order. */
     field_text(ctx, "quant-type", vec_type_name(o->type));
     field_int(ctx, "hnsw-m", o->m);

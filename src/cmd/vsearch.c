@@ -353,6 +353,17 @@ bool vsearch_parse_options(struct cmd_ctx *ctx, size_t at,
             }
             continue;
         }
+        if (arg_is(ctx, at, "RECALL") && more) {
+            if (!arg_double_over(ctx, ++at, 0, "ERR invalid RECALL",
+                                 &r->recall)) {
+                return false;
+            }
+            if (r->recall > 1) {
+                cmd_error(ctx, "ERR invalid RECALL");
+                return false;
+            }
+            continue;
+        }
         if (!vsearch_numbers(ctx, &at, r, sh, &k_given, &matched)) {
             return false;
         }

@@ -605,11 +605,15 @@ static void pump(struct graph *g, bool any)
     if (g->job || g->is_going || g->dropped) {
         return;
     }
+    if (any && g->to_finish < waiting) {
+        g->to_finish = waiting;
+    }
     if (g->checks_asked != g->checks_made) {
         graph_begin_check(g);
     } else if (!g->sibling && v->graphs == g && sweep_is_due(g, any)) {
         graph_begin_sweep(g);
-    } else if (waiting >= BATCH_WORTHWHILE || (any && waiting > 0)) {
+    } else if (waiting >= BATCH_WORTHWHILE ||
+               (g->to_finish > 0 && waiting > 0)) {
         graph_begin_batch(g);
     } else if (g->walk_due) {
         graph_begin_walk(g);

@@ -107,6 +107,7 @@ const struct hnsw *graph_of(const struct vset *v);
 
 struct graph_info {
     bool has_graph; /* one that answers */
+    uint64_t build; /* its number */
     uint32_t m, ef;
     uint32_t nodes;    /* in the body, dead ones included */
     uint32_t dead;     /* to be swept */

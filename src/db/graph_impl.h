@@ -60,6 +60,7 @@ struct graph {
     slot_id fresh_from;
     struct late_list *late;
     uint32_t late_from, late_n; /* of it */
+    uint32_t to_finish;         /* of it, to be linked though it be little */
     /* by slot; region memory, grown with the set */
     uint64_t *held;  /* in the body or in a batch */
     uint64_t *dying; /* of them, dead and not yet in `dead`; in held's block */

@@ -51,6 +51,7 @@ void graph_info_read(const struct vset *v, struct graph_info *out)
     *out = (struct graph_info){.job = "none", .bytes = graph_bytes(v)};
     if (g) {
         out->has_graph = true;
+        out->build = g->build;
         out->m = hnsw_m(g->hnsw);
         out->ef = g->ef;
         out->nodes = hnsw_count(g->hnsw);

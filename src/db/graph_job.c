@@ -254,7 +254,7 @@ void graph_begin_batch(struct graph *g)
     uint32_t size = hnsw_batch_size(g->hnsw, UINT32_MAX);
     uint32_t *nodes = mem_alloc((size + 1) * sizeof(*nodes));
     slot_id fresh_to;
-    uint32_t late_to, n;
+    uint32_t late_to, looked, n;
     struct graph_job *job = NULL;
 
     if (g->dead_words < g->held_words && graph_gather_dead(g) != ERR_OK) {
@@ -263,6 +263,8 @@ void graph_begin_batch(struct graph *g)
     }
     n = take_tail(g, nodes, size, &fresh_to, &late_to);
     graph_count_levels(g, fresh_to);
+    looked = fresh_to - g->fresh_from + late_to - g->late_from;
+    g->to_finish -= looked < g->to_finish ? looked : g->to_finish;
     if (n == 0) {
         g->fresh_from = fresh_to;
         g->late_from = late_to;

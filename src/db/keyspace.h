@@ -30,6 +30,7 @@ struct graph_job;
 struct graph_waiter;
 struct name_build;
 struct name_order;
+struct recall;
 struct search_pool;
 struct vset;
 
@@ -103,6 +104,7 @@ struct keyspace {
     struct graph *graphs;         /* db/graph.h */
     struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
     struct graph_waiter *graph_waiters;
+    struct recall *recalls; /* db/recall.h */
     uint32_t n_graph_jobs;
     struct rng rng;
     time_ms now;      /* wall clock, of this command */

@@ -36,6 +36,7 @@ struct search_request {
     size_t k;        /* at least 1; may exceed the set */
     bool exact;      /* every row is scored */
     uint32_t ef;     /* effort in a graph; 0: the default */
+    double recall;   /* instead of ef, the share to be found; 0: not given */
     /* Nearest candidates that are looked at for rows that pass the filter; the
      * answer may then be short. 0: as many as it takes. */
     size_t filter_ef;

@@ -91,6 +91,13 @@ static uint32_t effort(const struct search *s, const struct search_request *r)
 {
     double ef = r->ef ? r->ef : EF_DEFAULT;
 
+    if (r->recall > 0) {
+        ef = recall_effort(s->set, r->recall, s->scan.best.cap);
+        if (ef <= 0) {
+            return 0;
+        }
+    }
+
     ef = ef < (double)s->scan.best.cap ? (double)s->scan.best.cap : ef;
     if (s->filter) {
         ef /= passing_share(s);
@@ -118,6 +125,9 @@ void search_plan(struct search *s, const struct search_request *r)
         s->ef_most = (uint32_t)r->filter_ef;
     }
     s->ef = effort(s, r);
+    if (!s->ef) {
+        return;
+    }
     if (graph_ns(s, s->ef) + scan_ns(s, tail_rows(s)) >= scan_ns(s, rows)) {
         return;
     }

@@ -3,6 +3,7 @@
 #define VECTRA_DB_VSET_IMPL_H
 
 #include "db/attribute.h"
+#include "db/recall.h"
 #include "db/vset.h"
 
 struct flat_ring;
@@ -29,10 +30,15 @@ struct vset {
     size_t attribute_bytes;
     struct flat_ring *ring; /* while exact searches are under way */
     uint32_t n_scanning;
-    struct graph *graph;      /* answers; see graph.h; NULL: none */
-    struct graph *coming;     /* being built, to take its place */
-    struct graph *graphs;     /* these, and dropped ones while work on them ends
-                               */
+    struct graph *graph;  /* answers; see graph.h; NULL: none */
+    struct graph *coming; /* being built, to take its place */
+    struct graph *graphs; /* these, and dropped ones while work on them ends
+                           */
+    /* see recall.h */
+    float recall[RECALL_EFS_MAX];
+    uint32_t calibrated_at;
+    uint64_t calibrated_build;
+    bool is_calibrating;
     struct name_order *order; /* see name_order.h; NULL: nobody asked */
     struct vset *unsettled_next;
     struct vset **unsettled_at; /* what points here; NULL when not listed */

@@ -11,6 +11,7 @@
 #include "cmd/job.h"
 #include "db/graph.h"
 #include "db/name_order.h"
+#include "db/recall.h"
 #include "db/search.h"
 #include "server/signals.h"
 
@@ -218,6 +219,7 @@ static void stop_net(struct server *s)
 {
     mem_unmap_slowly(false);
     net_stop_listening(s->net, false);
+    recall_stop_all(s->ks);
     do {
         /* Sending may let requests run that waited for earlier replies. */
         finish_searches(s);
