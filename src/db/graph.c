@@ -138,6 +138,9 @@ static void list_graph(struct graph *g)
 
 static void unlist_graph(struct graph *g)
 {
+    if (g->keyspace->graphs_at == g) {
+        g->keyspace->graphs_at = g->next;
+    }
     if (g->prev) {
         g->prev->next = g->next;
     } else {
@@ -639,13 +642,12 @@ void graph_pump_all(struct keyspace *ks)
 {
     struct graph *g = ks->graphs;
 
-    while (g) {
-        struct graph *next = g->next;
-
+    /* Any graph of the set may go, so the list is gone through with care. */
+    for (; g; g = ks->graphs_at) {
+        ks->graphs_at = g->next;
         if (!g->dropped) {
             graph_pump(g->set, true);
         }
-        g = next;
     }
     graph_tell(ks); /* what could not be begun is tried again */
 }

@@ -1,4 +1,6 @@
 /* What a set's graph tells about itself: see graph.h. */
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "db/graph_impl.h"
 
@@ -93,6 +95,14 @@ int graph_level(const struct vset *v, slot_id slot)
     return v->graph ? hnsw_level(v->graph->hnsw, slot) : 0;
 }
 
+static int compare_slots(const void *a, const void *b)
+{
+    const slot_id *x = a;
+    const slot_id *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
 size_t graph_links(const struct vset *v, slot_id slot, int level, slot_id *out,
                    size_t room)
 {
@@ -103,8 +113,10 @@ size_t graph_links(const struct vset *v, slot_id slot, int level, slot_id *out,
         return 0;
     }
     n = hnsw_links(v->graph->hnsw, slot, level, out, room);
+    /* Of a row that is being written the old links and the new are there. */
+    qsort(out, n, sizeof(*out), compare_slots);
     for (i = 0; i < n; i++) {
-        if (slots_is_live(s, out[i])) {
+        if (slots_is_live(s, out[i]) && (!kept || out[kept - 1] != out[i])) {
             out[kept++] = out[i];
         }
     }

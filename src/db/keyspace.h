@@ -103,6 +103,7 @@ struct keyspace {
     struct pool *builders;        /* NULL: no set gets a graph */
     struct graph *graphs;         /* db/graph.h */
     struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
+    struct graph *graphs_at;      /* while all are gone through */
     struct graph_waiter *graph_waiters;
     struct recall *recalls; /* db/recall.h */
     uint32_t n_graph_jobs;

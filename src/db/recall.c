@@ -38,7 +38,7 @@ struct recall {
     recall_done_fn *done;
     void *arg;
     bool stopped;
-    uint64_t hold;             /* keeps the set */
+    uint64_t hold;             /* keeps the set; a new one for each sample */
     struct recall *next, **in; /* keyspace->recalls */
 };
 
@@ -211,6 +211,12 @@ static void go_on(struct recall *r)
     struct recall_result result;
     struct search *s;
 
+    if (!is_over(r) && r->at == 0) {
+        /* The set is there, so from now on is soon enough. */
+        r->hold = epoch_hold(epoch);
+        epoch_release(epoch, hold);
+        hold = r->hold;
+    }
     if (!is_over(r) && prepare(r, &s) == ERR_OK) {
         search_submit(s, answered, r);
         return;

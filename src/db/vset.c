@@ -563,5 +563,6 @@ void vset_validate(const struct vset *v)
     ASSERT(with_attribute == v->n_attributes);
     ASSERT(v->unsettled_at ||
            (v->elements.slots.limbo_len == 0 && !v->elements.slots.stamped));
+    ASSERT(!graph_check_slots(v, 0, UINT32_MAX));
     name_order_validate(v);
 }

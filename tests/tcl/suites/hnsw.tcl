@@ -69,6 +69,11 @@ start_server {} {
         settled big
         assert_equal {1300 0 0} [lmap f {index-nodes tail index-dead} { info_of big $f }]
         assert {[info_of big max-level] > 0}
+        foreach f {memory-bytes code-bytes name-bytes attribute-bytes index-bytes} { set $f [info_of big $f] }
+        assert {${index-bytes} > 1300 * (384 + 4 * 32) && ${index-bytes} < 2 * 2048 * (400 + 4 * 32)}
+        assert {${name-bytes} > 0 && ${name-bytes} < 100 * 1300} "names: ${name-bytes}"
+        set more [expr {[r memory usage big] - ${memory-bytes}}]
+        assert {$more >= 0 && $more < 200} "the key takes $more"
         assert_equal 1 [info_field vector_graphs]
         assert_equal OK [r debug vcheck big]
         assert_equal hnsw [dict get [lindex [r vsearch big ELE e1 WITHSTATS] 1] plan]
