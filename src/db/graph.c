@@ -423,14 +423,22 @@ bool graph_is_given_up(const struct vset *v, uint64_t build)
            !(v->coming && v->coming->build >= build);
 }
 
+enum err graph_begin(struct vset *v)
+{
+    struct graph *g;
+    enum err err = create(v, &g);
+
+    if (!err) {
+        v->graph = g;
+        graph_count_levels(g, v->elements.slots.n_slots);
+    }
+    return err;
+}
+
 /* Being unable to only means that the set is scanned a while longer. */
 static void graph_begin_auto(struct vset *v)
 {
-    struct graph *g;
-
-    if (create(v, &g) == ERR_OK) {
-        v->graph = g;
-        graph_count_levels(g, v->elements.slots.n_slots);
+    if (graph_begin(v) == ERR_OK) {
         graph_pump(v, false);
     }
 }

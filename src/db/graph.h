@@ -42,6 +42,11 @@ struct keyspace;
 uint32_t graph_worthwhile_at(const struct vset *v);
 uint32_t graph_given_up_at(const struct vset *v);
 
+/* Gives a set that has none a graph with nothing in it: all elements are tail.
+ *
+ * fails  ERR_NOMEM, nothing changed. */
+enum err graph_begin(struct vset *v) MUST_USE;
+
 /* Begins to build a graph that will answer searches in the place of what does
  * so now; one that was being built is given up. M and EF as the set's options.
  *

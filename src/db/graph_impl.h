@@ -110,8 +110,8 @@ static inline uint32_t graph_waiting(const struct graph *g)
            g->fresh_from;
 }
 
-/* Gives up the graph's hold on the slots of a bunch; those that another graph of
- * the set leads to are taken out of it. */
+/* Gives up the graph's hold on the slots of a bunch; those that another graph
+ * of the set leads to are taken out of it. */
 void graph_let_go(struct graph *g, struct slot_bunch *b);
 
 /* Something happened. */

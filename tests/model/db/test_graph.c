@@ -60,6 +60,7 @@ static void make_set(void)
                              .metric = w.metric,
                              .dim = w.dim,
                              .m = 8,
+                             .ef = 64,
                              .index = VSET_INDEX_FLAT, /* never by itself */
                              .keep_empty = true};
 
@@ -248,7 +249,20 @@ static void put_from_to(uint32_t from, uint32_t to)
 
 static void make_graph(void)
 {
-    assert_int_equal(graph_create(w.set, 8, 64), ERR_OK);
+    assert_int_equal(graph_begin(w.set), ERR_OK);
+}
+
+/* Whether work on graphs that were dropped has ended. */
+static bool all_are_gone(void)
+{
+    const struct graph *g;
+
+    for (g = w.set->graphs; g; g = g->sibling) {
+        if (g != w.set->graph) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- searches ---------------------------------------------------------- */
@@ -763,13 +777,12 @@ static void test_a_graph_is_dropped_during_a_job(void **state)
     for (i = 0; i < 4000; i += 3) {
         take(i);
     }
-    graph_drop(w.set);
-    assert_int_equal(graph_create(w.set, 8, 64), ERR_BUSY);
+    graph_drop_all(w.set);
     put_from_to(0, NAMES); /* more slots than the old graph knows of */
     put_from_to(0, NAMES);
     finish_jobs();
     vset_validate(w.set);
-    assert_null(w.set->stopping);
+    assert_true(all_are_gone());
     ask_completely(5);
     make_graph();
     settle();
@@ -779,8 +792,8 @@ static void test_a_graph_is_dropped_during_a_job(void **state)
             one_step();
         }
         graph_pump(w.set, true);
-        graph_drop(w.set);
-        while (w.set->stopping) {
+        graph_drop_all(w.set);
+        while (!all_are_gone()) {
             one_step();
             drain();
         }
@@ -802,7 +815,7 @@ static void test_a_set_is_dropped_during_a_job(void **state)
     for (i = 0; i < 6; i++) {
         begin_a_job();
         if (i % 2) {
-            graph_drop(w.set);
+            graph_drop_all(w.set);
         }
         ask_graph(K, 100, false, 0);
         old = w.set;
@@ -850,7 +863,7 @@ static void test_memory_is_counted_to_the_last_byte(void **state)
         take(i);
     }
     settle();
-    graph_drop(w.set);
+    graph_drop_all(w.set);
     while (w.ks->n_graph_jobs) {
         wait_for_some();
     }
@@ -868,7 +881,7 @@ static void test_memory_that_runs_out(void **state)
     put_from_to(0, 2000);
     for (n = 1; !w.set->graph; n++) {
         mem_fail_after(n);
-        (void)!graph_create(w.set, 8, 64);
+        (void)!graph_begin(w.set);
         mem_fail_after(0);
     }
     for (n = 0; n < 4000; n++) {
