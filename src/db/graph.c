@@ -291,7 +291,7 @@ void graph_let_go(struct graph *g, struct slot_bunch *b)
     bool alone = g->set->graphs == g && !g->sibling;
     uint32_t word;
 
-    for (word = 0; word < g->held_words; word++) {
+    for (word = 0; word < b->n_words; word++) {
         uint64_t bits = b->bits[word];
 
         g->held[word] &= ~bits;

@@ -319,7 +319,7 @@ static void swept_reclaim(struct retired *r, void *arg)
 static void let_go_of_dead(struct graph *g)
 {
     struct slots *s = &g->set->elements.slots;
-    struct slot_bunch *b = slots_bunch_create(s, g->held_words);
+    struct slot_bunch *b = slots_bunch_create(s, g->dead_words);
     uint32_t word;
 
     if (!b) {
