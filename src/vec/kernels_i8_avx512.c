@@ -608,6 +608,7 @@ void vec_avx512_i8_fill(struct vec_kernels *k)
 {
     int op;
 
+    k->i8_by_tails = true;
     for (op = VEC_OP_DOT; op <= VEC_OP_L2; op++) {
         k->scan[VEC_I8][op] = scan;
         k->gather[VEC_I8][op] = gather;

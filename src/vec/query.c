@@ -105,29 +105,30 @@ static uint8_t *row_room(struct vec_query *q)
 static void add_i8_shapes(struct vec_query *q)
 {
     const struct vec_format *f = q->format;
-    const size_t n_codes = VEC_ALIGN * q->blocks;
     uint8_t *tails = row_room(q) + row_size(f);
-    int16_t *wide = (int16_t *)(void *)(tails + 4 * VEC_ALIGN);
-    size_t place;
-    size_t i;
+    const bool has_tails = f->row_bytes >= VEC_ALIGN;
 
-    for (i = 0; i < n_codes; i++) {
-        wide[i] = (int8_t)q->code[i];
-    }
-    q->wide = wide;
-    if (f->row_bytes < VEC_ALIGN) {
-        return;
-    }
-    memset(tails, 0, 4 * VEC_ALIGN);
-    for (place = 0; place < 4; place++) {
-        size_t from = VEC_ALIGN * vec_i8_whole_blocks(f);
-        uint8_t *tail = tails + VEC_ALIGN * place;
+    if (has_tails) {
+        const size_t from = VEC_ALIGN * vec_i8_whole_blocks(f);
+        size_t place;
 
-        for (i = from; i < f->dim; i++) {
-            tail[i - vec_i8_tail_at(f, place)] = q->code[i];
+        memset(tails, 0, 4 * VEC_ALIGN);
+        for (place = 0; place < 4 && from < f->dim; place++) {
+            memcpy(tails + VEC_ALIGN * place + from - vec_i8_tail_at(f, place),
+                   q->code + from, f->dim - from);
         }
+        q->tails = tails;
     }
-    q->tails = tails;
+    if (!has_tails || !vec_in_use->i8_by_tails) {
+        const size_t n_codes = VEC_ALIGN * q->blocks;
+        int16_t *wide = (int16_t *)(void *)(tails + 4 * VEC_ALIGN);
+        size_t i;
+
+        for (i = 0; i < n_codes; i++) {
+            wide[i] = (int8_t)q->code[i];
+        }
+        q->wide = wide;
+    }
 }
 
 static void set_i8(struct vec_query *q, const uint8_t *row)
@@ -138,8 +139,10 @@ static void set_i8(struct vec_query *q, const uint8_t *row)
     uint32_t i;
 
     q->scale = vec_i8_scale(f, row);
-    q->self =
-        (double)q->scale * (double)q->scale * (double)vec_i8_sumsq(row, f->dim);
+    if (f->metric == VEC_L2) {
+        q->self = (double)q->scale * (double)q->scale *
+                  (double)vec_i8_sumsq(row, f->dim);
+    }
     for (i = 0; i < f->dim; i++) {
         q->code_sum += codes[i];
     }

@@ -31,7 +31,7 @@ struct vec_query {
     size_t blocks;    /* of VEC_ALIGN bytes in code[], the last one padded */
     int32_t code_sum; /* I8: sum of the codes */
     float scale;      /* I8: what code 1 means */
-    double self;      /* I8: sum of squares in units, scale^2 * sumsq */
+    double self;      /* I8 with L2: sum of squares in units, scale^2 * sumsq */
     float key_add;
     float key_mul;
     float key_div;
@@ -39,7 +39,7 @@ struct vec_query {
     float key_max;
     /* I8 except for L1: the codes once more, in shapes some kernels want. */
     const uint8_t *tails; /* see vec_i8_tail_at(); NULL where rows are short */
-    const int16_t *wide;  /* VEC_ALIGN * blocks of them */
+    const int16_t *wide;  /* VEC_ALIGN * blocks of them; see i8_by_tails */
     /* Zero-padded: float32 for the float types and for I8 with L1, otherwise
      * codes as in a stored row. */
     _Alignas(VEC_ALIGN) uint8_t code[];
@@ -188,6 +188,8 @@ struct vec_kernels {
     /* NULL where gather does as well for rows that are in the cache. */
     vec_gather_fn fetched[VEC_TYPE_COUNT][VEC_OP_COUNT];
     vec_many_fn many[VEC_TYPE_COUNT][VEC_OP_COUNT]; /* nq >= 2, n >= 1 */
+    /* Queries with tails need no wide codes. */
+    bool i8_by_tails;
 
     /* The input x is unaligned float32 throughout, n >= 1. These give the same
      * bytes on every machine, sums included: see kernels_scalar.c.

@@ -89,7 +89,7 @@ size_t hnsw_choose(const struct hnsw *h, const struct row_map *rows,
         memmove(s->choose_at, s->choose_at + 1, left * sizeof(*s->choose_at));
         memmove(s->choose_rows, s->choose_rows + 1,
                 left * sizeof(*s->choose_rows));
-        vec_gather(q, s->choose_rows, left, s->choose_keys);
+        vec_gather_fetched(q, s->choose_rows, left, s->choose_keys);
         for (i = kept = 0; i < left; i++) {
             float far = pool_key(candidates[s->choose_at[i]]);
 
