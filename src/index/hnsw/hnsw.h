@@ -101,6 +101,14 @@ void hnsw_scratch_destroy(struct hnsw_scratch *s);
 void hnsw_meet_begin(struct hnsw_scratch *s, uint32_t n);
 bool hnsw_meet(struct hnsw_scratch *s, uint32_t number);
 
+/* A scratch has a byte for each node of a graph, so that a search looks at none
+ * twice. For graphs of more than exact_max nodes, which is some millions, it
+ * only has `places` for what was seen last, a power of two: what a search
+ * forgets it scores again. For tests; the places must be at least 2^-15 of the
+ * nodes. */
+void hnsw_scratch_limit(struct hnsw_scratch *s, size_t exact_max,
+                        uint32_t places);
+
 /* ---- searching. thread any ----------------------------------------------- */
 
 struct hnsw_search {

@@ -176,9 +176,17 @@ ALWAYS_INLINE float pool_key(uint64_t entry)
 }
 
 struct hnsw_scratch {
-    uint8_t *visited; /* by node: the number of the search that saw it */
+    /* Which nodes a search has seen: by node, the number of the search that saw
+     * it. For graphs of more than exact_max nodes a table of the last seen, so
+     * that a node may be seen again; the pool then rejects what it has. */
+    uint8_t *visited;
     size_t visited_cap;
     uint8_t visit;
+    bool lossy;
+    uint32_t lossy_visit;
+    uint32_t *last_seen;
+    uint32_t places; /* in last_seen, a power of two */
+    size_t exact_max;
     uint64_t *pool; /* sorted, best first */
     size_t pool_cap;
     size_t n_pool;
@@ -216,6 +224,28 @@ void hnsw_scratch_fit_choice(struct hnsw_scratch *s, const struct hnsw *h,
                              size_t n);
 
 void hnsw_sort_entries(uint64_t *v, size_t n);
+
+/* Visits a node; true when this search had not seen it, or has forgotten. In
+ * the table a node's place and its upper bits, which are kept there, tell
+ * exactly which node it is. `lossy` is the scratch's. */
+enum { NODE_UPPER = 1 << 15, LOSSY_VISITS = 1 << 17 };
+ALWAYS_INLINE bool hnsw_visit(struct hnsw_scratch *s, uint32_t node, bool lossy)
+{
+    bool fresh;
+
+    if (lossy) {
+        uint32_t upper = node / s->places;
+        uint32_t at = (node + upper * 40503u) & (s->places - 1);
+        uint32_t mark = s->lossy_visit * NODE_UPPER + upper;
+
+        fresh = s->last_seen[at] != mark;
+        s->last_seen[at] = mark;
+        return fresh;
+    }
+    fresh = s->visited[node] != s->visit;
+    s->visited[node] = s->visit;
+    return fresh;
+}
 
 /* ---- searching --------------------------------------------------------- */
 

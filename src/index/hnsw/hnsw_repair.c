@@ -99,11 +99,18 @@ static void take(struct gathering *g, uint32_t id)
 {
     struct hnsw_scratch *s = g->s;
 
-    if (g->n < g->most && id != g->self && s->visited[id] != s->visit &&
-        !bit_test(g->w->dead, id)) {
-        s->visited[id] = s->visit;
-        s->merge[g->n++] = id;
+    size_t i;
+
+    if (g->n == g->most || id == g->self || bit_test(g->w->dead, id) ||
+        !hnsw_visit(s, id, s->lossy)) {
+        return;
     }
+    for (i = 0; s->lossy && i < g->n; i++) {
+        if (s->merge[i] == id) {
+            return;
+        }
+    }
+    s->merge[g->n++] = id;
 }
 
 static void take_links_of_dead(struct gathering *g, uint32_t node, int level)

@@ -16,25 +16,38 @@
 #include "index/hnsw/hnsw_impl.h"
 
 enum {
-    PREFETCH_MAX = 512, /* bytes of a row; the processor goes on by itself */
-    ROW_MIN = 64,       /* ids that are scored at a time, at least */
-    STRIDE_MAX = 2,     /* nodes whose links are followed at a time */
-    STRIDE_FROM = 32,   /* nodes in the pool, to go on from two at a time */
-    SORT_RANKED = 32,   /* entries that are sorted by rank, at most */
-    SORT_SHORT = 128,   /* entries that are sorted by insertion, at most */
-    STOP_EVERY = 64,    /* rounds; a power of two */
+    EXACT_MAX = 8 << 20, /* nodes that have a visited mark each */
+    PLACES = 1 << 16,    /* for the nodes of greater graphs */
+    PREFETCH_MAX = 512,  /* bytes of a row; the processor goes on by itself */
+    ROW_MIN = 64,        /* ids that are scored at a time, at least */
+    STRIDE_MAX = 2,      /* nodes whose links are followed at a time */
+    STRIDE_FROM = 32,    /* nodes in the pool, to go on from two at a time */
+    SORT_RANKED = 32,    /* entries that are sorted by rank, at most */
+    SORT_SHORT = 128,    /* entries that are sorted by insertion, at most */
+    STOP_EVERY = 64,     /* rounds; a power of two */
 };
 
 /* ---- scratch ----------------------------------------------------------- */
 
 struct hnsw_scratch *hnsw_scratch_create(void)
 {
-    return mem_calloc(1, sizeof(struct hnsw_scratch));
+    struct hnsw_scratch *s = mem_calloc(1, sizeof(*s));
+
+    hnsw_scratch_limit(s, EXACT_MAX, PLACES);
+    return s;
+}
+
+void hnsw_scratch_limit(struct hnsw_scratch *s, size_t exact_max,
+                        uint32_t places)
+{
+    s->exact_max = exact_max;
+    s->places = places;
 }
 
 void hnsw_scratch_destroy(struct hnsw_scratch *s)
 {
     mem_free(s->visited);
+    mem_free(s->last_seen);
     mem_free(s->pool);
     mem_free(s->ids);
     mem_free(s->rows);
@@ -70,10 +83,17 @@ static void fit_visited(struct hnsw_scratch *s, size_t n)
 
 void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef)
 {
+    size_t nodes = node_room(h);
     size_t row = STRIDE_MAX * (size_t)h->row_links;
 
     row = row < ROW_MIN ? ROW_MIN : row;
-    fit_visited(s, node_room(h));
+    s->lossy = nodes > s->exact_max;
+    if (s->lossy && !s->last_seen) {
+        s->last_seen = mem_calloc(s->places, sizeof(*s->last_seen));
+    }
+    if (!s->lossy) {
+        fit_visited(s, nodes);
+    }
     if (s->pool_cap < ef + h->row_links) {
         s->pool_cap = grown(ef + h->row_links);
         s->pool = mem_realloc(s->pool, s->pool_cap * sizeof(*s->pool));
@@ -91,6 +111,14 @@ void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef)
 /* A new search: nothing has been visited. */
 void hnsw_visit_begin(struct hnsw_scratch *s)
 {
+    if (s->lossy) {
+        s->lossy_visit = (s->lossy_visit + 1) % LOSSY_VISITS;
+        if (s->lossy_visit == 0) {
+            memset(s->last_seen, 0, s->places * sizeof(*s->last_seen));
+            s->lossy_visit = 1;
+        }
+        return;
+    }
     if (++s->visit == 0) {
         memset(s->visited, 0, s->visited_cap);
         s->visit = 1;
@@ -267,16 +295,14 @@ static void fetch_rows(const struct beam *b, struct hop *hop)
 
 /* Adds the neighbours of a node on a level that have not been visited, and
  * visits them. */
-static void take_neighbours(const struct beam *b, uint32_t node, int level,
-                            struct hop *hop)
+ALWAYS_INLINE void take_links(const struct beam *b, uint32_t node, int level,
+                              bool lossy, struct hop *hop)
 {
     const struct hnsw *h = b->h;
     const link *row =
         level == 0 ? base_links(h, node) : hnsw_row_of_links(h, node, level);
     const uint32_t n_links = links_on(h, level);
     const uint32_t n_slots = b->n_slots;
-    uint8_t *const visited = b->s->visited;
-    const uint8_t visit = b->s->visit;
     uint32_t *const ids = hop->ids;
     size_t n = hop->n;
     uint32_t i;
@@ -290,11 +316,20 @@ static void take_neighbours(const struct beam *b, uint32_t node, int level,
         id &= ~LINK_CHAIN;
         if (LIKELY(id < n_slots)) {
             ids[n] = id;
-            n += visited[id] != visit;
-            visited[id] = visit;
+            n += hnsw_visit(b->s, id, lossy);
         }
     }
     hop->n = n;
+}
+
+static void take_neighbours(const struct beam *b, uint32_t node, int level,
+                            struct hop *hop)
+{
+    if (UNLIKELY(b->s->lossy)) {
+        take_links(b, node, level, true, hop);
+    } else {
+        take_links(b, node, level, false, hop);
+    }
 }
 
 static void score(struct beam *b, const struct hop *hop)
@@ -359,6 +394,24 @@ bool hnsw_beam_descend(struct beam *b, int level)
     return true;
 }
 
+/* Drops winners that are in the pool or among themselves twice. */
+static size_t drop_known(const struct hnsw_scratch *s, size_t n)
+{
+    size_t kept = 0, i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t entry = s->winners[i];
+        size_t at = pool_place(s->pool, s->n_pool, entry);
+
+        if ((at == s->n_pool ||
+             (s->pool[at] | POOL_DONE) != (entry | POOL_DONE)) &&
+            (kept == 0 || s->winners[kept - 1] != entry)) {
+            s->winners[kept++] = entry;
+        }
+    }
+    return kept;
+}
+
 /* Of the neighbours just scored those that belong into the pool, sorted. */
 static size_t take_winners(struct hnsw_scratch *s, const struct hop *hop,
                            size_t ef)
@@ -377,7 +430,7 @@ static size_t take_winners(struct hnsw_scratch *s, const struct hop *hop,
         n_win += entry < worst;
     }
     hnsw_sort_entries(s->winners, n_win);
-    return n_win;
+    return s->lossy ? drop_known(s, n_win) : n_win;
 }
 
 void hnsw_beam_offer(struct beam *b, size_t n, size_t ef)
@@ -460,7 +513,7 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
     hnsw_visit_begin(s);
     for (i = 0; i < s->n_pool; i++) {
         s->pool[i] &= ~(uint64_t)POOL_DONE;
-        s->visited[pool_node(s->pool[i])] = s->visit;
+        hnsw_visit(s, pool_node(s->pool[i]), s->lossy);
     }
     for (round = 0;; round ^= 1) {
         struct hop *coming = &hops[round];

@@ -456,6 +456,34 @@ static void an_entry_that_goes_is_replaced(void **state)
     unmake(&w);
 }
 
+/* Marks for a tenth of the nodes: answers as good, worked harder for, and
+ * builds and sweeps that leave a graph as good. */
+static void searches_that_forget_find_as_much(void **state)
+{
+    struct world w;
+    uint32_t i;
+    double before;
+
+    (void)state;
+    make(&w, VEC_I8, VEC_COSINE, 24, 16, 100);
+    for (i = 0; i < 3000; i++) {
+        invent(&w, i);
+    }
+    hnsw_scratch_limit(w.scratch[1], 0, 256);
+    link_range(&w, 0, 3000, 0);
+    before = recall(&w, 100);
+    hnsw_scratch_limit(w.scratch[0], 0, 256);
+    assert_true(recall(&w, 100) > 0.97);
+    assert_true(before > 0.97);
+    for (i = 0; i < 3000; i += 3) {
+        kill_row(&w, i);
+    }
+    sweep(&w);
+    hnsw_validate(w.h);
+    assert_true(recall(&w, 100) > 0.95);
+    unmake(&w);
+}
+
 static void one_node_is_a_graph(void **state)
 {
     struct world w;
@@ -513,6 +541,7 @@ int main(void)
         cmocka_unit_test(equal_rows_do_not_hide_the_others),
         cmocka_unit_test(rows_that_are_all_equal_or_zero),
         cmocka_unit_test(an_entry_that_goes_is_replaced),
+        cmocka_unit_test(searches_that_forget_find_as_much),
         cmocka_unit_test(one_node_is_a_graph),
         cmocka_unit_test(a_wide_m_is_possible),
         cmocka_unit_test(levels_are_spread_as_they_should_be),
