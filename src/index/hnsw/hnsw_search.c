@@ -22,7 +22,6 @@ enum {
     ROW_MIN = 64,        /* ids that are scored at a time, at least */
     STRIDE_MAX = 2,      /* nodes whose links are followed at a time */
     STRIDE_FROM = 32,    /* nodes in the pool, to go on from two at a time */
-    SORT_RANKED = 32,    /* entries that are sorted by rank, at most */
     SORT_SHORT = 128,    /* entries that are sorted by insertion, at most */
     STOP_EVERY = 64,     /* rounds; a power of two */
 };
@@ -149,39 +148,10 @@ static int compare_entries(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* Each entry's rank is how many are smaller. Twice the comparisons of
- * insertion, but no jump depends on them. */
-static void sort_by_rank(uint64_t *v, size_t n)
-{
-    uint64_t copy[SORT_RANKED];
-    uint32_t rank[SORT_RANKED];
-    size_t i, j;
-
-    for (i = 0; i < n; i++) {
-        uint32_t smaller = 0;
-
-        copy[i] = v[i];
-        for (j = 0; j < i; j++) {
-            uint32_t above = copy[j] > v[i];
-
-            rank[j] += above;
-            smaller += 1 - above;
-        }
-        rank[i] = smaller;
-    }
-    for (i = 0; i < n; i++) {
-        v[rank[i]] = copy[i];
-    }
-}
-
 void hnsw_sort_entries(uint64_t *v, size_t n)
 {
     size_t i, j;
 
-    if (n <= SORT_RANKED) {
-        sort_by_rank(v, n);
-        return;
-    }
     if (n > SORT_SHORT) {
         qsort(v, n, sizeof(*v), compare_entries);
         return;
@@ -205,8 +175,7 @@ static size_t pool_place(const uint64_t *pool, size_t n, uint64_t entry)
     while (n > 1) {
         size_t half = n / 2;
 
-        /* Masked rather than asked: which way it goes nobody can foresee. */
-        base += half & -(size_t)(base[half - 1] < entry);
+        base += base[half - 1] < entry ? half : 0;
         n -= half;
     }
     return (size_t)(base - pool) + (n == 1 && *base < entry);
@@ -303,6 +272,10 @@ ALWAYS_INLINE void take_links(const struct beam *b, uint32_t node, int level,
         level == 0 ? base_links(h, node) : hnsw_row_of_links(h, node, level);
     const uint32_t n_links = links_on(h, level);
     const uint32_t n_slots = b->n_slots;
+    /* Marks are bytes, which might be part of anything for all the compiler
+     * knows; what the loop reads is kept out of their way. */
+    uint8_t *const visited = b->s->visited;
+    const uint8_t visit = b->s->visit;
     uint32_t *const ids = hop->ids;
     size_t n = hop->n;
     uint32_t i;
@@ -316,7 +289,12 @@ ALWAYS_INLINE void take_links(const struct beam *b, uint32_t node, int level,
         id &= ~LINK_CHAIN;
         if (LIKELY(id < n_slots)) {
             ids[n] = id;
-            n += hnsw_visit(b->s, id, lossy);
+            if (lossy) {
+                n += hnsw_visit(b->s, id, true);
+            } else {
+                n += visited[id] != visit;
+                visited[id] = visit;
+            }
         }
     }
     hop->n = n;
