@@ -126,6 +126,7 @@ void hnsw_visit_begin(struct hnsw_scratch *s)
 
 void hnsw_meet_begin(struct hnsw_scratch *s, uint32_t n)
 {
+    s->lossy = false;
     fit_visited(s, n);
     hnsw_visit_begin(s);
 }
