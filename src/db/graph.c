@@ -17,6 +17,8 @@ enum {
     BATCH_WORTHWHILE = 1024, /* rows that wait */
     SWEEP_MIN = 4096,        /* dead rows worth a sweep */
     SWEEP_SHARE = 50,        /* or one in so many */
+    SWEEP_URGENT = 4,        /* times as many come before rows that wait */
+    WALK_PUT_OFF = 32,       /* batches that come before a walk */
     WORDS_MIN = 64,
     EF_DEFAULT = 200,
 };
@@ -599,13 +601,18 @@ bool graph_holds(struct vset *v, slot_id slot)
 
 /* ---- what to do next --------------------------------------------------- */
 
-static bool sweep_is_due(const struct graph *g, bool any)
+/* A sweep looks at the whole graph, however little there is to do: rows that
+ * wait come first, or those of a busy set would wait for ever. */
+static bool sweep_is_due(const struct graph *g, bool any, uint32_t waiting)
 {
     uint32_t dead = g->n_dead + g->n_dying;
     uint32_t share = hnsw_count(g->hnsw) / SWEEP_SHARE;
+    uint32_t worth = share > SWEEP_MIN ? share : SWEEP_MIN;
 
-    return dead >= (share > SWEEP_MIN ? share : SWEEP_MIN) ||
-           (any && dead > 0 && dead >= share / 4);
+    if (waiting >= BATCH_WORTHWHILE) {
+        return !g->swept_last && dead / SWEEP_URGENT >= worth;
+    }
+    return dead >= worth || (any && dead > 0 && dead >= share / 4);
 }
 
 static void pump(struct graph *g, bool any)
@@ -621,10 +628,19 @@ static void pump(struct graph *g, bool any)
     }
     if (g->checks_asked != g->checks_made) {
         graph_begin_check(g);
-    } else if (!g->sibling && v->graphs == g && sweep_is_due(g, any)) {
+        return;
+    }
+    if (!g->sibling && v->graphs == g && sweep_is_due(g, any, waiting)) {
+        g->swept_last = true;
         graph_begin_sweep(g);
+        return;
+    }
+    g->swept_last = false;
+    if (g->walk_due && g->walk_put_off >= WALK_PUT_OFF) {
+        graph_begin_walk(g);
     } else if (waiting >= BATCH_WORTHWHILE ||
                (g->to_finish > 0 && waiting > 0)) {
+        g->walk_put_off += g->walk_due;
         graph_begin_batch(g);
     } else if (g->walk_due) {
         graph_begin_walk(g);

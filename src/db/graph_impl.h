@@ -77,8 +77,10 @@ struct graph {
     const char *broken; /* what the last check found */
     uint32_t walked_at; /* nodes when the graph was last walked */
     bool walk_due;
-    bool is_going; /* with its set */
-    bool dropped;  /* the set goes on without it */
+    bool swept_last;       /* the last job was a sweep */
+    uint32_t walk_put_off; /* batches begun while a walk was due */
+    bool is_going;         /* with its set */
+    bool dropped;          /* the set goes on without it */
     struct graph_job *job;
     struct graph *next, *prev; /* keyspace->graphs */
     struct graph *sibling;     /* set->graphs */

@@ -398,6 +398,7 @@ void graph_begin_walk(struct graph *g)
         return;
     }
     g->walk_due = false;
+    g->walk_put_off = 0;
     g->walked_at = hnsw_count(g->hnsw);
     job->walk = hnsw_walk_begin(g->hnsw);
     if (!job->walk) {

@@ -21,6 +21,7 @@ enum {
     SCORED_PER_EF = 18,
     SCORE_NS = 8, /* and one per so many bytes: */
     SCORE_BYTES_PER_NS = 16,
+    POOL_MOVES = 8, /* and of all pairs of the pool one in so many */
     SCAN_BYTES_PER_NS = 16,
     SAMPLES = 64, /* rows asked for how many pass a filter */
     FILTER_NS = 120,
@@ -62,6 +63,7 @@ static uint64_t graph_ns(const struct search *s, uint64_t ef)
     uint64_t row = hnsw_format(s->graph.hnsw)->row_bytes;
 
     return ef * SCORED_PER_EF * (SCORE_NS + row / SCORE_BYTES_PER_NS) +
+           ef * ef / POOL_MOVES +
            (s->filter ? ef * FILTER_NS : 0);
 }
 
