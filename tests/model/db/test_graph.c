@@ -1041,11 +1041,11 @@ static void format_and_metric(enum vec_type type, enum vec_metric metric)
     uint32_t round;
 
     begin(type, metric, 1);
-    put_from_to(0, 4000);
+    put_from_to(0, 2000);
     make_graph();
     settle();
     for (round = 0; round < 3; round++) {
-        for (i = 0; i < 700; i++) {
+        for (i = 0; i < 300; i++) {
             put(any());
             take(any());
         }
