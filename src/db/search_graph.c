@@ -63,8 +63,7 @@ static uint64_t graph_ns(const struct search *s, uint64_t ef)
     uint64_t row = hnsw_format(s->graph.hnsw)->row_bytes;
 
     return ef * SCORED_PER_EF * (SCORE_NS + row / SCORE_BYTES_PER_NS) +
-           ef * ef / POOL_MOVES +
-           (s->filter ? ef * FILTER_NS : 0);
+           ef * ef / POOL_MOVES + (s->filter ? ef * FILTER_NS : 0);
 }
 
 uint64_t search_graph_ns(const struct search *s)
