@@ -337,7 +337,8 @@ static void calibrate(struct vset *v)
     }
 }
 
-/* The effort that reached a recall, between two that were measured. */
+/* The effort that reached a recall, between two that were measured; recall
+ * grows less and less with effort, so a straight line is on the safe side. */
 static double effort_measured(const struct vset *v, double recall)
 {
     double from, to, share;
@@ -348,6 +349,9 @@ static double effort_measured(const struct vset *v, double recall)
     }
     if (i == 0 || i == RECALL_EFS_MAX) {
         return i ? 0 : calibration.efs[0];
+    }
+    if (v->recall[i] >= 1) {
+        return calibration.efs[i]; /* by a scan perhaps, that all at once */
     }
     from = (double)v->recall[i - 1];
     to = (double)v->recall[i];

@@ -415,8 +415,8 @@ start_server {} {
 
     test {RECALL picks the effort that reaches it} {
         r flushall
-        r vcreate set DIM 16 INDEX HNSW M 4 EF 8
-        add set 3000 16
+        r vcreate set DIM 96 INDEX HNSW M 4 EF 8
+        add set 3000 96
         settled set
         assert_equal 0 [info_of set calibrated-at]
         assert_equal 10 [llength [r vsearch set ELE e1 RECALL 0.9]]
@@ -437,7 +437,7 @@ start_server {} {
         }
         assert_equal $scored [lsort -integer $scored]
         # It has grown by half: measured again when somebody asks.
-        add set 1600 16 5000
+        add set 1600 96 5000
         r vsearch set ELE e1 RECALL 0.9
         wait_for {[info_of set calibrated-at] == 4600}
         r vtrain set HNSW M 8
