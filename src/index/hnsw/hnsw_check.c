@@ -44,14 +44,17 @@ struct hnsw_walk *hnsw_walk_begin(struct hnsw *h)
     return w;
 }
 
-bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget)
+/* Reaches what a node links to, on every level: a part of level 0 that only an
+ * upper level leads to is found by searches, too. */
+static void reach_from(struct hnsw_walk *w, uint32_t node)
 {
-    uint32_t node, i;
+    int level;
+    uint32_t i;
 
-    for (; budget > 0 && w->head < w->tail; budget--) {
-        const link *row = base_links(w->h, w->queue[w->head++]);
+    for (level = hnsw_level(w->h, node); level >= 0; level--) {
+        const link *row = hnsw_row_of_links(w->h, node, level);
 
-        for (i = 0; i < w->h->row_links; i++) {
+        for (i = 0; i < links_on(w->h, level); i++) {
             uint32_t id = link_load(&row[i]);
 
             if (id == LINK_NONE) {
@@ -59,6 +62,15 @@ bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget)
             }
             reach(w, id & ~LINK_CHAIN);
         }
+    }
+}
+
+bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget)
+{
+    uint32_t node;
+
+    for (; budget > 0 && w->head < w->tail; budget--) {
+        reach_from(w, w->queue[w->head++]);
     }
     if (w->head < w->tail) {
         return true;

@@ -417,6 +417,45 @@ static void rows_that_are_all_equal_or_zero(void **state)
     }
 }
 
+/* No row may lead to a node twice, as a copy in its chain and otherwise. */
+static void copies_come_and_go(void **state)
+{
+    enum { N = 600 };
+    struct world w;
+    uint32_t rows[N], i, j, n;
+    int round, kinds;
+
+    (void)state;
+    for (kinds = 2; kinds <= 50; kinds *= 5) {
+        make(&w, VEC_I8, VEC_COSINE, 4, 4, 20);
+        for (n = 0; n < N; n++) {
+            rows[n] = n;
+        }
+        for (round = 0; round < 30; round++) {
+            for (i = 0; i < n; i++) {
+                struct rng kind;
+
+                rng_seed(&kind, rng_below(&w.rng, (uint64_t)kinds));
+                for (j = 0; j < w.dim; j++) {
+                    w.x[(size_t)rows[i] * w.dim + j] = (float)rng_normal(&kind);
+                }
+            }
+            link_rows(&w, rows, n, round % 2);
+            for (i = 0; i < 20 && reattach_lost(&w); i++) {
+            }
+            hnsw_validate(w.h);
+            for (i = n = 0; i < N; i++) {
+                if (rng_below(&w.rng, 3) == 0) {
+                    rows[n++] = i;
+                    kill_row(&w, i);
+                }
+            }
+            sweep(&w);
+        }
+        unmake(&w);
+    }
+}
+
 static void an_entry_that_goes_is_replaced(void **state)
 {
     struct world w;
@@ -540,6 +579,7 @@ int main(void)
         cmocka_unit_test(ten_turnovers_cost_no_recall),
         cmocka_unit_test(equal_rows_do_not_hide_the_others),
         cmocka_unit_test(rows_that_are_all_equal_or_zero),
+        cmocka_unit_test(copies_come_and_go),
         cmocka_unit_test(an_entry_that_goes_is_replaced),
         cmocka_unit_test(searches_that_forget_find_as_much),
         cmocka_unit_test(one_node_is_a_graph),
