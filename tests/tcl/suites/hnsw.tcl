@@ -464,3 +464,20 @@ start_server {} {
         assert_equal OK [r debug vcheck set]
     }
 }
+
+start_server {} {
+    test {a server that stops ends what is under way} {
+        r vcreate set DIM 16 INDEX HNSW
+        add set 6000 16
+        set other [client]
+        $other send vrecall set SAMPLES 50000
+        flush [$other channel]
+        wait_for {[info_field searches_under_way] > 0}
+        r vsearch set ELE e1 RECALL 0.9
+        r vtrain set HNSW M 24 EF 300 ASYNC
+        set waiting [client]
+        $waiting send vtrain set HNSW M 24 EF 300
+        flush [$waiting channel]
+        r debug vcheck set
+    }
+}
