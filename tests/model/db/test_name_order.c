@@ -62,7 +62,7 @@ static size_t make_name(struct rng *rng, uint32_t i, uint8_t *out)
         return (size_t)snprintf(text, NAME_MAX, "element:%08u", i);
     case 2:
         return (size_t)snprintf(text, NAME_MAX,
-                                "https://example.org/a/rather/long/path/%u/x%u",
+                                "example.org/a/rather/long/path/%u/x%u",
                                 i % 5, i);
     case 3: /* few letters, zeros among them */
         len = rng_below(rng, 14);
