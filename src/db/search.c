@@ -22,6 +22,8 @@ enum {
     /* A search that is estimated to take less than this runs on the loop: a
      * worker would have to be woken, and the loop after it. */
     CHEAP_NS = 25000,
+    LONE_NS = 120000,    /* likewise, of one through a graph and by itself */
+    LONE_GAP_NS = 20000, /* since the search before has ended */
     SCAN_BYTES_PER_NS = 16,
     FILTER_NS = 120,      /* per row, roughly */
     TAIL_ALONE = 4 << 20, /* bytes of the tail one worker scans by itself */
@@ -337,15 +339,24 @@ enum err search_create(struct vset *v, struct search_request *r,
 
 /* ---- running ----------------------------------------------------------- */
 
+/* Nobody else searches, and this one did not wait behind another: handing it
+ * over would only cost the time it takes to wake a worker. */
+static bool is_alone(const struct search_pool *p)
+{
+    return p->under_way == 0 && clock_mono_ns() - p->ended_ns > LONE_GAP_NS;
+}
+
 bool search_is_cheap(const struct search *s)
 {
     uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
     uint64_t ns;
 
     if (s->uses_graph) {
+        ns = search_graph_ns(s);
         /* Rows that do not pass may make it take much longer. */
-        return (!s->filter && search_graph_ns(s) < CHEAP_NS) ||
-               s->pool->all_inline;
+        return s->pool->all_inline ||
+               (!s->filter &&
+                (ns < CHEAP_NS || (ns < LONE_NS && is_alone(s->pool))));
     }
     ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
          (s->filter ? rows * FILTER_NS : 0) + s->scan.best.cap * HIT_NS;
@@ -368,6 +379,7 @@ static void search_end(struct search *s)
 {
     struct search_pool *p = s->pool;
 
+    p->ended_ns = clock_mono_ns();
     p->stats.rows_scored += s->scored;
     p->stats.timeouts += !s->cancelled && search_outcome(s) == SEARCH_TIMED_OUT;
     s->done(s, s->arg);

@@ -56,6 +56,7 @@ struct search_pool {
     struct flat_ring **rings; /* idle ones */
     size_t n_rings, cap_rings;
     size_t under_way;
+    int64_t ended_ns; /* when the last search ended */
     bool all_inline;
     struct search_pool_stats stats;
 };

@@ -61,9 +61,8 @@ static size_t make_name(struct rng *rng, uint32_t i, uint8_t *out)
     case 1:
         return (size_t)snprintf(text, NAME_MAX, "element:%08u", i);
     case 2:
-        return (size_t)snprintf(text, NAME_MAX,
-                                "example.org/a/rather/long/path/%u/x%u",
-                                i % 5, i);
+        return (size_t)snprintf(
+            text, NAME_MAX, "example.org/a/rather/long/path/%u/x%u", i % 5, i);
     case 3: /* few letters, zeros among them */
         len = rng_below(rng, 14);
         for (k = 0; k < len; k++) {
