@@ -16,6 +16,7 @@
 #include "base/table.h"
 #include "cmd/client.h"
 #include "cmd/cmd_host.h"
+#include "cmd/propagate.h"
 #include "cmd/slowlog.h"
 #include "db/keyspace.h"
 #include "resp/resp_write.h"
@@ -65,6 +66,7 @@ struct cmd_env {
     struct cmd_pending *free_pending;
     struct buf vector_scratch; /* floats of the command that runs */
     time_us wall_offset_us;    /* wall clock minus monotonic clock */
+    struct cmd_stream stream;  /* see propagate.h */
     bool is_loading;
 };
 

@@ -154,5 +154,10 @@ void cmd_incrbyfloat(struct cmd_ctx *ctx)
         return;
     }
     keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+    cmd_propagate_as(ctx, ctx->client->db,
+                     (struct bytes[]){bytes_str("SET"), ctx->argv[1],
+                                      bytes_of(text, len),
+                                      bytes_str("KEEPTTL")},
+                     4);
     reply_bulk(&ctx->reply, bytes_of(text, len));
 }

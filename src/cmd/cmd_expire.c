@@ -72,11 +72,14 @@ static void expire(struct cmd_ctx *ctx, unsigned unit)
         reply_int(&ctx->reply, 0);
         return;
     }
-    if (at <= ctx->ks->now) {
+    if (keyspace_is_past(ctx->ks, at)) {
         keyspace_delete(ctx->ks, db, e);
+        cmd_propagate_del(ctx, db, ctx->argv[1]);
     } else if (keyspace_set_expiry(ctx->ks, db, e, at) != ERR_OK) {
         cmd_error_oom(ctx);
         return;
+    } else {
+        expire_arg_propagate(ctx, at);
     }
     keyspace_changed(ctx->ks, db, ctx->argv[1]);
     reply_int(&ctx->reply, 1);

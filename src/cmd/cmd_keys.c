@@ -21,15 +21,36 @@ struct many_job {
     int64_t n;
 };
 
+static bool delete_one(struct keyspace *ks, int db, struct bytes key)
+{
+    struct entry *e = keyspace_find(ks, db, key);
+
+    if (!e) {
+        return false;
+    }
+    keyspace_delete(ks, db, e);
+    keyspace_changed(ks, db, key);
+    return true;
+}
+
 static bool many_step(struct cmd_job *job)
 {
     struct many_job *m = CONTAINER_OF(job, struct many_job, job);
 
+    size_t from = m->at;
+    int64_t n = m->n;
+
     while (m->at < job->argc) {
         m->n += m->fn(job->env->ks, job->db, job->argv[m->at++]);
         if (m->at % KEYS_PER_LOOK == 0 && cmd_job_should_yield(job)) {
-            return true;
+            break;
         }
+    }
+    if (m->fn == delete_one && m->n > n) {
+        propagate_slice(job->env, job->db, job->argv, 1, from, m->at);
+    }
+    if (m->at < job->argc) {
+        return true;
     }
     reply_int(&job->reply, m->n);
     return false;
@@ -50,6 +71,7 @@ static void each_key(struct cmd_ctx *ctx, key_fn *fn)
 
         m->fn = fn;
         m->at = 1;
+        cmd_propagate_none(ctx); /* each slice does */
         cmd_job_start(ctx, &m->job);
         return;
     }
@@ -57,18 +79,6 @@ static void each_key(struct cmd_ctx *ctx, key_fn *fn)
         n += fn(ctx->ks, ctx->client->db, ctx->argv[i]);
     }
     reply_int(&ctx->reply, n);
-}
-
-static bool delete_one(struct keyspace *ks, int db, struct bytes key)
-{
-    struct entry *e = keyspace_find(ks, db, key);
-
-    if (!e) {
-        return false;
-    }
-    keyspace_delete(ks, db, e);
-    keyspace_changed(ks, db, key);
-    return true;
 }
 
 static bool exists_one(struct keyspace *ks, int db, struct bytes key)

@@ -116,6 +116,17 @@ static enum err set_both(struct cmd_ctx *ctx, struct entry *e,
     return err;
 }
 
+/* The same with the time at which it will expire. */
+static void propagate_put(struct cmd_ctx *ctx, const struct put *p)
+{
+    char digits[NUM_TEXT_MAX];
+    struct bytes argv[] = {
+        bytes_str("SET"), p->key, p->text, bytes_str("PXAT"),
+        bytes_of(digits, num_format_i64(p->expires_at, digits))};
+
+    cmd_propagate_as(ctx, ctx->client->db, argv, ARRAY_LEN(argv));
+}
+
 /* Stores a string under a key, whatever that held. *stored: whether the
  * conditions in p->options let it.
  *
@@ -152,6 +163,9 @@ static enum err put(struct cmd_ctx *ctx, const struct put *p, bool *stored)
     }
     keyspace_changed(ctx->ks, db, p->key);
     *stored = true;
+    if (p->expires_at != NO_EXPIRY && propagate_is_on(&ctx->env->stream)) {
+        propagate_put(ctx, p);
+    }
     return ERR_OK;
 }
 
@@ -301,6 +315,7 @@ static bool put_pairs(struct cmd_ctx *ctx)
 
         if (err) {
             string_key_error(ctx, err);
+            cmd_propagate_as(ctx, ctx->client->db, ctx->argv, i);
             return false;
         }
     }
@@ -382,6 +397,7 @@ void cmd_getdel(struct cmd_ctx *ctx)
     string_key_reply(ctx, e);
     keyspace_delete(ctx->ks, ctx->client->db, e);
     keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+    cmd_propagate_del(ctx, ctx->client->db, ctx->argv[1]);
 }
 
 void cmd_getex(struct cmd_ctx *ctx)
@@ -406,8 +422,9 @@ void cmd_getex(struct cmd_ctx *ctx)
     }
     mark = ctx->reply.out->len;
     string_key_reply(ctx, e);
-    if (o.time_at && at <= ctx->ks->now) {
+    if (o.time_at && keyspace_is_past(ctx->ks, at)) {
         keyspace_delete(ctx->ks, db, e);
+        cmd_propagate_del(ctx, db, ctx->argv[1]);
     } else if (o.time_at ||
                ((o.given & SET_PERSIST) && e->expires_at != NO_EXPIRY)) {
         if (keyspace_set_expiry(ctx->ks, db, e, at) != ERR_OK) {
@@ -415,6 +432,7 @@ void cmd_getex(struct cmd_ctx *ctx)
             cmd_error_oom(ctx);
             return;
         }
+        expire_arg_propagate(ctx, at);
     } else {
         return;
     }

@@ -2,6 +2,7 @@
  * the texts of errors are Redis's. So is what a WATCH notices: every one of
  * them that came as far as opening its key, also when nothing changed, the key
  * was not there, or the command failed. */
+#include "base/num.h"
 #include "cmd/args.h"
 #include "cmd/vector_arg.h"
 #include "cmd/vset_key.h"
@@ -14,6 +15,7 @@ struct vadd {
     int64_t m;
     bool m_given;
     int64_t ef; /* 0: not given */
+    bool has_cas;
 };
 
 /* The options after the element; replies an error and returns false. */
@@ -24,6 +26,7 @@ static bool parse_options(struct cmd_ctx *ctx, size_t at, struct vadd *a)
 
         if (arg_is(ctx, at, "CAS")) {
             /* Adding is an append and never runs in the background. */
+            a->has_cas = true;
         } else if (arg_is(ctx, at, "NOQUANT")) {
             a->type = VEC_F32;
             a->type_given = true;
@@ -131,6 +134,52 @@ static struct entry *create_set(struct cmd_ctx *ctx, struct vadd *a)
     return vset_key_create(ctx->ks, ctx->client->db, ctx->argv[1], &o);
 }
 
+static struct bytes number(int64_t n, char text[NUM_TEXT_MAX])
+{
+    return bytes_of(text, num_format_i64(n, text));
+}
+
+/* What came as a blob is propagated as it came. VALUES become one, and CAS is
+ * left out: Redis 8.0 cannot load it. */
+static void propagate(struct cmd_ctx *ctx, const struct vadd *a)
+{
+    enum { ARGS_MAX = 14 };
+    static const char *const words[VEC_TYPE_COUNT] = {
+        [VEC_F32] = "NOQUANT", [VEC_I8] = "Q8", [VEC_BIT] = "BIN"};
+    char reduce[NUM_TEXT_MAX], ef[NUM_TEXT_MAX], m[NUM_TEXT_MAX];
+    struct bytes argv[ARGS_MAX];
+    size_t n = 0;
+
+    if (a->vector.is_blob && !a->has_cas) {
+        return;
+    }
+    argv[n++] = ctx->argv[0];
+    argv[n++] = ctx->argv[1];
+    if (a->vector.reduce) {
+        argv[n++] = bytes_str("REDUCE");
+        argv[n++] = number(a->vector.reduce, reduce);
+    }
+    argv[n++] = bytes_str("FP32");
+    argv[n++] = bytes_of(a->vector.data, a->vector.dim * sizeof(float));
+    argv[n++] = a->element.name;
+    if (a->type_given) {
+        argv[n++] = bytes_str(words[a->type]);
+    }
+    if (a->ef) {
+        argv[n++] = bytes_str("EF");
+        argv[n++] = number(a->ef, ef);
+    }
+    if (a->m_given) {
+        argv[n++] = bytes_str("M");
+        argv[n++] = number(a->m, m);
+    }
+    if (a->element.has_attribute) {
+        argv[n++] = bytes_str("SETATTR");
+        argv[n++] = a->element.attribute;
+    }
+    cmd_propagate_as(ctx, ctx->client->db, argv, n);
+}
+
 void cmd_vadd(struct cmd_ctx *ctx)
 {
     struct vadd a;
@@ -163,6 +212,9 @@ void cmd_vadd(struct cmd_ctx *ctx)
         return;
     }
     keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
+    if (propagate_is_on(&ctx->env->stream)) {
+        propagate(ctx, &a);
+    }
     reply_bool(&ctx->reply, added);
 }
 

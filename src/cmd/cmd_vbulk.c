@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
@@ -296,6 +297,48 @@ static enum err vmadd_some(struct vmadd_job *m, struct vset *v, bool projected)
     return err;
 }
 
+/* What one slice added: the elements from `from` on. All of it goes as it
+ * came. */
+static void vmadd_propagate(const struct vmadd_job *m, size_t from)
+{
+    const struct cmd_job *job = &m->job;
+    size_t n = m->done - from;
+    char digits[NUM_TEXT_MAX];
+    struct bytes *argv;
+    size_t at = 0;
+    size_t i;
+
+    if (!propagate_is_on(&job->env->stream) || n == 0) {
+        return;
+    }
+    if (n == m->n) {
+        propagate_append(job->env, job->db, job->argv, job->argc);
+        return;
+    }
+    argv = mem_alloc((job->argc + 1) * sizeof(*argv));
+    memcpy(argv, job->argv, VMADD_BLOB * sizeof(*argv));
+    argv[2] = bytes_of(digits, num_format_u64(n, digits));
+    argv[VMADD_BLOB] =
+        bytes_of(vmadd_vector(m, from), n * m->dim * sizeof(float));
+    at = VMADD_NAMES;
+    for (i = from; i < m->done; i++) {
+        argv[at++] = job->argv[VMADD_NAMES + i];
+    }
+    if (m->type_given) {
+        argv[at++] = bytes_str(m->type == VEC_F32   ? "NOQUANT"
+                               : m->type == VEC_BIT ? "BIN"
+                                                    : "Q8");
+    }
+    if (m->attrs_at) {
+        argv[at++] = bytes_str("ATTRS");
+        for (i = from; i < m->done; i++) {
+            argv[at++] = job->argv[m->attrs_at + i];
+        }
+    }
+    propagate_append(job->env, job->db, argv, at);
+    mem_free(argv);
+}
+
 static bool vmadd_step(struct cmd_job *job)
 {
     struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
@@ -303,6 +346,7 @@ static bool vmadd_step(struct cmd_job *job)
     struct entry *e = NULL;
     bool projected;
     struct vset *v = vmadd_set(m, &e, &projected);
+    size_t from = m->done;
     enum err err;
 
     if (!v) {
@@ -313,6 +357,7 @@ static bool vmadd_step(struct cmd_job *job)
         return !job->failed;
     }
     err = vmadd_some(m, v, projected);
+    vmadd_propagate(m, from);
     if (m->done > 0) {
         keyspace_changed(ks, job->db, job->argv[1]);
     }
@@ -424,6 +469,7 @@ void cmd_vmadd(struct cmd_ctx *ctx)
         cmd_error_oom(ctx);
         return;
     }
+    cmd_propagate_none(ctx); /* each slice does */
     cmd_job_start(ctx, &m->job);
 }
 
@@ -440,6 +486,8 @@ static bool vmrem_step(struct cmd_job *job)
     struct vmrem_job *m = CONTAINER_OF(job, struct vmrem_job, job);
     struct keyspace *ks = job->env->ks;
     struct entry *e = keyspace_write(ks, job->db, job->argv[1]);
+    int64_t n_before = m->removed;
+    size_t from = m->at;
     enum err err = ERR_OK;
     bool removed;
 
@@ -455,6 +503,9 @@ static bool vmrem_step(struct cmd_job *job)
         if (m->at % CHECK_EVERY == 0 && cmd_job_should_yield(job)) {
             break;
         }
+    }
+    if (m->removed > n_before) {
+        propagate_slice(job->env, job->db, job->argv, 2, from, m->at);
     }
     if (e) { /* as VREM: also when none was there */
         keyspace_changed(ks, job->db, job->argv[1]);
@@ -482,5 +533,6 @@ void cmd_vmrem(struct cmd_ctx *ctx)
     struct vmrem_job *m = cmd_job_alloc(sizeof(*m), vmrem_step, vmrem_destroy);
 
     m->at = 2;
+    cmd_propagate_none(ctx); /* each slice does */
     cmd_job_start(ctx, &m->job);
 }

@@ -23,6 +23,7 @@ void cmd_env_init(struct cmd_env *env, struct keyspace *ks,
     memset(env, 0, sizeof(*env));
     env->ks = ks;
     env->host = host;
+    env->stream.db = -1;
     multi_init(env);
     cmd_turn(env);
 }
@@ -36,6 +37,7 @@ void cmd_env_deinit(struct cmd_env *env)
         mem_free(p);
     }
     buf_deinit(&env->vector_scratch);
+    buf_deinit(&env->stream.out);
     slowlog_deinit(&env->slowlog);
     multi_deinit(env);
     mem_free(env->monitors);
@@ -180,16 +182,25 @@ void cmd_call(struct cmd_env *env, struct client *c,
         .started_ns = clock_mono_ns(),
         .in_exec = in_exec,
     };
+    uint64_t changes = env->ks->stats.changes;
+    bool outer_said = env->stream.said;
+    int db = c->db;
     int64_t ns;
 
+    env->stream.said = false;
     keyspace_set_time(env->ks,
                       (ctx.started_ns / 1000 + env->wall_offset_us) / 1000,
                       ctx.started_ns / 1000);
     env->total_commands++;
     c->n_commands++;
     command->handler(&ctx);
+    if (propagate_is_on(&env->stream) && !env->stream.said &&
+        env->ks->stats.changes != changes && (command->flags & CMD_WRITE)) {
+        propagate_append(env, db, argv, argc);
+    }
+    env->stream.said = outer_said;
     /* Behind the handler, which knows what is not to be shown. */
-    if (UNLIKELY(env->n_monitors > 0) &&
+    if (UNLIKELY(env->n_monitors > 0) && c->conn &&
         !(command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
         monitor_feed(env, c, argv, argc, ctx.hidden);
     }

@@ -1,5 +1,6 @@
 #include "cmd/expire_arg.h"
 
+#include "base/num.h"
 #include "cmd/args.h"
 
 static bool refuse(struct cmd_ctx *ctx)
@@ -21,6 +22,17 @@ static bool to_time(struct cmd_ctx *ctx, int64_t n, unsigned unit, time_ms *out)
     }
     *out = n;
     return true;
+}
+
+void expire_arg_propagate(struct cmd_ctx *ctx, time_ms at)
+{
+    char digits[NUM_TEXT_MAX];
+    bool none = at == NO_EXPIRY;
+    struct bytes argv[] = {bytes_str(none ? "PERSIST" : "PEXPIREAT"),
+                           ctx->argv[1],
+                           bytes_of(digits, num_format_i64(at, digits))};
+
+    cmd_propagate_as(ctx, ctx->client->db, argv, none ? 2 : 3);
 }
 
 bool expire_arg_time(struct cmd_ctx *ctx, size_t i, unsigned unit, time_ms *out)

@@ -21,4 +21,8 @@ bool expire_arg_time(struct cmd_ctx *ctx, size_t i, unsigned unit,
 bool expire_arg_positive_time(struct cmd_ctx *ctx, size_t i, unsigned unit,
                               time_ms *out);
 
+/* What is appended to the stream for a command that gave argv[1] the expiry
+ * `at`, or took it with NO_EXPIRY. */
+void expire_arg_propagate(struct cmd_ctx *ctx, time_ms at);
+
 #endif

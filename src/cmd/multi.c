@@ -64,6 +64,11 @@ static void key_changed(void *arg, int db, struct bytes key)
     }
 }
 
+static void key_expired(void *arg, int db, struct bytes key)
+{
+    propagate_expired(arg, db, key);
+}
+
 /* A database is about to be emptied, or exchanged with another: watched keys
  * that are in either count as changed. */
 struct flushed {
@@ -186,8 +191,10 @@ size_t multi_watch_count(const struct client *c)
 void multi_init(struct cmd_env *env)
 {
     table_init(&env->watches, 8, NULL, watch_ref_hash, NULL);
-    env->ks->listener = (struct keyspace_listener){
-        .changed = key_changed, .flushed = db_flushed, .arg = env};
+    env->ks->listener = (struct keyspace_listener){.changed = key_changed,
+                                                   .expired = key_expired,
+                                                   .flushed = db_flushed,
+                                                   .arg = env};
 }
 
 void multi_deinit(struct cmd_env *env)
@@ -300,11 +307,13 @@ static void run_queue(struct cmd_ctx *ctx)
     c->n_queued = c->cap_queued = 0;
     multi_end(c);
     reply_array(&ctx->reply, n);
+    propagate_exec_begin(ctx->env);
     for (i = 0; i < n; i++) {
         cmd_call(ctx->env, c, queue[i].command, queue[i].argv, queue[i].argc,
                  true);
         mem_free(queue[i].argv);
     }
+    propagate_exec_end(ctx->env);
     mem_free(queue);
 }
 

@@ -54,6 +54,7 @@ static bool parse_blob(struct cmd_ctx *ctx, size_t *at, size_t width,
     }
     (*at)++;
     v->data = blob.data;
+    v->is_blob = true;
     v->dim = (uint32_t)(blob.len / width);
     return true;
 }
@@ -96,6 +97,7 @@ bool vector_arg_parse(struct cmd_ctx *ctx, size_t *at, bool may_reduce,
     size_t i;
 
     v->reduce = 0;
+    v->is_blob = false;
     if (*at < ctx->argc && may_reduce && arg_is(ctx, *at, "REDUCE") &&
         !parse_reduce(ctx, at, v)) {
         return false;

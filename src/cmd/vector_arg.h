@@ -9,6 +9,7 @@ struct vector_arg {
     const void *data; /* dim float32, any alignment; in argv or in scratch */
     uint32_t dim;
     uint32_t reduce; /* 0: no REDUCE given */
+    bool is_blob;    /* it came as one, FP32, FP16 or BF16 */
 };
 
 /* Parses a vector that starts at argv[*at] and moves *at past it. An FP32 blob

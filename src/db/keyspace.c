@@ -119,9 +119,14 @@ ALWAYS_INLINE struct entry *lookup(const struct database *d, struct bytes key,
     return NULL;
 }
 
+bool keyspace_is_past(const struct keyspace *ks, time_ms at)
+{
+    return at <= ks->now && (!ks->keep_expired || at < 0);
+}
+
 static bool has_expired(const struct keyspace *ks, const struct entry *e)
 {
-    return e->expires_at != NO_EXPIRY && e->expires_at <= ks->now;
+    return e->expires_at != NO_EXPIRY && keyspace_is_past(ks, e->expires_at);
 }
 
 bool keyspace_has(const struct keyspace *ks, int db, struct bytes key)
@@ -135,6 +140,9 @@ bool keyspace_has(const struct keyspace *ks, int db, struct bytes key)
 static void expire(struct keyspace *ks, int db, struct entry *e)
 {
     ks->stats.expired++;
+    if (ks->listener.expired) {
+        ks->listener.expired(ks->listener.arg, db, entry_key(e));
+    }
     keyspace_touched(ks, db, entry_key(e));
     keyspace_delete(ks, db, e);
 }

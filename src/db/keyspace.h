@@ -85,9 +85,11 @@ struct keyspace_stats {
 };
 
 /* Told about every change of a key, for WATCH. flushed: a whole database is
- * about to be emptied, or exchanged with `other` (-1: none). */
+ * about to be emptied, or exchanged with `other` (-1: none). expired: a key is
+ * about to be deleted because its time has come. */
 struct keyspace_listener {
     void (*changed)(void *arg, int db, struct bytes key);
+    void (*expired)(void *arg, int db, struct bytes key);
     void (*flushed)(void *arg, int db, int other);
     void *arg;
 };
@@ -115,6 +117,8 @@ struct keyspace {
     struct keyspace_listener listener;
     struct buf work;    /* scratch of the command that runs */
     bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
+    bool keep_expired;  /* K2 does not hold: a log is replayed, which says by
+                         * itself what was deleted when */
     int expire_db;      /* where keyspace_expire_some() goes on */
 };
 
@@ -217,6 +221,9 @@ void keyspace_swap(struct keyspace *ks, int a, int b);
 uint64_t keyspace_scan(struct keyspace *ks, int db, uint64_t cursor,
                        size_t want, void (*fn)(void *arg, struct entry *e),
                        void *arg);
+
+/* Whether a key with that expiry is to be gone now. */
+bool keyspace_is_past(const struct keyspace *ks, time_ms at);
 
 /* A key at random that has not expired; NULL when there is none. */
 struct entry *keyspace_random(struct keyspace *ks, int db);
