@@ -69,7 +69,7 @@ sources  = $(filter-out $(SKIP),$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects  = $(patsubst src/%.c,$(B)/obj/%.o,$(call sources,$(1)))
 archives = $(patsubst %,$(B)/lib%.a,$(1) $(call below,$(1)))
 
-LIBS := -levent_core -lcrypto -lm $(LIBS_alloc)
+LIBS := -levent_core -lcrypto -llzf -llz4 -lm $(LIBS_alloc)
 
 # The instruction sets of kernel files, chosen at run time by vec/dispatch.c.
 # ThreadSanitizer does not look inside kernels: a scan may read a slot while it
