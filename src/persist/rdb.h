@@ -5,7 +5,10 @@
 
 #include <stdint.h>
 
-enum { RDB_VERSION = 12, RDB_MAGIC_LEN = 9 }; /* "REDIS0012" */
+/* What is read goes up to the version of Redis 8.0. What is written uses
+ * nothing that came after version 10, and says so, so that Redis 7 and its
+ * tools, which refuse newer files unread, take it as well. */
+enum { RDB_VERSION = 12, RDB_VERSION_WRITTEN = 10, RDB_MAGIC_LEN = 9 };
 
 /* What stands where a value's type may stand, and is no value. */
 enum rdb_opcode {

@@ -395,7 +395,7 @@ void rdb_put_magic(struct rdb_out *out)
 {
     char magic[RDB_MAGIC_LEN + 1];
 
-    snprintf(magic, sizeof(magic), "REDIS%04d", RDB_VERSION);
+    snprintf(magic, sizeof(magic), "REDIS%04d", RDB_VERSION_WRITTEN);
     rdb_put_raw(out, magic, RDB_MAGIC_LEN);
 }
 
