@@ -111,7 +111,7 @@ static void start_one(struct vmsearch_job *m, struct vset *v, size_t i)
     }
     r.vector = m->job.argv[BLOB].data + i * m->dim * sizeof(float);
     if (m->projected) {
-        vec_project(r.vector, m->dim, m->projected, vset_options(v)->dim);
+        vset_project(v, r.vector, m->projected);
         r.vector = m->projected;
     }
     switch (search_create(v, &r, &s)) {

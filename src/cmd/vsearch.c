@@ -193,7 +193,7 @@ bool vsearch_fit_query(struct cmd_ctx *ctx, const struct vset *v,
         return false;
     }
     *projected = mem_alloc(o->dim * sizeof(float));
-    vec_project(q->data, o->input_dim, *projected, o->dim);
+    vset_project(v, q->data, *projected);
     q->data = *projected;
     q->dim = o->dim;
     return true;

@@ -153,7 +153,7 @@ static void unlist_graph(struct graph *g)
     }
 }
 
-static void destroy(struct graph *g)
+void graph_destroy(struct graph *g)
 {
     struct region *r = &g->set->memory;
 
@@ -184,22 +184,21 @@ static void leave_siblings(struct graph *g)
     *at = g->sibling;
 }
 
-/* One that is in the lists, but neither answers nor is to. */
-static enum err create(struct vset *v, struct graph **out)
+struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
 {
     struct region *r = &v->memory;
     struct graph *g = region_alloc(r, sizeof(*g), 1);
     struct hnsw_options o = {
         .stored = &v->format,
-        .m = v->options.m,
-        .ef = v->options.ef ? v->options.ef : EF_DEFAULT,
-        .seed = v->uid,
+        .m = m,
+        .ef = ef,
+        .seed = v->seed,
         .region = r,
         .epoch = v->keyspace->epoch,
     };
 
     if (!g) {
-        return ERR_NOMEM;
+        return NULL;
     }
     memset(g, 0, sizeof(*g));
     g->set = v;
@@ -213,14 +212,30 @@ static enum err create(struct vset *v, struct graph **out)
     o.ef = o.ef > o.m ? o.ef : o.m;
     g->hnsw = hnsw_create(&o);
     if (!g->hnsw || fit_held(g, v->elements.slots.n_slots) != ERR_OK) {
-        destroy(g);
-        return ERR_NOMEM;
+        graph_destroy(g);
+        return NULL;
     }
     g->goal = v->elements.slots.n_slots;
-    g->build = ++v->n_builds;
+    return g;
+}
+
+void graph_enlist(struct graph *g)
+{
+    g->build = ++g->set->n_builds;
     list_graph(g);
     join_siblings(g);
-    *out = g;
+}
+
+/* One that is in the lists, but neither answers nor is to. */
+static enum err create(struct vset *v, struct graph **out)
+{
+    uint32_t ef = v->options.ef ? v->options.ef : EF_DEFAULT;
+
+    *out = graph_make(v, v->options.m, ef);
+    if (!*out) {
+        return ERR_NOMEM;
+    }
+    graph_enlist(*out);
     return ERR_OK;
 }
 
@@ -230,7 +245,7 @@ void graph_free(struct vset *v)
         struct graph *g = v->graphs;
 
         v->graphs = g->sibling;
-        destroy(g);
+        graph_destroy(g);
     }
 }
 
@@ -330,7 +345,7 @@ static void free_all_held(struct graph *g)
 static void reclaim(struct retired *r, void *arg)
 {
     (void)arg;
-    destroy(CONTAINER_OF(r, struct graph, retired));
+    graph_destroy(CONTAINER_OF(r, struct graph, retired));
 }
 
 /* Nothing works on it any more. */
@@ -518,11 +533,27 @@ enum err graph_prepare(struct vset *v, slot_id slot)
     return !err && v->coming ? prepare(v->coming, slot) : err;
 }
 
+/* There is room. */
+static void note_late(struct graph *g, slot_id slot)
+{
+    bit_set(g->waiting, slot);
+    g->late->slots[g->late_n++] = slot;
+}
+
+enum err graph_add_late(struct graph *g, slot_id slot)
+{
+    enum err err = fit_late(g);
+
+    if (!err) {
+        note_late(g, slot);
+    }
+    return err;
+}
+
 static void note_put(struct graph *g, slot_id slot)
 {
     if (slot < graph_tail_edge(g) && !graph_bit(g->waiting, slot)) {
-        bit_set(g->waiting, slot);
-        g->late->slots[g->late_n++] = slot;
+        note_late(g, slot);
     }
     if (slot < g->counted_to) {
         g->levels[hnsw_level(g->hnsw, slot)]++;
@@ -538,15 +569,20 @@ static bool is_due_a_graph(const struct vset *v)
                                       vset_count(v) >= graph_worthwhile_at(v)));
 }
 
+void graph_begin_if_due(struct vset *v)
+{
+    if (!v->graph && !v->coming && is_due_a_graph(v)) {
+        graph_begin_auto(v);
+    }
+}
+
 void graph_note_put(struct vset *v, slot_id slot)
 {
     if (v->coming) {
         note_put(v->coming, slot);
     }
     if (!v->graph) {
-        if (UNLIKELY(!v->coming && is_due_a_graph(v))) {
-            graph_begin_auto(v);
-        }
+        graph_begin_if_due(v);
         return;
     }
     note_put(v->graph, slot);
@@ -620,7 +656,7 @@ static void pump(struct graph *g, bool any)
     struct vset *v = g->set;
     uint32_t waiting = graph_waiting(g);
 
-    if (g->job || g->is_going || g->dropped) {
+    if (g->job || g->is_going || g->dropped || !g->keyspace->builders) {
         return;
     }
     if (any && g->to_finish < waiting) {

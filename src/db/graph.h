@@ -81,6 +81,9 @@ enum err graph_prepare(struct vset *v, slot_id slot) MUST_USE;
 void graph_note_put(struct vset *v, slot_id slot);
 void graph_note_gone(struct vset *v, slot_id slot);
 
+/* Gives a set its first graph, if it is large enough by now. */
+void graph_begin_if_due(struct vset *v);
+
 /* A slot is dead for everybody; true when it is to be held (B2). */
 bool graph_holds(struct vset *v, slot_id slot);
 
@@ -90,6 +93,33 @@ void graph_pump(struct vset *v, bool any);
 
 /* Pumps every graph; some times a second. */
 void graph_pump_all(struct keyspace *ks);
+
+/* ---- files ------------------------------------------------------------- */
+
+/* A graph that is read from a file, for a set whose slots are there; nobody
+ * knows of it until it is installed.
+ *
+ * fails  NULL when memory is out. */
+struct graph *graph_image_begin(struct vset *v, uint32_t m, uint32_t ef);
+struct hnsw *graph_image_hnsw(struct graph *g);
+void graph_image_abandon(struct graph *g);
+
+/* Lets it answer. What is live and not linked is its tail, of which the slots
+ * from fresh_from on lie together; what is linked and dead is to be swept.
+ * walk: it is to be walked soon.
+ *
+ * fails  ERR_NOMEM; ERR_CORRUPT: there are nodes from fresh_from on. Abandon it
+ *        then. */
+enum err graph_image_install(struct graph *g, slot_id fresh_from,
+                             bool walk) MUST_USE;
+
+/* Of the graph that answers: where its tail lies together, its effort of
+ * linking. */
+slot_id graph_fresh_from(const struct vset *v);
+uint32_t graph_ef(const struct vset *v);
+
+/* Whether it has a walk before it. */
+bool graph_walk_is_due(const struct vset *v);
 
 /* ---- searches ---------------------------------------------------------- */
 

@@ -92,6 +92,18 @@ static inline bool graph_bit(const uint64_t *bits, slot_id slot)
     return bits[slot / 64] >> (slot % 64) & 1;
 }
 
+/* A graph with nothing in it that is in no list yet; and its end.
+ *
+ * fails  NULL when memory is out. */
+struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef);
+void graph_destroy(struct graph *g);
+
+/* Puts it into the lists and gives it a number. */
+void graph_enlist(struct graph *g);
+
+/* A live slot below the tail's edge waits to be linked. fails  ERR_NOMEM. */
+enum err graph_add_late(struct graph *g, slot_id slot) MUST_USE;
+
 /* Bytes of its own bookkeeping. */
 size_t graph_own_bytes(const struct graph *g);
 

@@ -10,10 +10,6 @@
 #include "db/graph.h"
 #include "db/name_order.h"
 
-/* A set of this size gets an arena of its own. Below it, an arena's own cost
- * (about 90 KB, and time in every fork) would be felt. */
-enum { PRIVATE_AT = 32 << 20 };
-
 static void free_attribute(void *arg, void *attribute)
 {
     struct vset *v = arg;
@@ -42,7 +38,7 @@ struct vset *vset_create(struct keyspace *ks, struct database *db,
     v->keyspace = ks;
     v->db = db;
     v->options = *o;
-    v->uid = ks->next_vset_uid++;
+    v->uid = v->seed = ks->next_vset_uid++;
     vec_format_init(&v->format, o->type, o->metric, o->dim);
     region_init(&v->memory, v->uid);
     elements_init(&v->elements, v->format.row_bytes, v->format.overread,
@@ -64,6 +60,7 @@ void vset_free(struct vset *v)
         name_order_free(v);
     }
     graph_free(v);
+    region_free(&v->memory, v->matrix, vset_matrix_bytes(v), 1);
     elements_deinit(&v->elements);
     region_deinit(&v->memory);
     mem_free(v);
@@ -202,6 +199,20 @@ const uint8_t *vset_row(const struct vset *v, slot_id slot)
     return slots_row(&v->elements.slots, slot);
 }
 
+size_t vset_matrix_bytes(const struct vset *v)
+{
+    return (size_t)v->options.dim * v->options.input_dim * sizeof(float);
+}
+
+void vset_project(const struct vset *v, const void *x, float *out)
+{
+    if (v->matrix) {
+        vec_project_by(v->matrix, x, v->options.input_dim, out, v->options.dim);
+    } else {
+        vec_project(x, v->options.input_dim, out, v->options.dim);
+    }
+}
+
 /* Stores the element's vector into a row. */
 static enum err encode(struct vset *v, const struct vset_element *e,
                        uint8_t *row)
@@ -214,7 +225,7 @@ static enum err encode(struct vset *v, const struct vset_element *e,
     }
     work->len = 0;
     out = (float *)(void *)buf_room(work, v->options.dim * sizeof(float));
-    vec_project(e->vector, v->options.input_dim, out, v->options.dim);
+    vset_project(v, e->vector, out);
     return vec_encode(&v->format, out, row);
 }
 
@@ -310,7 +321,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     *added = old == SLOT_NONE;
     note_unsettled(v);
     graph_note_put(v, slot);
-    if (UNLIKELY(v->memory.bytes > PRIVATE_AT && !v->memory.is_private)) {
+    if (UNLIKELY(v->memory.bytes > VSET_PRIVATE_AT && !v->memory.is_private)) {
         region_make_private(&v->memory);
     }
     return ERR_OK;

@@ -110,6 +110,9 @@ enum err vset_set_attribute(struct vset *v, slot_id slot,
 
 slot_id vset_random(struct vset *v);
 
+/* Projects a vector of input_dim components, float32 of any alignment. */
+void vset_project(const struct vset *v, const void *x, float *out);
+
 /* ---- what is known ----------------------------------------------------- */
 
 struct vset_info {

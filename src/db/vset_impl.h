@@ -10,6 +10,10 @@ struct flat_ring;
 struct graph;
 struct name_order;
 
+/* A set of this size gets an arena of its own. Below it, an arena's own cost
+ * (about 90 KB, and time in every fork) would be felt. */
+enum { VSET_PRIVATE_AT = 32 << 20 };
+
 /* Checked by vset_validate():
  *
  *  V1  n_attributes is the number of live slots with an attribute.
@@ -24,7 +28,11 @@ struct vset {
     struct region memory;
     struct elements elements;
     uint64_t uid;
+    uint64_t seed; /* of its graphs; the uid it had when it was made */
     uint64_t node_uid;
+    /* The matrix it projects by, when that is not vec_project()'s: dim rows of
+     * input_dim floats. */
+    float *matrix;
     uint64_t n_builds; /* of graphs */
     uint32_t n_attributes;
     size_t attribute_bytes;
@@ -45,5 +53,8 @@ struct vset {
     struct retired retired;
     struct reaper_job job;
 };
+
+/* Bytes of v->matrix, if there is one. */
+size_t vset_matrix_bytes(const struct vset *v);
 
 #endif

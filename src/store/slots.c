@@ -140,6 +140,22 @@ static enum err add_page(struct slots *s)
     return ERR_OK;
 }
 
+enum err slots_extend(struct slots *s, uint64_t n)
+{
+    if (n > SLOTS_MAX) {
+        return ERR_LIMIT;
+    }
+    while (row_page_first(&s->geometry, s->n_pages) < n) {
+        enum err err = add_page(s);
+
+        if (err) {
+            return err;
+        }
+    }
+    s->n_slots = n > s->n_slots ? (slot_id)n : s->n_slots;
+    return ERR_OK;
+}
+
 /* ---- stamps ------------------------------------------------------------ */
 
 static struct page_stamps *stamps_of(const struct page *p)

@@ -89,6 +89,12 @@ void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
  * called. thread any, when the owner has been unlinked. */
 void slots_deinit(struct slots *s);
 
+/* Adds slots up to n that are dead and in nobody's book yet: see
+ * store/elements_image.h.
+ *
+ * fails  ERR_NOMEM; ERR_LIMIT past SLOTS_MAX. */
+enum err slots_extend(struct slots *s, uint64_t n) MUST_USE;
+
 /* Bytes that the next slots_take() may allocate. */
 size_t slots_take_cost(const struct slots *s);
 

@@ -326,8 +326,3 @@ void vec_widen_bf16(const void *in, size_t n, float *out)
 {
     vec_in_use->widen_bf16(in, n, out);
 }
-
-void vec_project(const void *x, uint32_t in_dim, float *out, uint32_t out_dim)
-{
-    vec_in_use->project(x, in_dim, out, out_dim);
-}

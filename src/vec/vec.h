@@ -90,6 +90,13 @@ float vec_norm(const struct vec_format *f, const uint8_t *row);
 /* I8 only: the largest absolute component, the value that code 127 means. */
 float vec_range(const struct vec_format *f, const uint8_t *row);
 
+/* Makes a row of one that comes from outside: checks that it is one that
+ * vec_encode() could have made, and computes what follows from its code.
+ *
+ * in     code, norm and range are there.
+ * fails  ERR_CORRUPT. */
+enum err vec_adopt_row(const struct vec_format *f, uint8_t *row) MUST_USE;
+
 /* ---- queries ----------------------------------------------------------- */
 
 struct vec_query; /* lives in memory of the caller's */
@@ -156,6 +163,15 @@ void vec_widen_bf16(const void *in, size_t n, float *out);
  * in     x: in_dim little-endian float32, any alignment; no overlap with out.
  */
 void vec_project(const void *x, uint32_t in_dim, float *out, uint32_t out_dim);
+
+/* The matrix of that projection, row by row: out_dim * in_dim floats from entry
+ * `first` on, n of them. */
+void vec_project_matrix(uint32_t in_dim, size_t first, size_t n, float *out);
+
+/* A projection by another matrix, of unaligned float32: sums in the order of
+ * the columns, in float32. */
+void vec_project_by(const void *matrix, const void *x, uint32_t in_dim,
+                    float *out, uint32_t out_dim);
 
 /* ---- instruction sets -------------------------------------------------- */
 

@@ -245,7 +245,11 @@ void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on)
 
 bool hnsw_is_chained(const struct hnsw *h, uint32_t node)
 {
-    return bit_test(page_of(h, node)->chained, node % NODES_PER_PAGE);
+    uint64_t word =
+        __atomic_load_n(&page_of(h, node)->chained[node % NODES_PER_PAGE / 64],
+                        __ATOMIC_RELAXED);
+
+    return word >> (node % 64) & 1;
 }
 
 void hnsw_set_chained(struct hnsw *h, uint32_t node, bool on)
@@ -253,7 +257,8 @@ void hnsw_set_chained(struct hnsw *h, uint32_t node, bool on)
     uint64_t *word = &page_of(h, node)->chained[node % NODES_PER_PAGE / 64];
     uint64_t bit = (uint64_t)1 << (node % 64);
 
-    *word = on ? *word | bit : *word & ~bit;
+    /* One thread writes; the loop may be writing the graph down. */
+    __atomic_store_n(word, on ? *word | bit : *word & ~bit, __ATOMIC_RELAXED);
 }
 
 /* ---- the graph --------------------------------------------------------- */

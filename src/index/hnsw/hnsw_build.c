@@ -137,9 +137,8 @@ uint32_t hnsw_batch_units(const struct hnsw_batch *b)
 
 /* ---- CODE and TWIN ----------------------------------------------------- */
 
-/* Stores the code the graph compares a node by. */
-static void store_code(struct hnsw *h, const struct row_map *rows,
-                       uint32_t node, struct hnsw_scratch *s)
+void hnsw_store_code(struct hnsw *h, const struct row_map *rows, uint32_t node,
+                     struct hnsw_scratch *s)
 {
     const struct vec_format *from = h->options.stored;
     uint8_t *to = page_of(h, node)->codes +
@@ -167,7 +166,7 @@ static void code_unit(struct hnsw_batch *b, uint32_t unit,
         struct batch_node *n = &b->nodes[i];
 
         if (h->own_codes) {
-            store_code(h, &b->rows, n->node, s);
+            hnsw_store_code(h, &b->rows, n->node, s);
         }
         n->hash = hash_bytes(node_row(h, &b->rows, n->node),
                              h->options.format->row_bytes);

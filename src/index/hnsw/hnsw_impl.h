@@ -157,6 +157,10 @@ void hnsw_set_linked(struct hnsw *h, uint32_t node, bool on);
 bool hnsw_is_chained(const struct hnsw *h, uint32_t node);
 void hnsw_set_chained(struct hnsw *h, uint32_t node, bool on);
 
+/* Stores the code the graph compares a node by. */
+void hnsw_store_code(struct hnsw *h, const struct row_map *rows, uint32_t node,
+                     struct hnsw_scratch *s);
+
 /* ---- scratch ----------------------------------------------------------- */
 
 /* A pool entry: the key's sortable bits, the node, and whether its links have

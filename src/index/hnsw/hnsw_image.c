@@ -1,0 +1,369 @@
+/* Links as bytes: see hnsw_image.h. */
+#include "index/hnsw/hnsw_image.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "index/hnsw/hnsw_impl.h"
+
+/* Tells the links of one row apart: a small filter, and a second look at all of
+ * them where that says "perhaps". */
+enum { SEEN_BITS = 2048 };
+
+struct seen {
+    uint64_t bits[SEEN_BITS / 64];
+};
+
+static void seen_clear(struct seen *s)
+{
+    memset(s, 0, sizeof(*s));
+}
+
+/* True when it may have been seen. */
+static bool seen_add(struct seen *s, uint32_t id)
+{
+    uint32_t at = (id * 2654435761u) >> 21;
+    uint64_t bit = (uint64_t)1 << (at % 64);
+    bool before = s->bits[at / 64] & bit;
+
+    s->bits[at / 64] |= bit;
+    return before;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+size_t hnsw_image_node_max(uint32_t m)
+{
+    return 2 + (size_t)8 * m + HNSW_LEVEL_MAX * (2 + (size_t)4 * m);
+}
+
+static void put_u16(uint8_t *to, uint32_t n)
+{
+    to[0] = (uint8_t)n;
+    to[1] = (uint8_t)(n >> 8);
+}
+
+static void put_u32(uint8_t *to, uint32_t n)
+{
+    put_u16(to, n);
+    put_u16(to + 2, n >> 16);
+}
+
+static uint32_t get_u16(const uint8_t *from)
+{
+    return from[0] | (uint32_t)from[1] << 8;
+}
+
+static uint32_t get_u32(const uint8_t *from)
+{
+    return get_u16(from) | get_u16(from + 2) << 16;
+}
+
+static bool is_written(const uint8_t *from, size_t n, uint32_t id)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if ((get_u32(from + 4 * i) & ~LINK_CHAIN) == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first node from `node` on in a chain that is in the graph: those of a
+ * batch under way are not yet. */
+static uint32_t linked_in_chain(const struct hnsw *h, uint32_t node)
+{
+    uint32_t hops = 0;
+
+    while (node != LINK_NONE && !hnsw_is_linked(h, node)) {
+        node = node < node_room(h) && hops++ < UINT16_MAX
+                   ? hnsw_chain_of(h, node)
+                   : LINK_NONE;
+    }
+    return node;
+}
+
+static size_t put_row(const struct hnsw *h, uint32_t node, int level,
+                      uint8_t *to)
+{
+    const link *row = hnsw_row_of_links(h, node, level);
+    uint8_t *at = to + 2;
+    bool has_chain = false;
+    struct seen seen;
+    size_t n = 0;
+    uint32_t i;
+
+    seen_clear(&seen);
+    for (i = 0; i < links_on(h, level); i++) {
+        uint32_t word = link_load(&row[i]);
+        uint32_t id = word & ~LINK_CHAIN;
+        uint32_t mark = level == 0 ? word & LINK_CHAIN : 0;
+
+        if (word == LINK_NONE) {
+            break;
+        }
+        if (mark) {
+            id = has_chain ? LINK_NONE : linked_in_chain(h, id);
+        }
+        if (id == node || !hnsw_is_linked(h, id) ||
+            (seen_add(&seen, id) && is_written(at, n, id))) {
+            continue;
+        }
+        put_u32(at + 4 * n++, id | mark);
+        has_chain |= mark != 0;
+    }
+    put_u16(to, (uint32_t)n);
+    return 2 + 4 * n;
+}
+
+size_t hnsw_image_put(const struct hnsw *h, uint32_t node, uint8_t *to)
+{
+    int top = hnsw_level(h, node), level;
+    size_t n = 0;
+
+    for (level = 0; level <= top; level++) {
+        n += put_row(h, node, level, to + n);
+    }
+    return n;
+}
+
+bool hnsw_image_chained(const struct hnsw *h, uint32_t node)
+{
+    return hnsw_is_chained(h, node);
+}
+
+uint32_t hnsw_image_entry(const struct hnsw *h)
+{
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+
+    return entry == ENTRY_NONE ? HNSW_NO_NODE : entry_node(entry);
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+size_t hnsw_image_node_bytes(const struct hnsw *h)
+{
+    return (size_t)h->row_links * sizeof(link) + h->code_bytes;
+}
+
+enum err hnsw_image_room(struct hnsw *h, uint32_t n)
+{
+    return hnsw_reserve(h, n);
+}
+
+static const char *get_row(struct hnsw *h, uint32_t node, int level,
+                           struct bytes *in)
+{
+    link *row = hnsw_row_of_links(h, node, level);
+    uint32_t cap = links_on(h, level);
+    uint32_t n, i;
+
+    if (in->len < 2) {
+        return "a row of links is cut short";
+    }
+    n = get_u16(in->data);
+    if (n > cap) {
+        return "a node has more links than its graph allows";
+    }
+    if (in->len - 2 < 4 * (size_t)n) {
+        return "a row of links is cut short";
+    }
+    for (i = 0; i < n; i++) {
+        link_store(&row[i], get_u32(in->data + 2 + 4 * (size_t)i));
+    }
+    if (n < cap) {
+        for (i = n; i < cap; i++) {
+            atomic_store_explicit(&row[i], LINK_NONE, memory_order_relaxed);
+        }
+    }
+    in->data += 2 + 4 * (size_t)n;
+    in->len -= 2 + 4 * (size_t)n;
+    return NULL;
+}
+
+const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
+                           struct bytes *in)
+{
+    const char *broken = NULL;
+    int top, level;
+
+    if (node >= node_room(h) || node >= HNSW_NODE_MAX) {
+        return "a node's number is too high";
+    }
+    if (hnsw_is_linked(h, node)) {
+        return "a node is there twice";
+    }
+    top = hnsw_level(h, node);
+    for (level = 0; level <= top && !broken; level++) {
+        broken = get_row(h, node, level, in);
+    }
+    if (!broken) {
+        hnsw_set_linked(h, node, true);
+        hnsw_set_chained(h, node, chained);
+        h->n_nodes++;
+    }
+    return broken;
+}
+
+/* ---- checking ---------------------------------------------------------- */
+
+static bool has_before(const link *row, uint32_t n, uint32_t id)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        if ((link_load(&row[i]) & ~LINK_CHAIN) == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *check_row(const struct hnsw *h, uint32_t node, int level)
+{
+    const link *row = hnsw_row_of_links(h, node, level);
+    uint32_t cap = links_on(h, level);
+    uint32_t chains = 0, i;
+    struct seen seen;
+
+    seen_clear(&seen);
+    for (i = 0; i < cap && link_load(&row[i]) != LINK_NONE; i++) {
+        uint32_t word = link_load(&row[i]);
+        uint32_t id = word & ~LINK_CHAIN;
+
+        chains += (word & LINK_CHAIN) != 0;
+        if (id == node) {
+            return "a node links to itself";
+        }
+        if (id >= node_room(h) || !hnsw_is_linked(h, id)) {
+            return "a link leads to no node";
+        }
+        if (level > 0 && hnsw_level(h, id) < level) {
+            return "a link leads to a node of a lower level";
+        }
+        if (seen_add(&seen, id) && has_before(row, i, id)) {
+            return "a node links to another twice";
+        }
+    }
+    for (; i < cap; i++) {
+        if (link_load(&row[i]) != LINK_NONE) {
+            return "a row of links has a gap";
+        }
+    }
+    return chains <= (level == 0) ? NULL : "a node has two chained copies";
+}
+
+static void mark(uint64_t *bits, uint32_t i, bool on)
+{
+    uint64_t bit = (uint64_t)1 << (i % 64);
+
+    bits[i / 64] = on ? bits[i / 64] | bit : bits[i / 64] & ~bit;
+}
+
+/* Whether a chain from here on comes to an end. The links have been checked.
+ * Behind the bits of settled nodes are those of the path being walked. */
+static bool chain_ends(const struct hnsw_image_end *e, uint32_t first)
+{
+    uint64_t *settled = e->settled;
+    uint64_t *path = settled + hnsw_bitmap_words(e->h);
+    bool ends = true;
+    uint32_t node;
+
+    for (node = first; node != LINK_NONE && !bit_test(settled, node);
+         node = hnsw_chain_of(e->h, node)) {
+        if (bit_test(path, node)) {
+            ends = false;
+            break;
+        }
+        mark(path, node, true);
+    }
+    for (node = first; ends && node != LINK_NONE && !bit_test(settled, node);
+         node = hnsw_chain_of(e->h, node)) {
+        mark(path, node, false);
+        mark(settled, node, true);
+    }
+    return ends;
+}
+
+/* Called when every node's links have been checked. */
+static const char *check_chains(struct hnsw_image_end *e)
+{
+    struct hnsw *h = e->h;
+    size_t words = 2 * hnsw_bitmap_words(h);
+    uint32_t end = node_room(h);
+    uint32_t node;
+
+    e->settled = mem_try_alloc(words * sizeof(uint64_t) + 1);
+    if (!e->settled) {
+        return "out of memory";
+    }
+    memset(e->settled, 0, words * sizeof(uint64_t));
+    for (node = 0; node < end; node++) {
+        if (hnsw_is_linked(h, node) && !chain_ends(e, node)) {
+            e->broken_at = node;
+            return "a chain of equal rows goes round in a circle";
+        }
+    }
+    return NULL;
+}
+
+void hnsw_image_end_begin(struct hnsw_image_end *e, struct hnsw *h,
+                          uint32_t entry, const struct row_map *rows)
+{
+    *e = (struct hnsw_image_end){.h = h, .rows = *rows, .broken_at = entry};
+    if ((entry == HNSW_NO_NODE) != (h->n_nodes == 0)) {
+        e->broken = "a graph without an entry, or an entry without a graph";
+    } else if (entry != HNSW_NO_NODE) {
+        if (entry >= node_room(h) || !hnsw_is_linked(h, entry)) {
+            e->broken = "the entry is no node";
+        } else {
+            atomic_store_explicit(&h->entry,
+                                  entry_of(entry, hnsw_level(h, entry)),
+                                  memory_order_release);
+        }
+    }
+    e->scratch = h->own_codes ? hnsw_scratch_create() : NULL;
+}
+
+static void end_node(struct hnsw_image_end *e, uint32_t node)
+{
+    struct hnsw *h = e->h;
+    int level = hnsw_level(h, node);
+
+    if (h->own_codes) {
+        hnsw_store_code(h, &e->rows, node, e->scratch);
+    }
+    for (; level >= 0 && !e->broken; level--) {
+        e->broken = check_row(h, node, level);
+    }
+    e->broken_at = node;
+}
+
+bool hnsw_image_end_step(struct hnsw_image_end *e, uint32_t budget)
+{
+    uint32_t end = node_room(e->h);
+
+    for (; budget > 0 && e->node < end && !e->broken; budget--, e->node++) {
+        if (hnsw_is_linked(e->h, e->node)) {
+            end_node(e, e->node);
+        }
+    }
+    if (e->broken) {
+        return false;
+    }
+    if (e->node < end) {
+        return true;
+    }
+    e->broken = check_chains(e);
+    return false;
+}
+
+void hnsw_image_end_free(struct hnsw_image_end *e)
+{
+    if (e->scratch) {
+        hnsw_scratch_destroy(e->scratch);
+    }
+    mem_free(e->settled);
+}

@@ -1,0 +1,69 @@
+/* The links of a graph as bytes, for files, and back.
+ *
+ * A node's image is, for level 0 and then each level above that it has, a
+ * 16-bit number of links and the links, 32 bits each, all little-endian; the
+ * top bit of a link on level 0 marks the next one of a chain of equal rows.
+ *
+ *     writing                          reading
+ *     hnsw_image_put()   per node      hnsw_image_room()
+ *                                      hnsw_image_get()      per node, any
+ * order hnsw_image_end()
+ *
+ * Writing may go on while the graph is built, on whatever thread: only nodes
+ * that are in the graph are written, and of their links only those that lead to
+ * such nodes. What is written is sound even where a row is being changed.
+ *
+ * thread writing: the owner, or a copy of the process. reading: the owner, and
+ *        nobody else looks at the graph. */
+#ifndef VECTRA_INDEX_HNSW_HNSW_IMAGE_H
+#define VECTRA_INDEX_HNSW_HNSW_IMAGE_H
+
+#include "base/bytes.h"
+#include "index/hnsw/hnsw.h"
+
+/* The most bytes a node of a graph with that M takes. */
+size_t hnsw_image_node_max(uint32_t m);
+
+/* Writes a node that is in the graph; returns how many bytes. */
+size_t hnsw_image_put(const struct hnsw *h, uint32_t node, uint8_t *to);
+
+/* Whether a node hangs in a chain only. */
+bool hnsw_image_chained(const struct hnsw *h, uint32_t node);
+
+/* Memory that room for a node takes. */
+size_t hnsw_image_node_bytes(const struct hnsw *h);
+
+/* Makes room for nodes below n. fails  ERR_NOMEM. */
+enum err hnsw_image_room(struct hnsw *h, uint32_t n) MUST_USE;
+
+/* Reads a node below that, once, from the front of `in`. fails  with words,
+ * NULL otherwise; the graph may then only be destroyed. */
+const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
+                           struct bytes *in) MUST_USE;
+
+/* The node that searches start from; HNSW_NO_NODE: none. */
+#define HNSW_NO_NODE UINT32_MAX
+uint32_t hnsw_image_entry(const struct hnsw *h);
+
+/* All nodes are there: sets the entry, computes codes of the graph's own, and
+ * checks every link, some nodes per call.
+ *
+ *     hnsw_image_end_begin(&e, h, entry, &rows);
+ *     while (hnsw_image_end_step(&e, 1024)) { }
+ *     if (e.broken) ...
+ *     hnsw_image_end_free(&e); */
+struct hnsw_image_end {
+    struct hnsw *h;
+    struct row_map rows;
+    struct hnsw_scratch *scratch;
+    uint64_t *settled; /* chains that are known to end; then a path */
+    uint32_t node;
+    const char *broken; /* in words; NULL: nothing */
+    uint32_t broken_at; /* the node */
+};
+void hnsw_image_end_begin(struct hnsw_image_end *e, struct hnsw *h,
+                          uint32_t entry, const struct row_map *rows);
+bool hnsw_image_end_step(struct hnsw_image_end *e, uint32_t budget);
+void hnsw_image_end_free(struct hnsw_image_end *e);
+
+#endif

@@ -1,0 +1,439 @@
+/* A vector set written down and read again is the same set: rows, names,
+ * attributes, links, answers; and it can be gone on with. Builders are at work
+ * while it is written down. */
+#include "unit/cm.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "db/graph_impl.h"
+#include "db/search_impl.h"
+#include "db/value_digest.h"
+#include "db/vset_image.h"
+
+enum { NAMES = 3000, DIM = 12, INPUT_DIM = 17, K = 10 };
+
+struct world {
+    struct pool *pool, *builders;
+    struct reaper *reaper;
+    struct keyspace *ks;
+    struct vset *set;
+    struct vset_scratch *scratch;
+    struct rng rng;
+    struct vset_options options;
+    int wake_fd;
+};
+
+static struct world w;
+
+static void wake(void *arg)
+{
+    uint64_t one = 1;
+
+    (void)arg;
+    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void begin(enum vec_type type, enum vec_metric metric)
+{
+    struct pool_options o = {.n_workers = 1,
+                             .wake = wake,
+                             .worker_init = search_worker_init,
+                             .worker_deinit = search_worker_deinit};
+
+    memset(&w, 0, sizeof(w));
+    cm_seed(&w.rng);
+    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
+    o.n_workers = 2;
+    o.name = "b";
+    o.worker_init = graph_worker_init;
+    o.worker_deinit = graph_worker_deinit;
+    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
+    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
+    w.ks = keyspace_create(2, w.pool, w.reaper);
+    keyspace_set_builders(w.ks, w.builders);
+    w.scratch = vset_scratch_create();
+    w.options = (struct vset_options){.type = type,
+                                      .metric = metric,
+                                      .dim = DIM,
+                                      .m = 6,
+                                      .ef = 40,
+                                      .index = VSET_INDEX_FLAT,
+                                      .keep_empty = true};
+    w.set = vset_create(w.ks, w.ks->dbs[0], &w.options);
+    assert_non_null(w.set);
+}
+
+static bool drain(void)
+{
+    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
+
+    vset_settle_all(w.ks->dbs[0]);
+    vset_settle_all(w.ks->dbs[1]);
+    return n > 0;
+}
+
+static void wait_for_some(void)
+{
+    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
+    uint64_t n;
+
+    while (!drain()) {
+        assert_int_equal(poll(&pfd, 1, 60000), 1);
+        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
+    }
+}
+
+static void finish_jobs(void)
+{
+    while (w.ks->n_graph_jobs > 0) {
+        wait_for_some();
+    }
+    drain();
+}
+
+static void end(void)
+{
+    vset_drop(w.set);
+    vset_scratch_destroy(w.scratch);
+    graph_cancel_all(w.ks);
+    pool_destroy(w.pool);
+    pool_destroy(w.builders);
+    keyspace_destroy(w.ks);
+    reaper_destroy(w.reaper);
+    close(w.wake_fd);
+}
+
+/* ---- writes ------------------------------------------------------------ */
+
+static struct bytes name_of(uint32_t i, char *text, size_t size)
+{
+    int n = i % 97 ? snprintf(text, size, "%u", i)
+                   : snprintf(text, size, "%0*u", 100 + (int)(i % 400), i);
+
+    return bytes_of(text, (size_t)n);
+}
+
+static void put(struct vset *v, uint32_t i)
+{
+    char name[600], attribute[64];
+    float x[INPUT_DIM];
+    struct vset_element e = {.name = name_of(i, name, sizeof(name)),
+                             .vector = x,
+                             .projected = v->options.input_dim != 0};
+    bool added;
+    int j;
+
+    for (j = 0; j < INPUT_DIM; j++) {
+        /* Some are equal, and hang in chains. */
+        x[j] = i % 5 ? (float)rng_normal(&w.rng) : (float)(i % 3 + j);
+    }
+    if (i % 4 == 0) {
+        e.has_attribute = true;
+        e.attribute =
+            bytes_of(attribute, (size_t)snprintf(attribute, sizeof(attribute),
+                                                 i % 8 ? "{\"g\":%u}" : "%u{",
+                                                 i % 10));
+    }
+    assert_int_equal(vset_add(v, &e, &added), ERR_OK);
+}
+
+static void take(struct vset *v, uint32_t i)
+{
+    char name[600];
+    bool removed;
+
+    assert_int_equal(
+        vset_remove(v, name_of(i, name, sizeof(name)), &removed), ERR_OK);
+}
+
+static void churn(struct vset *v, uint32_t steps)
+{
+    uint32_t i;
+
+    for (i = 0; i < steps; i++) {
+        uint32_t at = (uint32_t)rng_below(&w.rng, NAMES);
+
+        if (rng_below(&w.rng, 3)) {
+            put(v, at);
+        } else {
+            take(v, at);
+        }
+        drain();
+    }
+}
+
+/* ---- back and forth ---------------------------------------------------- */
+
+static struct buf save(const struct vset *v, bool compress)
+{
+    struct buf out = BUF_INIT;
+    struct rdb_out o;
+
+    rdb_out_open_mem(&o, &out);
+    o.compress = compress;
+    vset_save(&o, v, w.scratch);
+    assert_int_equal(rdb_out_finish(&o), ERR_OK);
+    rdb_out_close(&o);
+    return out;
+}
+
+static struct vset *try_load(struct bytes data, struct err_ctx *why)
+{
+    struct vset *v = NULL;
+    struct rdb_in in;
+    uint64_t id;
+
+    rdb_in_open_mem(&in, data);
+    if (rdb_get_module(&in, &id)) {
+        v = vset_load(&in, vset_form_of(id), w.ks, w.ks->dbs[1]);
+    }
+    *why = in.why;
+    if (v) {
+        assert_int_equal(rdb_in_left(&in), 0);
+    } else {
+        assert_int_not_equal(in.err, ERR_OK);
+        assert_true(why->text[0] != 0);
+    }
+    rdb_in_close(&in);
+    return v;
+}
+
+static struct vset *load(struct buf *data)
+{
+    struct err_ctx why;
+    struct vset *v = try_load(buf_bytes(data), &why);
+
+    if (!v) {
+        fail_msg("%s", why.text);
+    }
+    buf_deinit(data);
+    return v;
+}
+
+/* ---- comparing --------------------------------------------------------- */
+
+static void digest(struct vset *v, struct value_digest *d)
+{
+    struct entry e = {.type = VALUE_VSET,
+                      .encoding = ENC_VECTOR,
+                      .expires_at = NO_EXPIRY,
+                      .value.vset = v};
+    struct value_digest_walk walk = {.set = NULL};
+
+    value_digest_clear(d);
+    value_digest_begin(&walk, w.ks, &e, d);
+    while (!value_digest_step(&walk, 1000)) {
+    }
+}
+
+static void same_elements(struct vset *a, struct vset *b)
+{
+    struct value_digest x, y;
+
+    digest(a, &x);
+    digest(b, &y);
+    assert_memory_equal(x.bytes, y.bytes, sizeof(x.bytes));
+    assert_int_equal(vset_count(a), vset_count(b));
+    assert_int_equal(a->n_attributes, b->n_attributes);
+    assert_int_equal(a->node_uid, b->node_uid);
+    assert_memory_equal(&a->options, &b->options, sizeof(a->options));
+}
+
+static void same_slots(struct vset *a, struct vset *b)
+{
+    slot_id slot;
+
+    assert_int_equal(a->elements.slots.n_slots, b->elements.slots.n_slots);
+    for (slot = 0; slot < a->elements.slots.n_slots; slot++) {
+        bool live = slots_is_live(&a->elements.slots, slot);
+
+        assert_int_equal(live, slots_is_live(&b->elements.slots, slot));
+        if (live) {
+            assert_true(bytes_equal(vset_name(a, slot), vset_name(b, slot)));
+            assert_memory_equal(vset_row(a, slot), vset_row(b, slot),
+                                a->format.row_bytes);
+        }
+    }
+}
+
+static void same_links(struct vset *a, struct vset *b)
+{
+    const struct hnsw *x = graph_of(a), *y = graph_of(b);
+    uint32_t p[64], q[64];
+    slot_id slot;
+    int level;
+
+    assert_int_equal(hnsw_count(x), hnsw_count(y));
+    assert_int_equal(hnsw_start(x), hnsw_start(y));
+    for (slot = 0; slot < a->elements.slots.n_slots; slot++) {
+        assert_int_equal(hnsw_is_linked(x, slot), hnsw_is_linked(y, slot));
+        if (!hnsw_is_linked(x, slot)) {
+            continue;
+        }
+        assert_int_equal(hnsw_level(x, slot), hnsw_level(y, slot));
+        for (level = 0; level <= hnsw_level(x, slot); level++) {
+            size_t n = hnsw_links(x, slot, level, p, 64);
+
+            assert_int_equal(n, hnsw_links(y, slot, level, q, 64));
+            assert_memory_equal(p, q, n * sizeof(*p));
+        }
+    }
+}
+
+static void write_hits(const struct search *s, const void *data,
+                       struct buf *out)
+{
+    size_t n = search_hit_count(s), i;
+
+    (void)data;
+    for (i = 0; i < n; i++) {
+        struct search_hit hit;
+
+        search_hit_read(s, i, &hit);
+        buf_append(out, &hit.distance, sizeof(hit.distance));
+        buf_append_bytes(out, hit.name);
+    }
+}
+
+static void keep_reply(struct search *s, void *arg)
+{
+    struct buf *out = arg;
+
+    buf_append_bytes(out, buf_bytes(search_reply(s)));
+}
+
+static struct buf ask(struct vset *v, const float *x)
+{
+    struct search_request q = {.vector = x,
+                               .exclude = SLOT_NONE,
+                               .k = K,
+                               .ef = 30,
+                               .radius = INFINITY,
+                               .format = write_hits};
+    struct buf out = BUF_INIT;
+    struct search *s;
+
+    assert_int_equal(search_create(v, &q, &s), ERR_OK);
+    search_run(s, keep_reply, &out);
+    return out;
+}
+
+static void same_answers(struct vset *a, struct vset *b)
+{
+    float x[DIM];
+    int i, j;
+
+    for (i = 0; i < 50; i++) {
+        struct buf p, q;
+
+        for (j = 0; j < DIM; j++) {
+            x[j] = (float)rng_normal(&w.rng);
+        }
+        p = ask(a, x);
+        q = ask(b, x);
+        assert_true(bytes_equal(buf_bytes(&p), buf_bytes(&q)));
+        buf_deinit(&p);
+        buf_deinit(&q);
+    }
+}
+
+static void check_graph(struct vset *v)
+{
+    finish_jobs();
+    vset_validate(v);
+    if (v->graph) {
+        hnsw_validate(graph_of(v));
+    }
+}
+
+/* ---- tests ------------------------------------------------------------- */
+
+static void back_and_forth(bool compress)
+{
+    struct buf data;
+    struct vset *v;
+    bool has_graph = w.set->graph && hnsw_count(graph_of(w.set)) > 0;
+    bool at_rest = w.ks->n_graph_jobs == 0;
+
+    data = save(w.set, compress);
+    v = load(&data);
+    same_elements(w.set, v);
+    vset_validate(v);
+    if (has_graph) {
+        hnsw_validate(graph_of(v));
+        same_slots(w.set, v);
+        if (at_rest) {
+            same_links(w.set, v);
+            same_answers(w.set, v);
+        }
+    }
+    churn(v, 300);
+    check_graph(v);
+    vset_drop(v);
+}
+
+static void run_all(enum vec_type type, enum vec_metric metric)
+{
+    uint32_t i;
+
+    begin(type, metric);
+    back_and_forth(true); /* empty */
+    for (i = 0; i < 200; i++) {
+        put(w.set, i);
+    }
+    back_and_forth(true);
+    assert_int_equal(graph_begin(w.set), ERR_OK);
+    back_and_forth(false);
+    for (i = 0; i < NAMES; i++) {
+        put(w.set, i);
+    }
+    graph_pump(w.set, true);
+    back_and_forth(true); /* while a batch is under way */
+    churn(w.set, 2000);
+    back_and_forth(true);
+    finish_jobs();
+    graph_pump(w.set, true);
+    finish_jobs();
+    back_and_forth(false);
+    for (i = 0; i < 500; i++) {
+        take(w.set, i);
+    }
+    graph_begin_sweep(w.set->graph);
+    back_and_forth(true); /* during a sweep */
+    check_graph(w.set);
+    back_and_forth(true);
+    for (i = 0; i < NAMES - 20; i++) {
+        take(w.set, i);
+    }
+    finish_jobs();
+    same_elements(w.set, w.set);
+    end();
+}
+
+static void every_format(void **state)
+{
+    int type, metric;
+
+    (void)state;
+    for (type = 0; type < VEC_TYPE_COUNT; type++) {
+        for (metric = 0; metric < VEC_METRIC_COUNT; metric++) {
+            run_all((enum vec_type)type, (enum vec_metric)metric);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_format),
+    };
+
+    if (vec_simd_select("auto") != ERR_OK) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
