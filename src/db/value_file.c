@@ -3,20 +3,7 @@
 
 #include "base/mem.h"
 #include "db/string_value.h"
-#include "db/vset.h"
-
-/* What reads the module-typed values that are known: after the module id, up to
- * the mark that ends the value, which is not theirs to read.
- *
- * fails  in->err; *out is not set. */
-static const struct {
-    char name[10];
-    uint32_t version;
-    enum err (*load)(struct rdb_in *in, struct keyspace *ks, struct database *d,
-                     struct vset **out);
-} modules[] = {
-    {"", 0, NULL},
-};
+#include "db/vset_image.h"
 
 uint8_t value_file_type(const struct entry *e)
 {
@@ -34,6 +21,8 @@ void value_save(struct rdb_out *out, const struct entry *e)
         }
         break;
     case VALUE_VSET:
+        vset_save(out, e->value.vset);
+        break;
     case VALUE_TYPE_COUNT:
         break;
     }
@@ -76,27 +65,21 @@ static enum err load_module(struct rdb_in *in, struct keyspace *ks,
                             struct database *d, struct value *out,
                             uint64_t *module_id)
 {
-    struct vset *set = NULL;
+    enum vset_form form;
+    struct vset *set;
     uint64_t id;
-    enum err err;
-    size_t i;
 
     if (!rdb_get_module(in, &id)) {
         return in->err;
     }
-    for (i = 0; i < ARRAY_LEN(modules); i++) {
-        if (modules[i].load &&
-            rdb_module_id(modules[i].name, modules[i].version) == id) {
-            break;
-        }
-    }
-    if (i == ARRAY_LEN(modules)) {
+    form = vset_form_of(id);
+    if (form == VSET_FORM_NONE) {
         *module_id = id;
         return ERR_UNSUPPORTED;
     }
-    err = modules[i].load(in, ks, d, &set);
-    if (err) {
-        return err;
+    set = vset_load(in, form, ks, d);
+    if (!set) {
+        return in->err;
     }
     if (!rdb_get_module_end(in)) {
         vset_drop(set);

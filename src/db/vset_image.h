@@ -22,17 +22,12 @@
 enum vset_form { VSET_FORM_NONE, VSET_FORM_OURS, VSET_FORM_REDIS };
 enum vset_form vset_form_of(uint64_t module_id);
 
-/* Memory that writing needs. fails  NULL. */
-struct vset_scratch;
-struct vset_scratch *vset_scratch_create(void);
-void vset_scratch_destroy(struct vset_scratch *s);
-
 /* Writes a set: module id, fields, end. Errors are out's. */
-void vset_save(struct rdb_out *out, const struct vset *v,
-               struct vset_scratch *s);
+void vset_save(struct rdb_out *out, const struct vset *v);
 
-/* Reads what follows a module's id, its end included: a set that counts in a
- * database but is nobody's value yet. rdb_yield() is called now and then.
+/* Reads the fields that follow a module's id, but not the end: a set that
+ * counts in a database and is nobody's value yet. rdb_yield() is called now and
+ * then.
  *
  * fails  NULL; the words are in->why. */
 struct vset *vset_load(struct rdb_in *in, enum vset_form form,

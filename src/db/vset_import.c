@@ -384,7 +384,7 @@ static bool import_set(struct importer *m)
     struct vset *v = m->set;
 
     if (((m->flags & FLAG_PROJECTION) && !get_matrix(m)) || !make_room(m) ||
-        !get_elements(m) || !rdb_get_module_end(m->in)) {
+        !get_elements(m)) {
         return false;
     }
     elements_image_finish(&v->elements, no_node, NULL);

@@ -677,8 +677,7 @@ static bool load_set(struct reader *r)
            load_texts(r, BLOCK_NAMES) &&
            (!(r->flags & IMAGE_ATTRIBUTES) ||
             load_texts(r, BLOCK_ATTRIBUTES)) &&
-           (!(r->flags & IMAGE_GRAPH) || load_links(r)) &&
-           rdb_get_module_end(r->in) && finish(r);
+           (!(r->flags & IMAGE_GRAPH) || load_links(r)) && finish(r);
 }
 
 static struct vset *load_own(struct rdb_in *in, struct keyspace *ks,

@@ -1,18 +1,18 @@
 /* Writing a vector set: see vset_image.h and docs/formats/vectorset.md.
  *
- * A copy of the process may be doing this, so all memory is there before: a
- * block is put together in one buffer, compressed into another if that is worth
- * while, and handed on. */
+ * A copy of the process may be doing this, so nothing is allocated but what
+ * rdb_out_room() maps: a block is put together in one buffer, compressed into
+ * another if that is worth while, and handed on. */
+#include <errno.h>
 #include <lz4.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "db/vset_image_impl.h"
 #include "persist/crc32c.h"
 
 enum { PATIENCE = 8 /* blocks not tried after one that gained nothing */ };
 
-struct vset_scratch {
+struct scratch {
     uint8_t raw[BLOCK_RAW_MAX];
     uint8_t packed[BLOCK_RAW_MAX];
     uint64_t lz4[LZ4_STREAM_MINSIZE / sizeof(uint64_t) + 1];
@@ -21,22 +21,12 @@ struct vset_scratch {
 struct writer {
     struct rdb_out *out;
     const struct vset *set;
-    struct vset_scratch *s;
+    struct scratch *s;
     bool keeps_slots;
     uint32_t n_slots, n_rows; /* as written */
     size_t len;               /* in s->raw */
     int not_tried[BLOCK_KIND_COUNT];
 };
-
-struct vset_scratch *vset_scratch_create(void)
-{
-    return mem_try_alloc(sizeof(struct vset_scratch));
-}
-
-void vset_scratch_destroy(struct vset_scratch *s)
-{
-    mem_free(s);
-}
 
 enum vset_form vset_form_of(uint64_t module_id)
 {
@@ -419,12 +409,16 @@ static void put_header(struct writer *w, uint32_t flags)
     }
 }
 
-void vset_save(struct rdb_out *out, const struct vset *v,
-               struct vset_scratch *s)
+void vset_save(struct rdb_out *out, const struct vset *v)
 {
-    struct writer w = {.out = out, .set = v, .s = s};
+    struct writer w = {.out = out, .set = v};
     uint32_t flags;
 
+    w.s = (void *)rdb_out_room(out, sizeof(*w.s));
+    if (!w.s) {
+        out->error = ENOMEM;
+        return;
+    }
     choose_slots(&w);
     flags = flags_of(&w);
     rdb_put_module(out, rdb_module_id(VSET_IMAGE_NAME, VSET_IMAGE_VERSION));

@@ -300,7 +300,7 @@ void rdb_put_int(struct rdb_out *out, int64_t value)
 }
 
 /* At least len bytes to compress into; NULL when there are none. */
-static uint8_t *room_for(struct rdb_out *out, size_t len)
+uint8_t *rdb_out_room(struct rdb_out *out, size_t len)
 {
     size_t cap = (len + BUFFER - 1) / BUFFER * BUFFER;
     void *p;
@@ -329,7 +329,7 @@ static bool put_compressed(struct rdb_out *out, struct bytes s)
     if (!out->compress || s.len < COMPRESS_FROM || s.len > INT32_MAX) {
         return false;
     }
-    room = room_for(out, s.len);
+    room = rdb_out_room(out, s.len);
     if (!room) {
         return false;
     }

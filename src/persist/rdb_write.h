@@ -57,6 +57,10 @@ uint64_t rdb_out_offset(const struct rdb_out *out);
 /* CRC-64 of them. */
 uint64_t rdb_out_crc(struct rdb_out *out);
 
+/* Memory to work in, good until the next call or rdb_put_string(); NULL when
+ * there is none. */
+uint8_t *rdb_out_room(struct rdb_out *out, size_t len);
+
 static inline bool rdb_out_failed(const struct rdb_out *out)
 {
     return out->error != 0;

@@ -20,7 +20,6 @@ struct world {
     struct reaper *reaper;
     struct keyspace *ks;
     struct vset *set;
-    struct vset_scratch *scratch;
     struct rng rng;
     struct vset_options options;
     int wake_fd;
@@ -55,7 +54,6 @@ static void begin(enum vec_type type, enum vec_metric metric)
     assert_int_equal(reaper_create(&w.reaper), ERR_OK);
     w.ks = keyspace_create(2, w.pool, w.reaper);
     keyspace_set_builders(w.ks, w.builders);
-    w.scratch = vset_scratch_create();
     w.options = (struct vset_options){.type = type,
                                       .metric = metric,
                                       .dim = DIM,
@@ -98,7 +96,6 @@ static void finish_jobs(void)
 static void end(void)
 {
     vset_drop(w.set);
-    vset_scratch_destroy(w.scratch);
     graph_cancel_all(w.ks);
     pool_destroy(w.pool);
     pool_destroy(w.builders);
@@ -133,10 +130,9 @@ static void put(struct vset *v, uint32_t i)
     }
     if (i % 4 == 0) {
         e.has_attribute = true;
-        e.attribute =
-            bytes_of(attribute, (size_t)snprintf(attribute, sizeof(attribute),
-                                                 i % 8 ? "{\"g\":%u}" : "%u{",
-                                                 i % 10));
+        e.attribute = bytes_of(
+            attribute, (size_t)snprintf(attribute, sizeof(attribute),
+                                        i % 8 ? "{\"g\":%u}" : "%u{", i % 10));
     }
     assert_int_equal(vset_add(v, &e, &added), ERR_OK);
 }
@@ -146,8 +142,8 @@ static void take(struct vset *v, uint32_t i)
     char name[600];
     bool removed;
 
-    assert_int_equal(
-        vset_remove(v, name_of(i, name, sizeof(name)), &removed), ERR_OK);
+    assert_int_equal(vset_remove(v, name_of(i, name, sizeof(name)), &removed),
+                     ERR_OK);
 }
 
 static void churn(struct vset *v, uint32_t steps)
@@ -175,7 +171,7 @@ static struct buf save(const struct vset *v, bool compress)
 
     rdb_out_open_mem(&o, &out);
     o.compress = compress;
-    vset_save(&o, v, w.scratch);
+    vset_save(&o, v);
     assert_int_equal(rdb_out_finish(&o), ERR_OK);
     rdb_out_close(&o);
     return out;
@@ -192,6 +188,10 @@ static struct vset *try_load(struct bytes data, struct err_ctx *why)
         v = vset_load(&in, vset_form_of(id), w.ks, w.ks->dbs[1]);
     }
     *why = in.why;
+    if (v && !rdb_get_module_end(&in)) {
+        vset_drop(v);
+        v = NULL;
+    }
     if (v) {
         assert_int_equal(rdb_in_left(&in), 0);
     } else {
