@@ -130,12 +130,20 @@ UNIT        := $(call tests_of,unit/*/test_*.c) $(call tests_of,model/*/test_*.c
 BENCH       := $(call tests_of,bench/*/bench_*.c)
 INTEGRATION := $(call tests_of,integration/test_*.c)
 FUZZ        := $(call tests_of,fuzz/fuzz_*.c)
+TORTURE     := $(addprefix $(B)/tests/torture/,ledger powerloss io_shim.so)
 
 define link_test
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP $(LDFLAGS) $< \
 	    $(filter %.a,$^) $(1) $(LIBS) -o $@
+endef
+
+# What stands beside a server under test is never instrumented itself.
+define link_plain
+	@mkdir -p $(@D)
+	@echo "  TEST  $<"
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -pthread $(WARN) -o $@ $(1)
 endef
 
 # A unit or model test of folder X links X's archive and those below it.
@@ -150,15 +158,23 @@ $(INTEGRATION): $(B)/tests/%: tests/%.c Makefile $(call archives,base)
 	$(call link_test,-lcmocka -lhiredis)
 $(FUZZ): $(B)/tests/%: tests/%.c Makefile $(call archives,server)
 	$(call link_test,-fsanitize=fuzzer)
+$(B)/tests/torture/ledger: $(wildcard tests/torture/ledger*.[ch]) Makefile
+	$(call link_plain,$(filter %.c,$^) -lhiredis -lm)
+$(B)/tests/torture/powerloss: tests/torture/powerloss.c \
+    tests/torture/io_trace.h Makefile
+	$(call link_plain,$<)
+$(B)/tests/torture/io_shim.so: tests/torture/io_shim.c \
+    tests/torture/io_trace.h Makefile
+	$(call link_plain,$< -fPIC -shared)
 -include $(wildcard $(B)/tests/*/*.d $(B)/tests/*/*/*.d)
 
 # What a variant's suites need; `all` is its programs.
 .PHONY: test-programs fuzz-programs bench-programs
-test-programs: all $(UNIT) $(INTEGRATION)
+test-programs: all $(UNIT) $(INTEGRATION) $(TORTURE)
 bench-programs: all $(BENCH)
 fuzz-programs: $(FUZZ)
 
-.PHONY: test check asan tsan fuzz lint unit deps-build deps-test
+.PHONY: test check asan tsan fuzz torture lint unit deps-build deps-test
 deps-build:
 	@deps/install.sh build
 deps-test:
@@ -196,6 +212,12 @@ FUZZ_SECONDS ?= 60
 fuzz: deps-test
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-programs
 	@tests/fuzz/run $(FUZZ_SECONDS)
+
+# Crashes, failing disks and power cuts. 100 rounds are the full programme.
+ROUNDS ?= 100
+torture: deps-test
+	@$(MAKE) --no-print-directory test-programs
+	@tclsh tests/torture/run.tcl rounds=$(ROUNDS) $(SCENARIOS)
 
 # ---- using it --------------------------------------------------------------
 
@@ -249,6 +271,7 @@ help:
 	@echo "make asan     the suite under AddressSanitizer and UBSan"
 	@echo "make tsan     the threaded parts under ThreadSanitizer"
 	@echo "make fuzz     every fuzz target for FUZZ_SECONDS (60)"
+	@echo "make torture  crashes, failing I/O, power cuts: ROUNDS=100 is all"
 	@echo "make unit     unit tests, and models against their twins"
 	@echo "make lint     layers, symbol names, formatting, stale documents"
 	@echo "make docs     write docs/commands.md from the command table"

@@ -1,0 +1,46 @@
+# Crashes, failing files and power cuts.
+# usage: tclsh tests/torture/run.tcl [rounds=N] [seed=N] [SCENARIO...]
+#
+# rounds=100 is the whole programme (docs/DURABILITY.md says what that is), less
+# a sample in proportion. A scenario is a name in SCENARIOS below; VERBOSE=1
+# tells what each round did. A folder of what failed stays in tests/tmp.
+
+set here [file dirname [file normalize [info script]]]
+source $here/../tcl/lib/resp.tcl
+source $here/../tcl/lib/harness.tcl
+source $here/lib.tcl
+foreach part {crash faults powerloss fulldisk} {
+    if {[file exists $here/$part.tcl]} { source $here/$part.tcl }
+}
+
+set seed [expr {[info exists env(SEED)] ? $env(SEED) : [clock milliseconds] % 1000000}]
+set wanted {}
+foreach word $argv {
+    if {[regexp {^rounds=(\d+)$} $word - torture::rounds]} { continue }
+    if {[regexp {^seed=(\d+)$} $word - seed]} { continue }
+    lappend wanted $word
+}
+expr {srand($seed)}
+set harness::suite torture
+file mkdir [harness::tmp]
+if {[info exists env(LEDGER)]} { set torture::extra $env(LEDGER) }
+if {![llength $wanted]} { set wanted [dict keys $torture::scenarios] }
+
+foreach name $wanted {
+    lassign [dict get $torture::scenarios $name] full script
+    set n [expr {max(1, int(ceil($full * $torture::rounds / 100.0)))}]
+    set failed $harness::failed
+    set starts $torture::starts
+    set began [clock milliseconds]
+    torture::begin $name
+    set done 0
+    test "torture $name" { set done [torture::$script $n] }
+    torture::finish $failed
+    puts [format "  torture %-20s %-6s %s, %d starts, %.1f s" $name \
+              [expr {$harness::failed > $failed ? "FAILED" : "ok"}] $done \
+              [expr {$torture::starts - $starts}] \
+              [expr {([clock milliseconds] - $began) / 1000.0}]]
+}
+if {$harness::failed} { puts "seed: $seed" }
+puts "$harness::passed passed, $harness::failed failed"
+exit [expr {$harness::failed > 0}]
