@@ -12,6 +12,7 @@
 #include "db/search_impl.h"
 #include "db/value_digest.h"
 #include "db/vset_image.h"
+#include "unit/vset_payload.h"
 
 enum { NAMES = 3000, DIM = 12, INPUT_DIM = 17, K = 10 };
 
@@ -187,11 +188,11 @@ static struct vset *try_load(struct bytes data, struct err_ctx *why)
     if (rdb_get_module(&in, &id)) {
         v = vset_load(&in, vset_form_of(id), w.ks, w.ks->dbs[1]);
     }
-    *why = in.why;
     if (v && !rdb_get_module_end(&in)) {
         vset_drop(v);
         v = NULL;
     }
+    *why = in.why;
     if (v) {
         assert_int_equal(rdb_in_left(&in), 0);
     } else {
@@ -426,10 +427,112 @@ static void every_format(void **state)
     }
 }
 
+/* ---- damage ------------------------------------------------------------ */
+
+/* What was accepted must stand being used. */
+static void use(struct vset *v)
+{
+    struct vset *before = w.set;
+    float x[INPUT_DIM] = {1, 2, 3};
+    struct buf out;
+
+    vset_validate(v);
+    if (v->graph && v->graph->hnsw) {
+        hnsw_validate(v->graph->hnsw);
+    }
+    w.set = v;
+    if (v->options.dim <= INPUT_DIM && v->options.input_dim <= INPUT_DIM &&
+        vset_count(v) > 0) {
+        out = ask(v, x);
+        buf_deinit(&out);
+        put(v, 1);
+        put(v, 7);
+        take(v, 4);
+        if (v->graph && !v->graph->job && v->graph->n_dying) {
+            graph_begin_sweep(v->graph);
+        }
+        finish_jobs();
+        vset_validate(v);
+    }
+    w.set = before;
+}
+
+static void try_payload(const uint8_t *data, size_t len)
+{
+    struct err_ctx why;
+    uint8_t *exact = mem_alloc(len + 1); /* so that ASan sees its end */
+    struct vset *v;
+    size_t before = mem_used();
+
+    memcpy(exact, data, len);
+    v = try_load(bytes_of(exact, len), &why);
+    assert_in_range(mem_used(), 0, before + ((size_t)256 << 20));
+    if (v) {
+        use(v);
+        vset_drop(v);
+        finish_jobs();
+    }
+    mem_free(exact);
+}
+
+/* Every byte in turn gets a few other values, its checksum made right. */
+static void tamper(const struct buf *good)
+{
+    enum { MODULE_ID = 9 };
+    static const uint8_t others[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+    uint8_t *bad = mem_alloc(good->len);
+    size_t at, i;
+
+    for (at = 0; at < good->len; at++) {
+        try_payload(good->data, at); /* cut short */
+        for (i = 0; i < 2 + ARRAY_LEN(others) / 4; i++) {
+            memcpy(bad, good->data, good->len);
+            bad[at] = i == 0 ? bad[at] ^ (uint8_t)(1 + rng_below(&w.rng, 255))
+                             : others[rng_below(&w.rng, ARRAY_LEN(others))];
+            if (i) {
+                payload_mend(bad + MODULE_ID, good->len - MODULE_ID);
+            }
+            try_payload(bad, good->len);
+        }
+    }
+    mem_free(bad);
+}
+
+static void damage_is_refused_or_harmless(void **state)
+{
+    enum { FEW = 60 };
+    static const enum vec_type types[] = {VEC_F32, VEC_I8, VEC_BIT};
+    struct buf data;
+    size_t i;
+    uint32_t j;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(types); i++) {
+        begin(types[i], VEC_L2);
+        for (j = 0; j < FEW; j++) {
+            put(w.set, j);
+        }
+        data = save(w.set, false);
+        tamper(&data);
+        buf_deinit(&data);
+        assert_int_equal(graph_begin(w.set), ERR_OK);
+        graph_pump(w.set, true);
+        finish_jobs();
+        for (j = 0; j < FEW; j += 9) {
+            take(w.set, j);
+        }
+        data = save(w.set, i == 1);
+        tamper(&data);
+        buf_deinit(&data);
+        end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format),
+        cmocka_unit_test(damage_is_refused_or_harmless),
     };
 
     if (vec_simd_select("auto") != ERR_OK) {

@@ -1,0 +1,77 @@
+/* Values on their own: see dump.h. */
+#include "db/dump.h"
+
+#include "persist/crc64.h"
+
+enum { FOOTER = 10, VERSION_BYTES = 2 };
+
+enum err dump_write(const struct entry *e, struct buf *out)
+{
+    size_t start = out->len;
+    struct rdb_out o;
+    enum err err;
+
+    rdb_out_open_mem(&o, out);
+    rdb_put_u8(&o, value_file_type(e));
+    value_save(&o, e);
+    rdb_put_u16(&o, RDB_VERSION);
+    rdb_put_u64(&o, rdb_out_crc(&o));
+    err = rdb_out_finish(&o);
+    rdb_out_close(&o);
+    if (err) {
+        out->len = start;
+        return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+static uint64_t little_endian(const uint8_t *from, int n)
+{
+    uint64_t value = 0;
+
+    while (n-- > 0) {
+        value = value << 8 | from[n];
+    }
+    return value;
+}
+
+bool dump_is_intact(struct bytes payload)
+{
+    const uint8_t *footer = payload.data + payload.len - FOOTER;
+
+    return payload.len >= FOOTER &&
+           little_endian(footer, VERSION_BYTES) <= RDB_VERSION &&
+           little_endian(footer + VERSION_BYTES, FOOTER - VERSION_BYTES) ==
+               crc64(0, payload.data,
+                     payload.len - FOOTER + VERSION_BYTES);
+}
+
+enum err dump_read(const struct dump_reader *r, struct keyspace *ks,
+                   struct database *d, struct value *out, struct err_ctx *why)
+{
+    struct rdb_in in;
+    uint64_t module_id;
+    enum err err = ERR_CORRUPT;
+    uint8_t type;
+
+    rdb_in_open_mem(&in,
+                    bytes_of(r->payload.data, r->payload.len - FOOTER));
+    in.checksum = false; /* it has been */
+    in.yield = r->yield;
+    in.yield_arg = r->yield_arg;
+    if (rdb_get_u8(&in, &type)) {
+        err = value_load(&in, type, ks, d, out, &module_id);
+        if (err == ERR_UNSUPPORTED) {
+            err_set(why, err, "a value of a type that is not known");
+        } else if (!err && rdb_in_left(&in) > 0) {
+            rdb_fail(&in, ERR_CORRUPT, "there is more behind the value");
+            value_discard(ks, out);
+            err = ERR_CORRUPT;
+        }
+    }
+    if (in.err) {
+        *why = in.why;
+    }
+    rdb_in_close(&in);
+    return err;
+}

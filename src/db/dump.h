@@ -1,0 +1,33 @@
+/* Values on their own, as DUMP gives them and RESTORE takes them: the type
+ * byte, the value as in a snapshot, the RDB version in two bytes and the CRC-64
+ * of all that in eight, little-endian. What Redis dumped can be restored here,
+ * and strings dumped here in Redis.
+ *
+ * thread loop, or who holds the baton. */
+#ifndef VECTRA_DB_DUMP_H
+#define VECTRA_DB_DUMP_H
+
+#include "db/value_file.h"
+
+/* Appends an entry's value.
+ *
+ * fails  ERR_NOMEM: it cannot be written down. */
+enum err dump_write(const struct entry *e, struct buf *out) MUST_USE;
+
+/* Whether a payload ends as it should. */
+bool dump_is_intact(struct bytes payload);
+
+/* Reads an intact payload.
+ *
+ * owns   caller, see value_load().
+ * fails  with words. */
+struct dump_reader {
+    struct bytes payload;
+    void (*yield)(void *arg); /* called now and then, or NULL */
+    void *yield_arg;
+};
+enum err dump_read(const struct dump_reader *r, struct keyspace *ks,
+                   struct database *d, struct value *out,
+                   struct err_ctx *why) MUST_USE;
+
+#endif
