@@ -126,9 +126,9 @@ static void note_idle(struct cmd_ctx *ctx, const struct restore *r)
     struct entry *e = keyspace_find(ctx->ks, ctx->client->db, r->key);
 
     if (e && r->has_idle) {
-        e->accessed_s = ctx->ks->clock_s -
-                        (uint32_t)(r->idle_s < INT32_MAX ? r->idle_s
-                                                         : INT32_MAX);
+        e->accessed_s =
+            ctx->ks->clock_s -
+            (uint32_t)(r->idle_s < INT32_MAX ? r->idle_s : INT32_MAX);
     }
 }
 

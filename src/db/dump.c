@@ -42,8 +42,7 @@ bool dump_is_intact(struct bytes payload)
     return payload.len >= FOOTER &&
            little_endian(footer, VERSION_BYTES) <= RDB_VERSION &&
            little_endian(footer + VERSION_BYTES, FOOTER - VERSION_BYTES) ==
-               crc64(0, payload.data,
-                     payload.len - FOOTER + VERSION_BYTES);
+               crc64(0, payload.data, payload.len - FOOTER + VERSION_BYTES);
 }
 
 enum err dump_read(const struct dump_reader *r, struct keyspace *ks,
@@ -54,8 +53,7 @@ enum err dump_read(const struct dump_reader *r, struct keyspace *ks,
     enum err err = ERR_CORRUPT;
     uint8_t type;
 
-    rdb_in_open_mem(&in,
-                    bytes_of(r->payload.data, r->payload.len - FOOTER));
+    rdb_in_open_mem(&in, bytes_of(r->payload.data, r->payload.len - FOOTER));
     in.checksum = false; /* it has been */
     in.yield = r->yield;
     in.yield_arg = r->yield_arg;
