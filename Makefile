@@ -25,7 +25,8 @@ CFLAGS_debug   := -O1 -DVECTRA_DEBUG
 CFLAGS_asan    := -O1 -DVECTRA_DEBUG -fsanitize=address,undefined \
                   -fno-sanitize-recover=all
 CFLAGS_tsan    := -O1 -DVECTRA_DEBUG -fsanitize=thread
-CFLAGS_fuzz    := -O1 -DVECTRA_DEBUG -fno-sanitize-recover=all \
+CFLAGS_fuzz    := -O1 -DVECTRA_DEBUG \
+                  -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION -fno-sanitize-recover=all \
                   -fsanitize=fuzzer-no-link,address,undefined
 LDFLAGS_asan   := -fsanitize=address,undefined
 LDFLAGS_tsan   := -fsanitize=thread

@@ -111,8 +111,7 @@ ALWAYS_INLINE struct entry *lookup(const struct database *d, struct bytes key,
     while (table_probe_next(&probe, &ref)) {
         struct entry *e = entry_of(ref);
 
-        if (e->hash == hash && e->key_len == key.len &&
-            memcmp(e->key, key.data, key.len) == 0) {
+        if (e->hash == hash && bytes_equal(entry_key(e), key)) {
             return e;
         }
     }

@@ -251,8 +251,8 @@ static bool get_block(struct reader *r, enum block_kind kind, uint32_t first,
         return corrupt(r, "a block of a vector set is too short");
     }
     body = bytes_of(s.data + BLOCK_HEAD, s.len - BLOCK_HEAD - BLOCK_TAIL);
-    if (crc32c(0, s.data, s.len - BLOCK_TAIL) !=
-        get_u32(s.data + s.len - BLOCK_TAIL)) {
+    if (!SUMS_AGREE(crc32c(0, s.data, s.len - BLOCK_TAIL),
+                    get_u32(s.data + s.len - BLOCK_TAIL))) {
         return corrupt(r, "a block of a vector set has the wrong checksum");
     }
     b->first = get_u32(s.data + 4);

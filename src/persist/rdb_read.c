@@ -602,7 +602,7 @@ bool rdb_check_eof(struct rdb_in *in, int version)
     if (!rdb_get_u64(in, &found)) {
         return false;
     }
-    if (in->checksum && found != 0 && found != expected) {
+    if (in->checksum && found != 0 && !SUMS_AGREE(found, expected)) {
         return rdb_fail(
             in, ERR_CORRUPT, "the checksum is %016llx and should be %016llx",
             (unsigned long long)found, (unsigned long long)expected);
