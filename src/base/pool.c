@@ -10,19 +10,32 @@
  * Sleeping is a futex on a submission counter: a worker reads the counter,
  * looks for work once more, and sleeps only if the counter has not moved. The
  * loop wakes one worker per submission; one that finds more work than it takes
- * wakes the next. */
+ * wakes the next.
+ *
+ * A worker that may run a unit has said so in `awake` before it looked at
+ * `paused`, and who pauses looks at `awake` afterwards: one of the two sees the
+ * other (all four are sequentially consistent). Both are left alone from unit
+ * to unit, so that being able to pause costs a load. */
 #include "base/pool.h"
 
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdio.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
-enum { RING_SIZE = 4096, SPINS = 200, HELD_MAX = 4, INDEX_TURN = 8 };
+enum {
+    RING_SIZE = 4096,
+    SPINS = 200,
+    HELD_MAX = 4,
+    INDEX_TURN = 8,
+    PARK_LOOK_NS = 50000, /* how often pool_wait_parked() looks */
+};
 
 struct ring {
     _Alignas(CACHE_LINE) _Atomic uint64_t head; /* consumers */
@@ -45,6 +58,7 @@ struct pool_worker {
     struct thread *thread;
     struct held held[TASK_CLASS_COUNT];
     unsigned turn;
+    _Alignas(CACHE_LINE) _Atomic bool awake; /* may be at a unit */
 };
 
 struct pool {
@@ -54,6 +68,12 @@ struct pool {
     _Atomic bool stopping;
     _Alignas(CACHE_LINE) _Atomic(struct completion *) completed;
     _Alignas(CACHE_LINE) _Atomic size_t pending;
+    _Alignas(CACHE_LINE) _Atomic uint32_t paused; /* a futex word */
+    /* `told` is on the completion stack, or is about to be. */
+    _Atomic bool telling;
+    struct completion told;
+    void (*parked)(void *arg); /* loop: to be called; NULL when it was */
+    void *parked_arg;
     struct pool_options options;
     unsigned n_started;
     struct pool_worker *workers;
@@ -145,6 +165,99 @@ void pool_submit(struct pool *p, struct task *t)
         r->waiting_last = &t->next;
     }
     wake_one(p);
+}
+
+/* ---- pausing ----------------------------------------------------------- */
+
+bool pool_is_parked(const struct pool *p)
+{
+    unsigned i;
+
+    if (!atomic_load(&p->paused)) {
+        return false;
+    }
+    for (i = 0; i < p->n_started; i++) {
+        if (atomic_load(&p->workers[i].awake)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Has the loop told when all have parked. */
+static void tell_if_parked(struct pool *p)
+{
+    if (pool_is_parked(p) && !atomic_exchange(&p->telling, true)) {
+        pool_complete(p, &p->told);
+    }
+}
+
+/* On the loop. By now it may be another pause than the one it was meant for, or
+ * none. */
+static void told_parked(struct completion *c)
+{
+    struct pool *p = CONTAINER_OF(c, struct pool, told);
+    void (*parked)(void *arg) = p->parked;
+
+    atomic_store(&p->telling, false);
+    if (parked && pool_is_parked(p)) {
+        p->parked = NULL;
+        parked(p->parked_arg);
+    }
+}
+
+void pool_pause(struct pool *p, void (*parked)(void *arg), void *arg)
+{
+    ASSERT(!atomic_load(&p->paused));
+    p->parked = parked;
+    p->parked_arg = arg;
+    atomic_store(&p->paused, 1);
+    tell_if_parked(p);
+}
+
+bool pool_wait_parked(const struct pool *p, int64_t timeout_us)
+{
+    const struct timespec look = {.tv_nsec = PARK_LOOK_NS};
+    int64_t until = clock_mono_us() + timeout_us;
+
+    while (!pool_is_parked(p)) {
+        if (clock_mono_us() >= until) {
+            return false;
+        }
+        nanosleep(&look, NULL);
+    }
+    return true;
+}
+
+void pool_resume(struct pool *p)
+{
+    p->parked = NULL;
+    if (atomic_exchange(&p->paused, 0)) {
+        futex_wake(&p->paused, INT_MAX);
+    }
+}
+
+static void fall_asleep(struct pool_worker *w)
+{
+    atomic_store(&w->awake, false);
+    if (UNLIKELY(atomic_load(&w->pool->paused))) {
+        tell_if_parked(w->pool);
+    }
+}
+
+/* Before a unit: waits while the pool is paused. */
+static void stay_awake(struct pool_worker *w)
+{
+    struct pool *p = w->pool;
+
+    if (!atomic_load_explicit(&w->awake, memory_order_relaxed)) {
+        atomic_store(&w->awake, true);
+    }
+    while (UNLIKELY(atomic_load(&p->paused))) {
+        fall_asleep(w);
+        futex_wait(&p->paused, 1);
+        atomic_store(&w->awake, true);
+    }
 }
 
 /* ---- workers ----------------------------------------------------------- */
@@ -250,12 +363,16 @@ static void worker_run(struct pool_worker *w)
         }
         t = next_held(w);
         if (t) {
+            stay_awake(w);
             if (t->step(t, &w->public)) {
                 hold(w, t);
             } else {
                 atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
             }
-        } else if (!wait_for_work(p)) {
+            continue;
+        }
+        fall_asleep(w);
+        if (!wait_for_work(p)) {
             return;
         }
     }
@@ -347,10 +464,12 @@ enum err pool_create(const struct pool_options *o, struct pool **out)
     }
     p = mem_calloc_aligned(sizeof(*p), CACHE_LINE);
     p->options = *o;
+    p->told.done = told_parked;
     for (i = 0; i < TASK_CLASS_COUNT; i++) {
         p->rings[i].waiting_last = &p->rings[i].waiting;
     }
-    p->workers = mem_calloc(o->n_workers, sizeof(*p->workers));
+    p->workers =
+        mem_calloc_aligned(o->n_workers * sizeof(*p->workers), CACHE_LINE);
     for (i = 0; i < o->n_workers && !err; i++) {
         struct pool_worker *w = &p->workers[i];
         char name[24];
@@ -376,6 +495,7 @@ void pool_destroy(struct pool *p)
     unsigned i;
 
     atomic_store(&p->stopping, true);
+    pool_resume(p);
     atomic_fetch_add(&p->submissions, 1);
     futex_wake(&p->submissions, INT_MAX);
     for (i = 0; i < p->n_started; i++) {

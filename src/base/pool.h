@@ -13,12 +13,13 @@
  * Nothing allocates after creation and no lock is shared with the loop: a
  * worker that is descheduled holds up nobody.
  *
- * thread pool_submit, pool_drain: the loop. pool_complete: workers. */
+ * thread pool_submit, pool_drain, pausing: the loop. pool_complete: workers. */
 #ifndef VECTRA_BASE_POOL_H
 #define VECTRA_BASE_POOL_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -87,5 +88,24 @@ size_t pool_drain(struct pool *p);
 
 /* Tasks submitted and not yet finished; completions may still be on the way. */
 size_t pool_pending(const struct pool *p);
+
+/* Asks all workers to park: each ends the unit it is at and begins no other, so
+ * it holds no lock and what it works on is as it is between units. It is not
+ * waited for. When all have parked, pool_drain() calls parked(arg), if that is
+ * not NULL and nobody has asked to resume meanwhile; never from in here.
+ *
+ * Tasks may be submitted and completions drained as ever; a task that is
+ * submitted now begins when the workers resume. One pause at a time. */
+void pool_pause(struct pool *p, void (*parked)(void *arg), void *arg);
+
+/* Whether all workers have parked; stays so until pool_resume(). */
+bool pool_is_parked(const struct pool *p);
+
+/* Waits until all have parked, but no longer than that: whether they have. For
+ * when the loop has nothing else to do. */
+bool pool_wait_parked(const struct pool *p, int64_t timeout_us);
+
+/* The workers go on, whether or not all had parked. */
+void pool_resume(struct pool *p);
 
 #endif

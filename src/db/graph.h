@@ -206,6 +206,31 @@ bool graph_was_checked(const struct vset *v, const struct graph_check *check,
  * instant: B1, B2 and the bookkeeping. NULL, or what is broken. */
 const char *graph_check_slots(const struct vset *v, slot_id first, uint32_t n);
 
+/* ---- forking ------------------------------------------------------------- */
+
+/* Before the process forks, the builders are to be at rest: pool_pause() on
+ * keyspace->builders asks them, and they are within a unit, which takes up to
+ * a millisecond of a processor at 1,536 dimensions. Searches need not rest, nor
+ * need what else the workers do: they change nothing that a set consists of.
+ *
+ * In a child forked then, by the loop and between two commands, everything that
+ * the loop may read of the sets is as it is for the loop: slots, rows, names,
+ * attributes, options, levels; hnsw_is_linked(), hnsw_links() and hnsw_start()
+ * of the graphs. It must allocate nothing from a set's region and call nothing
+ * that waits for another thread. A batch or a sweep may be under way:
+ *
+ *  F1  A node is in the graph or not, by hnsw_is_linked(). Nodes of the batch
+ *      are not yet; rows may lead to them already, so hnsw_links() leaves them
+ *      out. What is left is a graph, if one that has a few links less.
+ *  F2  Dead nodes are in the graph until their sweep has ended. On disk they
+ *      are what is in the graph and not live.
+ *  F3  What is not in the graph is in the tail.
+ *
+ * The builders may stay at rest as long as the child lives, so that it need
+ * not have copies of the link rows that they would write; writes are then kept
+ * in the tail, and searches look at all of it. What a job under way holds is
+ * kept so long, too: memory of sets that are dropped meanwhile. */
+
 /* ---- the end ------------------------------------------------------------- */
 
 /* Stops all work; to be called before the builders end. graph_end_jobs() when

@@ -12,9 +12,9 @@
 
 enum {
     LOOK_MAX = 16384,  /* slots looked at for one batch */
-    WALK_NODES = 4096, /* of one unit */
+    WALK_NODES = 1024, /* of one unit */
     WALKS_MAX = 8,     /* until nothing is lost any more */
-    CHECK_NODES = 1024,
+    CHECK_NODES = 256,
 };
 
 /* ---- running ----------------------------------------------------------- */

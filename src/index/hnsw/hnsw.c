@@ -371,7 +371,9 @@ size_t hnsw_links(const struct hnsw *h, uint32_t node, int level, uint32_t *out,
         if (id == LINK_NONE) {
             break;
         }
-        out[n++] = id & ~LINK_CHAIN;
+        id &= ~LINK_CHAIN;
+        out[n] = id;
+        n += hnsw_is_linked(h, id); /* else of the batch under way */
     }
     return n;
 }

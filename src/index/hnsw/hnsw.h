@@ -20,7 +20,7 @@
  *
  *     PLAN   per node: search the graph as it was before the batch, choose
  *            neighbours, write the node's own rows; nobody links to it yet
- *     SORT   one unit: back-links ordered by target
+ *     SORT   one unit at a time: back-links ordered by target
  *     LINK   per group of targets: each target's row is changed by one thread
  *
  * so a batch needs no lock either, and the graph does not depend on how many
@@ -138,8 +138,9 @@ struct hnsw_search {
 void hnsw_search(const struct hnsw *h, struct hnsw_search *s,
                  struct hnsw_scratch *scratch);
 
-/* A node's links on a level: up to `room` ids; returns how many. None of a node
- * that is not linked. */
+/* A node's links to others that are in the graph, on a level: up to `room` ids;
+ * returns how many. None of a node that is not linked. thread the owner; and a
+ * forked child's, if the builders were at rest between two units. */
 size_t hnsw_links(const struct hnsw *h, uint32_t node, int level, uint32_t *out,
                   size_t room);
 
@@ -235,6 +236,7 @@ struct hnsw_check {
     const struct hnsw *h;
     uint32_t node;      /* where it goes on */
     uint32_t n_linked;  /* below */
+    bool paused;        /* a batch is under way: links may lead to its nodes */
     const char *broken; /* what was found; NULL: nothing */
 };
 void hnsw_check_begin(struct hnsw_check *c, const struct hnsw *h);

@@ -14,7 +14,9 @@ enum {
      * neighbours among themselves too. */
     MATES_SHARE = 8,
     NODES_PER_UNIT = 64,   /* of PHASE_CODE */
-    TARGETS_PER_UNIT = 64, /* of PHASE_LINK */
+    TARGETS_PER_UNIT = 64, /* of PHASE_LINK, at most */
+    LINKS_AT_ONCE = 8192,  /* that a unit of PHASE_SORT goes on with */
+    DIGIT_BITS = 11,
 };
 
 enum phase {
@@ -55,9 +57,25 @@ struct hnsw_batch {
     uint32_t n_links;
     uint32_t *starts; /* first back-link of each target */
     uint32_t n_targets;
+    uint32_t targets_per_unit;
+    /* of PHASE_SORT */
+    bool gathered, in_order;
+    int shift;        /* the digit that is next */
+    uint32_t highest; /* target */
 };
 
 /* ---- beginning --------------------------------------------------------- */
+
+/* A unit is to take less than a millisecond: what a target costs grows with the
+ * rows that are compared and, by its square, with their number. */
+static uint32_t targets_per_unit(const struct hnsw *h)
+{
+    uint64_t cost = (uint64_t)(h->options.format->row_bytes + 128) *
+                    h->options.m * h->options.m;
+    uint64_t n = (uint64_t)TARGETS_PER_UNIT * 256 * 16 * 16 / cost;
+
+    return n < 1 ? 1 : n > TARGETS_PER_UNIT ? TARGETS_PER_UNIT : (uint32_t)n;
+}
 
 uint32_t hnsw_batch_size(const struct hnsw *h, uint32_t waiting)
 {
@@ -91,6 +109,7 @@ struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
     b->n = n;
     b->dead = dead;
     b->rows = *rows;
+    b->targets_per_unit = targets_per_unit(h);
     b->mates = n > h->n_nodes / MATES_SHARE;
     b->nodes = mem_try_alloc(n * sizeof(*b->nodes));
     for (i = 0; b->nodes && i < n; i++) {
@@ -128,7 +147,7 @@ uint32_t hnsw_batch_units(const struct hnsw_batch *b)
     case PHASE_SORT:
         return 1;
     case PHASE_LINK:
-        return units_of(b->n_targets, TARGETS_PER_UNIT);
+        return units_of(b->n_targets, b->targets_per_unit);
     case PHASE_DONE:
         break;
     }
@@ -376,61 +395,80 @@ static void chain_behind(struct hnsw *h, uint32_t head, uint32_t node)
     link_store(&row[i], node | LINK_CHAIN);
 }
 
-/* Orders back-links by target, keeping the order of those of one target: a
- * radix sort, three digits of eleven bits. */
-static void sort_links(struct hnsw_batch *b)
-{
-    enum { DIGITS = 2048 };
-    uint32_t *count = mem_alloc(DIGITS * sizeof(*count));
-    int shift;
-    uint32_t i;
-
-    for (shift = 0; shift < 33; shift += 11) {
-        struct back_link *swap = b->links;
-        uint32_t sum = 0;
-
-        memset(count, 0, DIGITS * sizeof(*count));
-        for (i = 0; i < b->n_links; i++) {
-            count[b->links[i].target >> shift & (DIGITS - 1)]++;
-        }
-        for (i = 0; i < DIGITS; i++) {
-            uint32_t n = count[i];
-
-            count[i] = sum;
-            sum += n;
-        }
-        for (i = 0; i < b->n_links; i++) {
-            b->sorted[count[b->links[i].target >> shift & (DIGITS - 1)]++] =
-                b->links[i];
-        }
-        b->links = b->sorted;
-        b->sorted = swap;
-    }
-    mem_free(count);
-}
-
-static void sort_unit(struct hnsw_batch *b)
+/* All links without the gaps between those of one node and the next. */
+static void gather_links(struct hnsw_batch *b)
 {
     uint32_t i, j;
 
     for (i = 0; i < b->n; i++) {
         struct batch_node *n = &b->nodes[i];
 
-        /* The links of all nodes without the gaps. */
         for (j = 0; j < n->n_links; j++) {
-            b->links[b->n_links++] = b->links[n->first_link + j];
+            struct back_link l = b->links[n->first_link + j];
+
+            b->highest = l.target > b->highest ? l.target : b->highest;
+            b->links[b->n_links++] = l;
         }
         if (n->head != LINK_NONE) {
             chain_behind(b->h, n->head, n->node);
         }
     }
-    sort_links(b);
+}
+
+/* Orders links by one digit of their target, keeping the order of those where
+ * it is the same: one pass of a radix sort. */
+static void sort_by_digit(struct hnsw_batch *b, int shift)
+{
+    enum { DIGITS = 1 << DIGIT_BITS };
+    uint32_t count[DIGITS] = {0};
+    struct back_link *swap = b->links;
+    uint32_t sum = 0;
+    uint32_t i;
+
+    for (i = 0; i < b->n_links; i++) {
+        count[b->links[i].target >> shift & (DIGITS - 1)]++;
+    }
+    for (i = 0; i < DIGITS; i++) {
+        uint32_t n = count[i];
+
+        count[i] = sum;
+        sum += n;
+    }
+    for (i = 0; i < b->n_links; i++) {
+        b->sorted[count[b->links[i].target >> shift & (DIGITS - 1)]++] =
+            b->links[i];
+    }
+    b->links = b->sorted;
+    b->sorted = swap;
+}
+
+static void find_targets(struct hnsw_batch *b)
+{
+    uint32_t i;
+
     for (i = 0; i < b->n_links; i++) {
         if (i == 0 || b->links[i].target != b->links[i - 1].target) {
             b->starts[b->n_targets++] = i;
         }
     }
     b->starts[b->n_targets] = b->n_links;
+}
+
+/* As much as is to be done at once; hnsw_batch_next() has the rest done. */
+static void sort_unit(struct hnsw_batch *b)
+{
+    do {
+        if (!b->gathered) {
+            gather_links(b);
+            b->gathered = true;
+        } else if (b->shift < 32 && b->highest >> b->shift) {
+            sort_by_digit(b, b->shift);
+            b->shift += DIGIT_BITS;
+        } else {
+            find_targets(b);
+            b->in_order = true;
+        }
+    } while (!b->in_order && b->n_links <= LINKS_AT_ONCE);
 }
 
 /* ---- LINK -------------------------------------------------------------- */
@@ -512,11 +550,11 @@ static void link_level(struct hnsw_batch *b, const struct back_link *links,
 static void link_unit(struct hnsw_batch *b, uint32_t unit,
                       struct hnsw_scratch *s)
 {
-    uint32_t first = unit * TARGETS_PER_UNIT;
+    uint32_t first = unit * b->targets_per_unit;
     uint32_t t, i;
 
     hnsw_scratch_fit(s, b->h, b->h->options.ef);
-    for (t = first; t < b->n_targets && t < first + TARGETS_PER_UNIT; t++) {
+    for (t = first; t < b->n_targets && t < first + b->targets_per_unit; t++) {
         const struct back_link *links = b->links + b->starts[t];
         uint32_t n = b->starts[t + 1] - b->starts[t];
         int levels = 0;
@@ -561,6 +599,9 @@ void hnsw_batch_unit(struct hnsw_batch *b, uint32_t unit,
 
 void hnsw_batch_next(struct hnsw_batch *b)
 {
+    if (b->phase == PHASE_SORT && !b->in_order) {
+        return;
+    }
     b->phase++;
     if (b->phase == PHASE_LINK && b->n_targets == 0) {
         b->phase++;

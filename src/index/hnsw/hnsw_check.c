@@ -12,8 +12,8 @@ struct hnsw_walk {
     uint64_t *seen;
     uint32_t *queue; /* nodes reached; afterwards the lost ones */
     uint32_t head, tail;
+    uint32_t counted; /* nodes below it that were not reached are in queue */
     size_t n_lost;
-    bool done;
 };
 
 static void reach(struct hnsw_walk *w, uint32_t node)
@@ -65,25 +65,26 @@ static void reach_from(struct hnsw_walk *w, uint32_t node)
     }
 }
 
+/* Of 64 nodes those in the graph that were not reached. */
+static void note_lost(struct hnsw_walk *w, uint32_t first)
+{
+    uint64_t lost = page_of(w->h, first)->linked[first % NODES_PER_PAGE / 64] &
+                    ~w->seen[first / 64];
+
+    for (; lost; lost &= lost - 1) {
+        w->queue[w->n_lost++] = first + (uint32_t)__builtin_ctzll(lost);
+    }
+}
+
 bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget)
 {
-    uint32_t node;
-
     for (; budget > 0 && w->head < w->tail; budget--) {
         reach_from(w, w->queue[w->head++]);
     }
-    if (w->head < w->tail) {
-        return true;
+    for (; budget > 0 && w->counted < w->n; budget--, w->counted += 64) {
+        note_lost(w, w->counted);
     }
-    if (!w->done) {
-        for (node = 0; node < w->n; node++) {
-            if (hnsw_is_linked(w->h, node) && !bit_test(w->seen, node)) {
-                w->queue[w->n_lost++] = node;
-            }
-        }
-        w->done = true;
-    }
-    return false;
+    return w->head < w->tail || w->counted < w->n;
 }
 
 size_t hnsw_walk_lost(const struct hnsw_walk *w, const uint32_t **lost)
@@ -197,8 +198,10 @@ void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
 
 /* ---- checking ------------------------------------------------------------ */
 
-static const char *check_row(const struct hnsw *h, uint32_t node, int level)
+static const char *check_row(const struct hnsw_check *c, uint32_t node,
+                             int level)
 {
+    const struct hnsw *h = c->h;
     const link *row = hnsw_row_of_links(h, node, level);
     uint32_t cap = links_on(h, level);
     uint32_t chains = 0, n, i, j;
@@ -210,7 +213,7 @@ static const char *check_row(const struct hnsw *h, uint32_t node, int level)
         if (id == node) {
             return "a node links to itself";
         }
-        if (!hnsw_is_linked(h, id)) {
+        if (!hnsw_is_linked(h, id) && !(c->paused && id < node_room(h))) {
             return "a link leads to no node";
         }
         if (hnsw_level(h, id) < level) {
@@ -230,13 +233,13 @@ static const char *check_row(const struct hnsw *h, uint32_t node, int level)
     return chains <= (level == 0) ? NULL : "a node has two chained copies";
 }
 
-static const char *check_node(const struct hnsw *h, uint32_t node)
+static const char *check_node(const struct hnsw_check *c, uint32_t node)
 {
     const char *broken = NULL;
     int level;
 
-    for (level = hnsw_level(h, node); level >= 0 && !broken; level--) {
-        broken = check_row(h, node, level);
+    for (level = hnsw_level(c->h, node); level >= 0 && !broken; level--) {
+        broken = check_row(c, node, level);
     }
     return broken;
 }
@@ -274,7 +277,7 @@ bool hnsw_check_step(struct hnsw_check *c, uint32_t budget)
     for (; budget > 0 && c->node < end && !c->broken; budget--, c->node++) {
         if (hnsw_is_linked(c->h, c->node)) {
             c->n_linked++;
-            c->broken = check_node(c->h, c->node);
+            c->broken = check_node(c, c->node);
         }
     }
     if (c->broken || c->node < end) {

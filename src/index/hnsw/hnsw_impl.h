@@ -13,7 +13,8 @@
 enum {
     NODES_PER_PAGE = 1024,
     PAGE_WORDS = NODES_PER_PAGE / 64,
-    UNITS_PER_PAGE = 4, /* of a sweep */
+    UNITS_PER_PAGE = 64, /* of a sweep: 16 rows, up to 1 ms at 1,536
+                          * dimensions when many are hurt */
 };
 
 typedef _Atomic uint32_t link;

@@ -10,8 +10,9 @@
 #include "index/hnsw/hnsw_impl.h"
 
 enum {
-    REPAIR_EF = 64,     /* of the search that helps a node with few links */
-    SECOND_HAND = 1024, /* candidates from dead neighbours, at most */
+    REPAIR_EF = 64,        /* of the search that helps a node with few links */
+    SECOND_HAND = 1024,    /* candidates from dead neighbours, at most */
+    CHAINS_AT_ONCE = 2048, /* dead nodes whose chains one unit looks at */
 };
 
 struct hnsw_sweep {
@@ -19,7 +20,8 @@ struct hnsw_sweep {
     const uint64_t *dead;
     struct row_map rows;
     enum { SWEEP_CHAINS, SWEEP_ROWS, SWEEP_ENTRY } phase;
-    uint64_t entry; /* the next one; SWEEP_ENTRY */
+    uint32_t chains_to; /* dead nodes below it have left their chains */
+    uint64_t entry;     /* the next one; SWEEP_ENTRY */
 };
 
 /* ---- chains ------------------------------------------------------------ */
@@ -67,19 +69,27 @@ static void inherit(struct hnsw_sweep *w, uint32_t node)
     }
 }
 
+/* A unit of it; hnsw_sweep_next() has the rest done. */
 static void repair_chains(struct hnsw_sweep *w)
 {
-    uint32_t n = w->h->n_pages * NODES_PER_PAGE;
-    uint32_t i;
+    uint32_t n = node_room(w->h);
+    uint32_t looks = CHAINS_AT_ONCE;
+    uint32_t first = w->chains_to;
 
-    for (i = 0; i < n; i++) {
-        if (i % 64 == 0 && !w->dead[i / 64]) {
-            i += 63;
-        } else if (bit_test(w->dead, i) && hnsw_is_linked(w->h, i) &&
-                   hnsw_chain_of(w->h, i) != LINK_NONE) {
-            inherit(w, i);
+    for (; first < n && looks > 0; first += 64) {
+        uint64_t bits = w->dead[first / 64];
+
+        for (; bits; bits &= bits - 1) {
+            uint32_t node = first + (uint32_t)__builtin_ctzll(bits);
+
+            looks -= looks > 0;
+            if (hnsw_is_linked(w->h, node) &&
+                hnsw_chain_of(w->h, node) != LINK_NONE) {
+                inherit(w, node);
+            }
         }
     }
+    w->chains_to = first;
 }
 
 /* ---- rows -------------------------------------------------------------- */
@@ -277,27 +287,26 @@ static uint64_t choose_entry(const struct hnsw *h, const uint64_t *dead)
     uint32_t end = node_room(h);
     uint64_t best = ENTRY_NONE;
     int most = -1;
-    uint32_t node;
+    uint32_t first;
 
-    for (node = 0; node < end; node++) {
-        const struct node_page *p = page_of(h, node);
-        uint32_t word = node % NODES_PER_PAGE / 64;
-        int f;
+    for (first = 0; first < end; first += 64) {
+        const struct node_page *p = page_of(h, first);
+        uint32_t word = first % NODES_PER_PAGE / 64;
+        uint64_t bits = p->linked[word] & ~dead[first / 64] &
+                        (most >= 2 ? p->has_upper[word] : UINT64_MAX);
 
-        if (node % 64 == 0 &&
-            !(p->linked[word] &
-              (most >= 2 ? p->has_upper[word] : UINT64_MAX))) {
-            node += 63;
-            continue;
-        }
-        if (!hnsw_is_linked(h, node) || bit_test(dead, node) ||
-            (most >= 2 && hnsw_level(h, node) + 2 <= most)) {
-            continue;
-        }
-        f = fitness(h, node);
-        if (f > most) {
-            most = f;
-            best = entry_of(node, hnsw_level(h, node));
+        for (; bits; bits &= bits - 1) {
+            uint32_t node = first + (uint32_t)__builtin_ctzll(bits);
+            int f;
+
+            if (most >= 2 && hnsw_level(h, node) + 2 <= most) {
+                continue;
+            }
+            f = fitness(h, node);
+            if (f > most) {
+                most = f;
+                best = entry_of(node, hnsw_level(h, node));
+            }
         }
     }
     return best;
@@ -361,6 +370,9 @@ void hnsw_sweep_unit(struct hnsw_sweep *w, uint32_t unit,
 
 bool hnsw_sweep_next(struct hnsw_sweep *w)
 {
+    if (w->phase == SWEEP_CHAINS && w->chains_to < node_room(w->h)) {
+        return true;
+    }
     return w->phase++ != SWEEP_ENTRY;
 }
 

@@ -24,7 +24,7 @@
 #include "index/hnsw/hnsw.h"
 #include "index/topk.h"
 
-enum { K = 10, ROUNDS = 15 };
+enum { K = 10, ROUNDS = 15, PHASES = 8 };
 
 struct data {
     uint32_t n, nq, dim;
@@ -142,9 +142,26 @@ static void store(struct set *s, const struct data *d)
     }
 }
 
+/* CPU time of this thread: less disturbed by others than the time of day. */
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
 /* ---- building ---------------------------------------------------------- */
 
+/* What units of one phase took, of processor time. */
+struct phase_times {
+    int64_t total, longest;
+};
+
 struct crew {
+    _Atomic int phase;
+    pthread_mutex_t lock;
+    struct phase_times times[PHASES];
     struct hnsw_batch *batch;
     _Atomic uint32_t next;
     uint32_t units;
@@ -154,11 +171,23 @@ struct crew {
 
 static void work(struct crew *c, struct hnsw_scratch *s)
 {
+    struct phase_times here = {0}, *sum = &c->times[c->phase];
+    int64_t before = cpu_ns();
     uint32_t unit;
 
     while ((unit = atomic_fetch_add(&c->next, 1)) < c->units) {
+        int64_t took;
+
         hnsw_batch_unit(c->batch, unit, s);
+        took = cpu_ns() - before;
+        before += took;
+        here.total += took;
+        here.longest = took > here.longest ? took : here.longest;
     }
+    pthread_mutex_lock(&c->lock);
+    sum->total += here.total;
+    sum->longest = here.longest > sum->longest ? here.longest : sum->longest;
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void *builder(void *arg)
@@ -178,10 +207,28 @@ static void *builder(void *arg)
     return NULL;
 }
 
+static void print_phases(const struct crew *c, uint32_t n)
+{
+    static const char *names[] = {"code", "twin", "plan", "sort", "link"};
+    double all = 0;
+    size_t i;
+
+    for (i = 0; i < ARRAY_LEN(names); i++) {
+        all += (double)c->times[i].total;
+    }
+    printf("%.1f us of processor time a row:", all / 1e3 / n);
+    for (i = 0; i < ARRAY_LEN(names); i++) {
+        printf(" %s %.1f (longest unit %.0f)", names[i],
+               (double)c->times[i].total / 1e3 / n,
+               (double)c->times[i].longest / 1e3);
+    }
+    printf("\n");
+}
+
 static double build(struct hnsw *h, const struct set *set, uint32_t n,
                     unsigned threads)
 {
-    struct crew c = {.quit = false};
+    struct crew c = {.quit = false, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct hnsw_scratch *scratch = hnsw_scratch_create();
     uint32_t *nodes = malloc(n * sizeof(*nodes));
     int64_t began = clock_mono_ns();
@@ -200,12 +247,15 @@ static double build(struct hnsw *h, const struct set *set, uint32_t n,
         uint32_t size = hnsw_batch_size(h, n - done);
 
         c.batch = hnsw_batch_begin(h, nodes + done, size, &set->rows, NULL);
+        c.phase = 0;
         while ((c.units = hnsw_batch_units(c.batch)) > 0) {
             atomic_store(&c.next, 0);
             pthread_barrier_wait(&c.start);
             work(&c, scratch);
             pthread_barrier_wait(&c.end);
             hnsw_batch_next(c.batch);
+            /* Sorting is told in several units, one after another. */
+            c.phase += hnsw_batch_units(c.batch) != 1 || c.phase != 3;
         }
         hnsw_batch_end(c.batch);
         done += size;
@@ -219,6 +269,7 @@ static double build(struct hnsw *h, const struct set *set, uint32_t n,
     }
     hnsw_scratch_destroy(scratch);
     free(nodes);
+    print_phases(&c, n);
     return (double)(clock_mono_ns() - began) / 1e9;
 }
 
@@ -321,15 +372,6 @@ static void search_one(struct searcher *s, uint32_t q, uint32_t ef,
     for (i = 0; i < K; i++) {
         out[i] = i < n ? topk_entry_slot(search.found[i]) : UINT32_MAX;
     }
-}
-
-/* CPU time of this thread: less disturbed by others than the time of day. */
-static int64_t cpu_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
 static void measure(struct searcher *s, const uint32_t *truth, uint32_t ef)

@@ -172,6 +172,136 @@ static void building_goes_on_beside_a_stream_of_queries(void **state)
     end_pool(p);
 }
 
+static int n_parked;
+
+static void note_parked(void *arg)
+{
+    n_parked++;
+    assert_true(pool_is_parked(arg));
+}
+
+static void parked_workers_begin_nothing_until_they_resume(void **state)
+{
+    struct pool *p = make_pool(3);
+    struct job jobs[8];
+    int units, i;
+
+    (void)state;
+    n_finished = 0;
+    n_parked = 0;
+    for (i = 0; i < 8; i++) {
+        job_init(&jobs[i], p, 1000000, i % 2 ? TASK_QUERY : TASK_INDEX);
+        pool_submit(p, &jobs[i].task);
+    }
+    pool_pause(p, note_parked, p);
+    assert_int_equal(n_parked, 0);
+    while (n_parked == 0) {
+        drain_after_wake(p);
+    }
+    units = 0;
+    for (i = 0; i < 8; i++) {
+        units += jobs[i].units;
+        jobs[i].units = 1;
+    }
+    assert_true(units > 0);
+    assert_int_equal(n_finished, 0);
+    pool_resume(p);
+    assert_false(pool_is_parked(p));
+    while (n_finished < 8) {
+        drain_after_wake(p);
+    }
+    assert_int_equal(n_parked, 1);
+    end_pool(p);
+}
+
+static void idle_workers_are_parked_at_once(void **state)
+{
+    struct pool *p = make_pool(2);
+    struct job job;
+
+    (void)state;
+    n_finished = 0;
+    n_parked = 0;
+    pool_pause(p, NULL, NULL);
+    assert_true(pool_wait_parked(p, 60000000));
+    job_init(&job, p, 1, TASK_QUERY);
+    pool_submit(p, &job.task);
+    assert_true(pool_is_parked(p));
+    assert_false(job.finished);
+    pool_resume(p);
+    while (!job.finished) {
+        drain_after_wake(p);
+    }
+    pool_pause(p, note_parked, p);
+    pool_resume(p); /* before it was told: it is not */
+    pool_drain(p);
+    assert_int_equal(n_parked, 0);
+    pool_pause(p, note_parked, p);
+    while (n_parked == 0) {
+        drain_after_wake(p);
+    }
+    pool_resume(p);
+    end_pool(p);
+}
+
+static void a_pool_ends_while_it_is_paused(void **state)
+{
+    struct pool *p = make_pool(2);
+    struct job jobs[4];
+    int i;
+
+    (void)state;
+    pool_pause(p, NULL, NULL);
+    for (i = 0; i < 4; i++) {
+        job_init(&jobs[i], p, 10, TASK_INDEX);
+        pool_submit(p, &jobs[i].task);
+    }
+    end_pool(p);
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(jobs[i].runs, 10);
+    }
+}
+
+static void pauses_come_and_go_while_tasks_run(void **state)
+{
+    struct pool *p = make_pool(3);
+    struct job jobs[4];
+    struct rng rng;
+    int round, i;
+
+    (void)state;
+    cm_seed(&rng);
+    n_finished = 0;
+    n_parked = 0;
+    for (i = 0; i < 4; i++) {
+        job_init(&jobs[i], p, 1000000000, TASK_INDEX);
+        pool_submit(p, &jobs[i].task);
+    }
+    for (round = 0; round < 1000; round++) {
+        int parked = n_parked;
+
+        pool_pause(p, note_parked, p);
+        if (rng_below(&rng, 2)) {
+            while (n_parked == parked) {
+                drain_after_wake(p);
+            }
+            for (i = 0; i < 4; i++) {
+                jobs[i].runs = 0; /* theirs alone while they run */
+            }
+        } else if (rng_below(&rng, 2)) {
+            pool_drain(p);
+        }
+        pool_resume(p);
+    }
+    for (i = 0; i < 4; i++) {
+        jobs[i].units = 1;
+    }
+    while (n_finished < 4) {
+        drain_after_wake(p);
+    }
+    end_pool(p);
+}
+
 struct scratch_count {
     _Atomic int made;
     _Atomic int freed;
@@ -269,6 +399,10 @@ int main(void)
         cmocka_unit_test(more_tasks_than_the_ring_holds_all_run),
         cmocka_unit_test(a_long_task_lets_a_short_one_through),
         cmocka_unit_test(building_goes_on_beside_a_stream_of_queries),
+        cmocka_unit_test(parked_workers_begin_nothing_until_they_resume),
+        cmocka_unit_test(idle_workers_are_parked_at_once),
+        cmocka_unit_test(a_pool_ends_while_it_is_paused),
+        cmocka_unit_test(pauses_come_and_go_while_tasks_run),
         cmocka_unit_test(each_worker_has_a_scratch_of_its_own),
         cmocka_unit_test(absurd_worker_counts_are_refused),
         cmocka_unit_test(the_reaper_runs_jobs_in_order_and_all_before_it_ends),
