@@ -74,6 +74,7 @@ struct pool {
     struct completion told;
     void (*parked)(void *arg); /* loop: to be called; NULL when it was */
     void *parked_arg;
+    bool is_parked; /* loop */
     struct pool_options options;
     unsigned n_started;
     struct pool_worker *workers;
@@ -169,7 +170,9 @@ void pool_submit(struct pool *p, struct task *t)
 
 /* ---- pausing ----------------------------------------------------------- */
 
-bool pool_is_parked(const struct pool *p)
+/* Nobody is at a unit, nor will be until they resume; though one who had been
+ * about to look may yet seem awake for a moment. */
+static bool all_parked(const struct pool *p)
 {
     unsigned i;
 
@@ -184,10 +187,16 @@ bool pool_is_parked(const struct pool *p)
     return true;
 }
 
+bool pool_is_parked(struct pool *p)
+{
+    p->is_parked = p->is_parked || all_parked(p);
+    return p->is_parked;
+}
+
 /* Has the loop told when all have parked. */
 static void tell_if_parked(struct pool *p)
 {
-    if (pool_is_parked(p) && !atomic_exchange(&p->telling, true)) {
+    if (all_parked(p) && !atomic_exchange(&p->telling, true)) {
         pool_complete(p, &p->told);
     }
 }
@@ -215,7 +224,7 @@ void pool_pause(struct pool *p, void (*parked)(void *arg), void *arg)
     tell_if_parked(p);
 }
 
-bool pool_wait_parked(const struct pool *p, int64_t timeout_us)
+bool pool_wait_parked(struct pool *p, int64_t timeout_us)
 {
     const struct timespec look = {.tv_nsec = PARK_LOOK_NS};
     int64_t until = clock_mono_us() + timeout_us;
@@ -232,6 +241,7 @@ bool pool_wait_parked(const struct pool *p, int64_t timeout_us)
 void pool_resume(struct pool *p)
 {
     p->parked = NULL;
+    p->is_parked = false;
     if (atomic_exchange(&p->paused, 0)) {
         futex_wake(&p->paused, INT_MAX);
     }

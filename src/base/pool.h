@@ -99,11 +99,11 @@ size_t pool_pending(const struct pool *p);
 void pool_pause(struct pool *p, void (*parked)(void *arg), void *arg);
 
 /* Whether all workers have parked; stays so until pool_resume(). */
-bool pool_is_parked(const struct pool *p);
+bool pool_is_parked(struct pool *p);
 
 /* Waits until all have parked, but no longer than that: whether they have. For
  * when the loop has nothing else to do. */
-bool pool_wait_parked(const struct pool *p, int64_t timeout_us);
+bool pool_wait_parked(struct pool *p, int64_t timeout_us);
 
 /* The workers go on, whether or not all had parked. */
 void pool_resume(struct pool *p);
