@@ -126,8 +126,7 @@ static void put(void)
     char name[16];
     float v[DIM];
     struct vset_element e = {
-        .name = name_of((uint32_t)rng_below(&w.rng, NAMES), name),
-        .vector = v};
+        .name = name_of((uint32_t)rng_below(&w.rng, NAMES), name), .vector = v};
     bool added;
 
     random_vector(v);
