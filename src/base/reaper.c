@@ -46,13 +46,18 @@ static void reaper_main(void *arg)
 
 enum err reaper_create(struct reaper **out)
 {
+    return reaper_create_named("vectra-reaper", out);
+}
+
+enum err reaper_create_named(const char *name, struct reaper **out)
+{
     struct reaper *r = mem_calloc(1, sizeof(*r));
     enum err err;
 
     lock_init(&r->lock, LOCK_REAPER);
     lock_signal_init(&r->wake);
     r->tail = &r->head;
-    err = thread_start(&r->thread, "vectra-reaper", reaper_main, r);
+    err = thread_start(&r->thread, name, reaper_main, r);
     if (err) {
         lock_signal_deinit(&r->wake);
         lock_deinit(&r->lock);

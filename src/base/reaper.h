@@ -17,6 +17,10 @@ struct reaper_job {
 /* owns   caller. */
 enum err reaper_create(struct reaper **out) MUST_USE;
 
+/* Another one, for work of another kind that is not to wait behind the first's;
+ * the name is its thread's. */
+enum err reaper_create_named(const char *name, struct reaper **out) MUST_USE;
+
 /* Runs what is queued, then ends the thread. */
 void reaper_destroy(struct reaper *r);
 

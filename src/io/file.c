@@ -160,3 +160,19 @@ fail:
     }
     return ERR_IO;
 }
+
+enum err file_sync_dir(const char *path, struct err_ctx *ctx)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc;
+
+    if (fd < 0) {
+        return fail_io(ctx, "opening", path);
+    }
+    rc = fsync(fd);
+    if (rc != 0) {
+        err_set(ctx, ERR_IO, "syncing %s: %s", path, strerror(errno));
+    }
+    close(fd);
+    return rc == 0 ? ERR_OK : ERR_IO;
+}

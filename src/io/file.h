@@ -31,4 +31,9 @@ enum err file_read_fd(int fd, const char *name, size_t max, struct buf *out,
 enum err file_replace(const char *path, struct bytes content,
                       struct err_ctx *ctx) MUST_USE;
 
+/* Makes what was created, renamed or removed in a directory last.
+ *
+ * fails  ERR_IO. */
+enum err file_sync_dir(const char *path, struct err_ctx *ctx) MUST_USE;
+
 #endif

@@ -1,0 +1,158 @@
+#include "persist/aof_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "persist/crc32c.h"
+
+/* ---- annotations ------------------------------------------------------- */
+
+size_t aof_annotation(const struct aof_batch *b, uint32_t crc,
+                      char out[AOF_ANNOTATION_MAX])
+{
+    size_t len =
+        (size_t)snprintf(out, AOF_ANNOTATION_MAX, "#LSN:%" PRIu64 "-%" PRIu64,
+                         b->end - b->stream.len, b->end);
+
+    if (b->synced != AOF_NOT_SYNCED) {
+        len += (size_t)snprintf(out + len, AOF_ANNOTATION_MAX - len,
+                                ":SYNCED:%" PRIu64, b->synced);
+    }
+    memcpy(out + len, ":CRC32C:", 8);
+    len += 8;
+    crc = crc32c(crc, out, len);
+    return len + (size_t)snprintf(out + len, AOF_ANNOTATION_MAX - len,
+                                  "%08" PRIx32 "\r\n", crc);
+}
+
+/* All of the pieces; errno on failure. */
+static bool write_all(int fd, struct iovec *v, int n)
+{
+    while (n > 0) {
+        ssize_t done = writev(fd, v, n);
+
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done <= 0) {
+            errno = done == 0 ? EIO : errno;
+            return false;
+        }
+        while (n > 0 && (size_t)done >= v->iov_len) {
+            done -= (ssize_t)v->iov_len;
+            v++;
+            n--;
+        }
+        if (n > 0) {
+            v->iov_base = (char *)v->iov_base + done;
+            v->iov_len -= (size_t)done;
+        }
+    }
+    return true;
+}
+
+/* ---- files ------------------------------------------------------------- */
+
+static enum err open_file(struct aof_file *f, const char *path, int flags,
+                          struct err_ctx *ctx)
+{
+    *f = (struct aof_file){
+        .fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0644)};
+    if (f->fd < 0) {
+        return err_set(ctx, ERR_IO, "opening %s: %s", path, strerror(errno));
+    }
+    return ERR_OK;
+}
+
+enum err aof_file_create(struct aof_file *f, const char *path,
+                         struct err_ctx *ctx)
+{
+    struct iovec v = {(void *)(uintptr_t)AOF_MAGIC, strlen(AOF_MAGIC)};
+    enum err err = open_file(f, path, O_CREAT | O_TRUNC, ctx);
+
+    if (err) {
+        return err;
+    }
+    if (!write_all(f->fd, &v, 1) || fsync(f->fd) != 0) {
+        err = err_set(ctx, ERR_IO, "writing %s: %s", path, strerror(errno));
+        aof_file_close(f);
+        return err;
+    }
+    f->size = strlen(AOF_MAGIC);
+    return ERR_OK;
+}
+
+enum err aof_file_open(struct aof_file *f, const char *path, uint64_t size,
+                       uint64_t lsn, struct err_ctx *ctx)
+{
+    enum err err = open_file(f, path, 0, ctx);
+
+    f->size = size;
+    f->lsn = lsn;
+    if (!err && ftruncate(f->fd, (off_t)size) != 0) {
+        err = err_set(ctx, ERR_IO, "cutting %s: %s", path, strerror(errno));
+        aof_file_close(f);
+    }
+    return err;
+}
+
+void aof_file_close(struct aof_file *f)
+{
+    if (f->fd >= 0) {
+        close(f->fd);
+    }
+    f->fd = -1;
+}
+
+/* ---- batches ----------------------------------------------------------- */
+
+static bool cut_rest(struct aof_file *f)
+{
+    if (f->has_rest) {
+        f->has_rest = ftruncate(f->fd, (off_t)f->size) != 0;
+    }
+    return !f->has_rest;
+}
+
+enum err aof_file_append(struct aof_file *f, const struct aof_batch *b,
+                         int *error, struct err_ctx *ctx)
+{
+    char ts[32];
+    char note[AOF_ANNOTATION_MAX];
+    size_t ts_len = 0;
+    size_t note_len;
+    struct iovec v[3];
+    uint32_t crc;
+
+    if (!cut_rest(f)) {
+        *error = errno;
+        return err_set(ctx, ERR_IO,
+                       "cutting off what is left of a failed "
+                       "write: %s",
+                       strerror(errno));
+    }
+    if (b->unix_s && b->unix_s != f->last_ts) {
+        ts_len =
+            (size_t)snprintf(ts, sizeof(ts), "#TS:%" PRId64 "\r\n", b->unix_s);
+    }
+    crc = crc32c(crc32c(0, ts, ts_len), b->stream.data, b->stream.len);
+    note_len = aof_annotation(b, crc, note);
+    v[0] = (struct iovec){ts, ts_len};
+    v[1] = (struct iovec){(void *)(uintptr_t)b->stream.data, b->stream.len};
+    v[2] = (struct iovec){note, note_len};
+    if (!write_all(f->fd, v, 3)) {
+        *error = errno;
+        f->has_rest = true;
+        (void)cut_rest(f);
+        return err_set(ctx, ERR_IO, "writing: %s", strerror(*error));
+    }
+    f->last_ts = ts_len ? b->unix_s : f->last_ts;
+    f->size += ts_len + b->stream.len + note_len;
+    f->lsn = b->end;
+    return ERR_OK;
+}
