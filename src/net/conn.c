@@ -108,6 +108,12 @@ void conn_free(struct conn *c)
             break;
         }
     }
+    for (at = &c->net->gated; *at && c->gated; at = &(*at)->gated_next) {
+        if (*at == c) {
+            *at = c->gated_next;
+            break;
+        }
+    }
     resp_parser_deinit(&c->parser, &c->net->scratch);
     buf_deinit(&c->in);
     ASSERT(!c->piece_first);

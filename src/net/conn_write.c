@@ -284,9 +284,38 @@ static void all_sent(struct conn *c)
     }
 }
 
+/* Bytes that may be sent before the log has come further. */
+static uint64_t allowed(const struct conn *c)
+{
+    return c->gated ? c->may_send - c->output_total : UINT64_MAX;
+}
+
+void conn_hold(struct conn *c)
+{
+    const struct net_gate *g = &c->net->gate;
+    uint64_t before = c->queued;
+
+    c->queued = c->output_total + c->piece_bytes + c->ready.len - c->sent;
+    if (LIKELY(g->turn <= g->durable) || c->queued == before) {
+        return;
+    }
+    if (!c->gated) {
+        c->gated = true;
+        c->may_send = before;
+        c->gated_next = c->net->gated;
+        c->net->gated = c;
+    }
+    if (c->held[1].lsn && c->held[1].lsn <= g->in_flight) {
+        c->held[0] = c->held[1];
+        c->held[1].lsn = 0;
+    }
+    c->held[g->turn > g->in_flight] = (struct held){g->turn, c->queued};
+}
+
 void conn_flush(struct conn *c)
 {
-    size_t left = WRITE_MAX;
+    uint64_t may = allowed(c);
+    size_t left = may < WRITE_MAX ? may : WRITE_MAX;
 
     while (left > 0 && (c->piece_first || c->sent < c->ready.len)) {
         if (!send_some(c, &left)) {
@@ -309,7 +338,7 @@ void conn_flush(struct conn *c)
             c->sent = 0;
         }
     }
-    write_wait(c, true);
+    write_wait(c, allowed(c) > 0);
 }
 
 void conn_on_writable(evutil_socket_t fd, short what, void *arg)

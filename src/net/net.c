@@ -82,7 +82,7 @@ void net_return_buf(struct net *n, struct buf *b)
     }
 }
 
-/* ---- the end of a turn ------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------- */
 
 /* Brings the sum of unread bytes up to date with one connection. */
 static void count_output(struct conn *c)
@@ -145,6 +145,7 @@ static void flush_all(struct net *n)
         if (c->closed) {
             continue;
         }
+        conn_hold(c);
         conn_flush(c);
         count_output(c);
         if (!c->closed) {
@@ -156,7 +157,50 @@ static void flush_all(struct net *n)
     }
 }
 
+/* ---- replies that wait for the log ------------------------------------- */
+
+/* True when the connection waits for nothing any more. */
+static bool let_go(struct conn *c, uint64_t durable)
+{
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        if (c->held[i].lsn && c->held[i].lsn <= durable) {
+            c->may_send = c->held[i].total;
+            c->held[i].lsn = 0;
+            conn_mark_flush(c);
+        }
+    }
+    return !c->held[0].lsn && !c->held[1].lsn;
+}
+
+void net_set_gate(struct net *n, const struct net_gate *gate)
+{
+    bool moved = gate->durable != n->gate.durable || gate->turn == 0;
+    struct conn **at = &n->gated;
+
+    n->gate = *gate;
+    while (moved && *at) {
+        struct conn *c = *at;
+
+        if (let_go(c, gate->turn ? gate->durable : UINT64_MAX)) {
+            c->gated = false;
+            *at = c->gated_next;
+        } else {
+            at = &c->gated_next;
+        }
+    }
+}
+
+/* ---- the end of a turn ------------------------------------------------- */
+
 bool net_turn_end(struct net *n, time_us now)
+{
+    net_go_on(n, now);
+    return net_send(n);
+}
+
+void net_go_on(struct net *n, time_us now)
 {
     struct conn *c = n->resume;
 
@@ -171,6 +215,10 @@ bool net_turn_end(struct net *n, time_us now)
         }
         c = next;
     }
+}
+
+bool net_send(struct net *n)
+{
     flush_all(n);
     free_closed(n);
     return n->resume != NULL;

@@ -93,9 +93,27 @@ enum err net_listen_unix(struct net *n, const char *path, unsigned mode,
 /* Closes the listening sockets: those of TCP only, or all. */
 void net_stop_listening(struct net *n, bool tcp_only);
 
-/* To be called at the end of each turn: sends, goes on with resumed
- * connections, frees closed ones. True when requests are left to run. */
+/* To be called at the end of each turn: goes on with resumed connections, then
+ * sends and frees closed ones. True when requests are left to run. */
 bool net_turn_end(struct net *n, time_us now);
+
+/* Its two halves, for who has something to do between the last request of a
+ * turn and its replies. */
+void net_go_on(struct net *n, time_us now);
+bool net_send(struct net *n);
+
+/* Replies that wait for the log: what was given to connections since the last
+ * net_send() leaves when `durable` has reached `turn`. `in_flight` is what
+ * `durable` will be next. Positions rise; all of them 0 holds nothing back.
+ *
+ * A connection keeps two marks, what leaves with the sync that is under way and
+ * what leaves with the one after it; so nothing waits for more than two. */
+struct net_gate {
+    uint64_t turn, in_flight, durable;
+};
+
+/* To be called before net_send(); lets go what need not wait any longer. */
+void net_set_gate(struct net *n, const struct net_gate *gate);
 
 size_t net_count(const struct net *n);
 size_t

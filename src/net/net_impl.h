@@ -40,6 +40,13 @@ struct piece {
     struct buf bytes;
 };
 
+/* Bytes of a connection up to `total`, counted since it was opened, leave when
+ * the log is durable up to `lsn`. */
+struct held {
+    uint64_t lsn; /* 0: none */
+    uint64_t total;
+};
+
 struct conn {
     struct net *net;
     struct conn *prev, *next; /* all connections */
@@ -78,6 +85,11 @@ struct conn {
     size_t slot_bytes; /* in slots, but for the last one's `after` */
     size_t expected;   /* of slots not filled */
     size_t counted;    /* this connection's part of net->output_pending */
+    struct conn *gated_next;
+    bool gated;          /* in net->gated: held[] is in use */
+    struct held held[2]; /* see struct net_gate */
+    uint64_t may_send;   /* while gated, as a total */
+    uint64_t queued;     /* total of bytes sent or ready at the last flush */
     time_us soft_since;
     time_us last_read_at;
     uint64_t input_total;
@@ -99,6 +111,8 @@ struct net {
     struct conn *flush;  /* have something to send */
     struct conn *resume; /* have requests to go on with */
     struct conn *closed; /* to be freed at the end of the turn */
+    struct conn *gated;  /* have something that waits for the log */
+    struct net_gate gate;
     size_t output_pending;
     time_us now;
     struct net_stats stats;
@@ -126,6 +140,7 @@ void conn_go_on(struct conn *c); /* runs requests that were left in `in` */
 void conn_on_writable(evutil_socket_t fd, short what, void *arg);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);
+void conn_hold(struct conn *c); /* what is new waits for the log */
 size_t conn_unsent(const struct conn *c);
 
 /* net.c: recycled buffers, so that idle connections own none. */

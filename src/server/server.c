@@ -45,7 +45,8 @@ static bool turn_end(void *arg)
     pool_drain(s->pool);
     pool_drain(s->builders);
     more = cmd_jobs_run(&s->commands);
-    more |= net_turn_end(s->net, s->turn_started_at);
+    net_go_on(s->net, s->turn_started_at);
+    more |= net_send(s->net);
     more |= mem_unmap_some();
     more |= s->commands.jobs != NULL; /* sending may have unparked some */
     if (signals_asked() && !s->shutting_down) {

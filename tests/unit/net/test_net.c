@@ -731,10 +731,100 @@ static void listening_may_stop_for_tcp_alone(void **state)
     close(local);
 }
 
+/* ---- replies that wait for the log ------------------------------------- */
+
+static void gate(uint64_t turn_lsn, uint64_t in_flight, uint64_t durable)
+{
+    struct net_gate g = {turn_lsn, in_flight, durable};
+
+    net_set_gate(net, &g);
+}
+
+static void says_one(int fd, const char *text)
+{
+    say(fd, text);
+    turn_until_requests(n_requests + 1);
+}
+
+static void replies_wait_for_their_sync(void **state)
+{
+    int a = client();
+    int b = client();
+
+    (void)state;
+    says_one(a, "early\r\n");
+    hears(a, "early ");
+    gate(10, 10, 0);
+    says_one(a, "one\r\n");
+    hears_nothing(a);
+    gate(20, 10, 0); /* the next turn's waits for the sync after that */
+    says_one(a, "two\r\n");
+    says_one(b, "other\r\n");
+    hears_nothing(a);
+    hears_nothing(b);
+    gate(20, 20, 10);
+    hears(a, "one ");
+    hears_nothing(b);
+    gate(20, 20, 20);
+    hears(a, "two ");
+    hears(b, "other ");
+    says_one(a, "open\r\n");
+    hears(a, "open ");
+    close(a);
+    close(b);
+}
+
+/* However fast others write, what waits leaves with the second sync. */
+static void nothing_waits_for_more_than_two_syncs(void **state)
+{
+    int fd = client();
+    uint64_t lsn;
+
+    (void)state;
+    gate(1, 1, 0);
+    says_one(fd, "0\r\n");
+    for (lsn = 2; lsn < 12; lsn += 2) {
+        char text[16], before[16];
+
+        gate(lsn, lsn - 1, 0 + (lsn > 2 ? lsn - 3 : 0));
+        snprintf(text, sizeof(text), "%d\r\n", (int)lsn);
+        says_one(fd, text);
+        gate(lsn + 1, lsn + 1, lsn - 1);
+        snprintf(before, sizeof(before), "%d ", (int)lsn - 2);
+        hears(fd, before);
+    }
+    gate(0, 0, 0); /* off: all of it leaves */
+    hears(fd, "10 ");
+    close(fd);
+}
+
+static void held_replies_go_with_their_connection(void **state)
+{
+    int fd = client();
+    int other = client();
+
+    (void)state;
+    gate(10, 10, 0);
+    says_one(fd, "one\r\n");
+    says_one(other, "two\r\n");
+    says_one(fd, "kill\r\n");
+    turn_until_conns(1);
+    says_one(other, "quit\r\n"); /* closes when all is sent */
+    hears_nothing(other);
+    gate(10, 10, 10);
+    hears(other, "two bye ");
+    turn_until_conns(0);
+    close(fd);
+    close(other);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        T(replies_wait_for_their_sync),
+        T(nothing_waits_for_more_than_two_syncs),
+        T(held_replies_go_with_their_connection),
         T(a_pipeline_is_handed_up_request_by_request),
         T(half_a_request_waits_for_the_other_half),
         T(an_idle_connection_owns_no_buffer),
