@@ -46,6 +46,8 @@ struct client {
     size_t queued_bytes;
     struct watched_key *watched; /* see multi.c */
 
+    uint64_t write_lsn; /* where the stream ended behind its last write */
+
     struct cmd_job *job; /* the sliced command that runs; see job.h */
 };
 

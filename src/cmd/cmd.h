@@ -48,6 +48,9 @@ struct cmd_settings {
     enum { DEBUG_NO, DEBUG_LOCAL, DEBUG_YES } debug_command;
 };
 
+/* Who may have writes refused. */
+enum refusal { REFUSED_BY_SNAPSHOT, REFUSED_BY_LOG, REFUSAL_COUNT };
+
 struct cmd_env {
     struct keyspace *ks;
     const struct cmd_host *host;
@@ -67,6 +70,7 @@ struct cmd_env {
     struct buf vector_scratch; /* floats of the command that runs */
     time_us wall_offset_us;    /* wall clock minus monotonic clock */
     struct cmd_stream stream;  /* see propagate.h */
+    const char *refuse_writes[REFUSAL_COUNT]; /* the error; NULL: not */
     bool is_loading;
 };
 
@@ -97,6 +101,15 @@ struct cmd_ctx {
  * what will reply. */
 void cmd_run(struct cmd_env *env, struct client *c, const struct bytes *argv,
              size_t argc);
+
+/* The error with which writes are refused at present; NULL when they are
+ * not. */
+static inline const char *cmd_refusal(const struct cmd_env *env)
+{
+    return env->refuse_writes[REFUSED_BY_SNAPSHOT]
+               ? env->refuse_writes[REFUSED_BY_SNAPSHOT]
+               : env->refuse_writes[REFUSED_BY_LOG];
+}
 
 /* Calls one command that has passed the dispatcher's checks. */
 void cmd_call(struct cmd_env *env, struct client *c,

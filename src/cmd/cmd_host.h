@@ -19,6 +19,8 @@ struct net_client_info {
     uint64_t input_total, output_total;
 };
 
+struct cmd_waiter;
+
 enum shutdown_flag {
     SHUTDOWN_SAVE = 1 << 0,
     SHUTDOWN_NOSAVE = 1 << 1,
@@ -84,6 +86,15 @@ struct cmd_host {
     /* Ends the server; returns the error line when it will not. */
     const char *(*shutdown)(void *server, uint32_t flags);
     const char *run_id;
+
+    /* The log. Begins to write a new base: the reply, "+..." or "-...". */
+    const char *(*log_rewrite)(void *server);
+    /* Makes the data what the log says; fails  with words. */
+    enum err (*log_reload)(void *server, struct err_ctx *ctx);
+    bool (*log_is_on)(void *server);
+    uint64_t (*log_synced)(void *server); /* LSN up to which it is on disk */
+    /* Has that become more soon, and wakes w then; now and then before. */
+    void (*log_wait)(void *server, struct cmd_waiter *w);
 };
 
 #endif

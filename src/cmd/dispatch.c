@@ -183,6 +183,7 @@ void cmd_call(struct cmd_env *env, struct client *c,
         .in_exec = in_exec,
     };
     uint64_t changes = env->ks->stats.changes;
+    uint64_t lsn = env->stream.lsn;
     bool outer_said = env->stream.said;
     int db = c->db;
     int64_t ns;
@@ -199,6 +200,9 @@ void cmd_call(struct cmd_env *env, struct client *c,
         propagate_append(env, db, argv, argc);
     }
     env->stream.said = outer_said;
+    if (env->stream.lsn != lsn) {
+        c->write_lsn = env->stream.lsn;
+    }
     /* Behind the handler, which knows what is not to be shown. */
     if (UNLIKELY(env->n_monitors > 0) && c->conn &&
         !(command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN))) {
@@ -406,6 +410,11 @@ void cmd_run(struct cmd_env *env, struct client *c, const struct bytes *argv,
     if (UNLIKELY(command->flags & CMD_DENYOOM) && UNLIKELY(!mem_has_room(0))) {
         reject(env, c, command,
                "OOM command not allowed when used memory > 'maxmemory'.");
+        return;
+    }
+    if (UNLIKELY(cmd_refusal(env) != NULL) &&
+        ((command->flags & CMD_WRITE) || command_id(command) == CMD_ID_PING)) {
+        reject(env, c, command, cmd_refusal(env));
         return;
     }
     if (UNLIKELY(c->in_multi) && !(command->flags & CMD_AT_ONCE)) {

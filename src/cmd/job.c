@@ -100,6 +100,7 @@ static void keep_argv(struct cmd_job *job)
 static bool run_slice(struct cmd_job *job, int64_t slice_ns)
 {
     int64_t start = clock_mono_ns();
+    uint64_t lsn = job->env->stream.lsn;
     bool more;
 
     job->slice_end_ns = slice_ns == INT64_MAX ? INT64_MAX : start + slice_ns;
@@ -107,6 +108,9 @@ static bool run_slice(struct cmd_job *job, int64_t slice_ns)
         more = job->step(job);
     } while (more && job->slice_end_ns == INT64_MAX);
     job->spent_ns += clock_mono_ns() - start;
+    if (job->env->stream.lsn != lsn) {
+        job->client->write_lsn = job->env->stream.lsn;
+    }
     return more;
 }
 

@@ -282,12 +282,12 @@ static void expire_watched(struct cmd_env *env, const struct client *c)
     }
 }
 
-static bool queue_needs_memory(const struct client *c)
+static bool queue_has(const struct client *c, uint32_t flag)
 {
     size_t i;
 
     for (i = 0; i < c->n_queued; i++) {
-        if (c->queue[i].command->flags & CMD_DENYOOM) {
+        if (c->queue[i].command->flags & flag) {
             return true;
         }
     }
@@ -331,9 +331,12 @@ void cmd_exec(struct cmd_ctx *ctx)
                        "errors.");
     } else if (c->keys_changed) {
         reply_null_array(&ctx->reply);
-    } else if (!mem_has_room(0) && queue_needs_memory(c)) {
+    } else if (!mem_has_room(0) && queue_has(c, CMD_DENYOOM)) {
         cmd_error(ctx, "EXECABORT Transaction discarded because of: OOM "
                        "command not allowed when used memory > 'maxmemory'.");
+    } else if (cmd_refusal(ctx->env) && queue_has(c, CMD_WRITE)) {
+        cmd_error_fmt(ctx, "EXECABORT Transaction discarded because of: %s",
+                      cmd_refusal(ctx->env));
     } else {
         multi_unwatch_all(ctx->env, c);
         run_queue(ctx);

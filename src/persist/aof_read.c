@@ -320,10 +320,11 @@ static bool look_at_note(struct hunt *h, const uint8_t *line, size_t len,
     return proves;
 }
 
-/* Whether something behind r->good proves that this is damage. */
-static bool later_proves_damage(struct aof_reader *r)
+/* Whether a whole batch behind r->good says that more than r->lsn was on disk.
+ * from_good: the first of them may begin there. */
+static bool later_proves(struct aof_reader *r, bool from_good)
 {
-    struct hunt h = {.r = r};
+    struct hunt h = {.r = r, .ends = {r->good}, .n = from_good};
     uint64_t at = r->good;
     uint8_t *chunk = mem_alloc(READ_CHUNK);
     bool proves = false;
@@ -387,7 +388,7 @@ static enum aof_read_result bad(struct aof_reader *r, const char *what,
     uint64_t at = offset_of(r, r->pos);
 
     err_set(ctx, ERR_CORRUPT, "offset %" PRIu64 ": %s", at, what);
-    if (r->has_sums ? !later_proves_damage(r) : rest_is_zero(r)) {
+    if (r->has_sums ? !later_proves(r, false) : rest_is_zero(r)) {
         return AOF_READ_TORN;
     }
     return AOF_READ_DAMAGED;
@@ -568,4 +569,15 @@ bool aof_next_command(struct aof_reader *r, struct aof_unit *unit,
     unit->text = bytes_of(p + at, len - at);
     unit->offset += at;
     return true;
+}
+
+bool aof_proves_synced(int fd, uint64_t lsn)
+{
+    struct aof_reader r;
+
+    if (aof_reader_open(&r, fd, strlen(AOF_MAGIC), NULL) != ERR_OK) {
+        return false;
+    }
+    r.lsn = lsn;
+    return later_proves(&r, true);
 }

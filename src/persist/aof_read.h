@@ -62,6 +62,10 @@ enum aof_read_result aof_reader_next(struct aof_reader *r,
                                      struct aof_unit *unit,
                                      struct err_ctx *ctx);
 
+/* Whether a file of ours holds a whole batch that says that the log was on disk
+ * past `lsn`, wherever in it. */
+bool aof_proves_synced(int fd, uint64_t lsn);
+
 /* The next command of a unit: its arguments, valid until the next call, and its
  * offset. False at the end. */
 bool aof_next_command(struct aof_reader *r, struct aof_unit *unit,

@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 #include "cmd/job.h"
+#include "cmd/replay.h"
+#include "server/aof.h"
 #include "server/info.h"
 #include "server/server.h"
 
@@ -57,6 +59,30 @@ void server_clients_deinit(struct server *s)
 {
     ASSERT(s->clients.n == 0);
     mem_free(s->clients.all);
+}
+
+struct writers {
+    uint64_t since;
+    size_t n;
+};
+
+static void close_if_writer(struct conn *conn, void *arg)
+{
+    struct writers *w = arg;
+    const struct client *c = conn_user(conn);
+
+    if (c && c->write_lsn > w->since) {
+        conn_close(conn);
+        w->n++;
+    }
+}
+
+size_t server_close_writers_since(struct server *s, uint64_t lsn)
+{
+    struct writers w = {.since = lsn};
+
+    net_each(s->net, close_if_writer, &w);
+    return w.n;
 }
 
 static size_t memory_of(struct client *c, const struct conn_info *info)
@@ -209,12 +235,17 @@ const struct net_handler server_net_handler = {
 
 static struct buf *host_out(struct client *c)
 {
-    return conn_out(conn_of(c));
+    return c->conn ? conn_out(conn_of(c)) : &replay_of(c)->out;
 }
 
 static void host_give(struct client *c, struct buf *reply)
 {
-    conn_give(conn_of(c), reply);
+    if (c->conn) {
+        conn_give(conn_of(c), reply);
+    } else {
+        buf_append_bytes(&replay_of(c)->out, buf_bytes(reply));
+        buf_deinit(reply);
+    }
 }
 
 static void *host_defer(struct client *c, size_t expected)
@@ -344,6 +375,31 @@ static const char *host_shutdown(void *server, uint32_t flags)
     return NULL;
 }
 
+static const char *host_log_rewrite(void *server)
+{
+    return aof_rewrite(((struct server *)server)->aof);
+}
+
+static enum err host_log_reload(void *server, struct err_ctx *ctx)
+{
+    return aof_reload(((struct server *)server)->aof, ctx);
+}
+
+static bool host_log_is_on(void *server)
+{
+    return ((struct server *)server)->config.appendonly;
+}
+
+static uint64_t host_log_synced(void *server)
+{
+    return aof_synced(((struct server *)server)->aof);
+}
+
+static void host_log_wait(void *server, struct cmd_waiter *w)
+{
+    aof_wait_synced(((struct server *)server)->aof, w);
+}
+
 void server_host_init(struct server *s)
 {
     s->host = (struct cmd_host){
@@ -374,5 +430,10 @@ void server_host_init(struct server *s)
         .reset_stats = server_reset_stats,
         .shutdown = host_shutdown,
         .run_id = s->run_id,
+        .log_rewrite = host_log_rewrite,
+        .log_reload = host_log_reload,
+        .log_is_on = host_log_is_on,
+        .log_synced = host_log_synced,
+        .log_wait = host_log_wait,
     };
 }

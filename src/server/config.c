@@ -23,6 +23,12 @@ static const char *const access_names[] = {
     [ACCESS_YES] = "yes",
     NULL,
 };
+static const char *const appendfsync_names[] = {
+    [AOF_FSYNC_ALWAYS] = "always",
+    [AOF_FSYNC_EVERYSEC] = "everysec",
+    [AOF_FSYNC_NO] = "no",
+    NULL,
+};
 static const char *const policy_names[] = {"noeviction", NULL};
 static const char *const simd_names[] = {"auto",   "scalar", "avx2",
                                          "avx512", "neon",   NULL};

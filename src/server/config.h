@@ -30,6 +30,8 @@ enum {
     CONFIG_INCLUDE_DEPTH = 16,
 };
 
+enum aof_fsync { AOF_FSYNC_ALWAYS, AOF_FSYNC_EVERYSEC, AOF_FSYNC_NO };
+
 enum config_access { ACCESS_NO, ACCESS_LOCAL, ACCESS_YES };
 
 /* The values. Text is owned; NULL is never stored, "" is. */
@@ -68,6 +70,16 @@ struct config {
     /* persistence, of which there is none yet */
     char *save;
     bool appendonly;
+    int64_t appendfsync; /* enum aof_fsync */
+    char *appendfilename, *appenddirname;
+    bool no_appendfsync_on_rewrite;
+    int64_t auto_aof_rewrite_percentage;
+    int64_t auto_aof_rewrite_min_size; /* bytes */
+    bool aof_use_rdb_preamble;
+    bool aof_load_truncated;
+    int64_t aof_load_corrupt_tail_max_size; /* bytes */
+    bool aof_timestamp_enabled;
+    bool aof_rewrite_incremental_fsync;
     /* slow log */
     int64_t slowlog_log_slower_than; /* microseconds */
     int64_t slowlog_max_len;

@@ -13,6 +13,7 @@
 #include "base/glob.h"
 #include "base/log.h"
 #include "db/search.h"
+#include "server/aof.h"
 #include "server/config_impl.h"
 #include "server/server.h"
 
@@ -104,6 +105,8 @@ static enum err apply(struct server *s, enum config_apply_bit what,
     case APPLY_HZ:
         loop_timer_set(s->cron_timer, 1000000 / s->config.hz);
         return ERR_OK;
+    case APPLY_AOF:
+        return aof_apply(s->aof, ctx);
     }
     return ERR_OK;
 }

@@ -22,6 +22,7 @@ enum config_flag {
     CONF_PERCENT = 1 << 2,      /* bytes may be a share of the machine's */
     CONF_ONLY_DEFAULT = 1 << 3, /* `only` says why */
     CONF_SECRET = 1 << 4,       /* the slow log does not show the value */
+    CONF_FILE_NAME = 1 << 5,    /* a name, no path, and not empty */
 };
 
 /* What is to be done when a value changes, besides what is cheap and cannot
@@ -32,6 +33,7 @@ enum config_apply_bit {
     APPLY_DIR = 1 << 2,
     APPLY_MAXCLIENTS = 1 << 3,
     APPLY_HZ = 1 << 4,
+    APPLY_AOF = 1 << 5,
 };
 
 struct config_directive {

@@ -282,6 +282,18 @@ static enum err check_only(const struct config_directive *d,
     return ERR_OK;
 }
 
+/* Short enough for numbers and endings behind it. */
+static bool is_file_name(struct bytes text)
+{
+    enum { NAME_MAX_BYTES = 200 };
+
+    return text.len > 0 && text.len <= NAME_MAX_BYTES &&
+           !memchr(text.data, '/', text.len) &&
+           !memchr(text.data, '\0', text.len) &&
+           !bytes_equal(text, bytes_str(".")) &&
+           !bytes_equal(text, bytes_str(".."));
+}
+
 enum err config_value_parse(void *field, const struct config_directive *d,
                             const struct bytes *values, size_t n,
                             struct err_ctx *ctx)
@@ -312,6 +324,10 @@ enum err config_value_parse(void *field, const struct config_directive *d,
     case CONFIG_TEXT:
     case CONFIG_WORDS:
         err = check_only(d, values, n, ctx);
+        if (!err && (d->flags & CONF_FILE_NAME) && !is_file_name(values[0])) {
+            err = err_set(ctx, ERR_RANGE, "%s can't be a path, just a name",
+                          d->name);
+        }
         return err ? err : parse_text(d, values, n, field, ctx);
     case CONFIG_LIMITS:
         return parse_limits(values, n, field, ctx);

@@ -1,6 +1,7 @@
 /* What happens hz times a second, in slices that do not hold the loop. */
 #include "base/log.h"
 #include "db/graph.h"
+#include "server/aof.h"
 #include "server/server.h"
 
 /* Expired keys are deleted for at most 1 ms at a time. While more than a few in
@@ -51,6 +52,7 @@ void server_cron(void *arg)
     expire(s);
     keyspace_settle(s->ks);
     graph_pump_all(s->ks);
+    aof_cron(s->aof);
     server_clients_look(s);
     sample_rates(s);
     (void)mem_used(); /* keeps the peak up to date */

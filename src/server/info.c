@@ -10,6 +10,7 @@
 
 #include "db/graph.h"
 #include "db/search.h"
+#include "server/aof.h"
 #include "server/server.h"
 
 /* The allocator adds its numbers up for every question, and the kernel prints
@@ -24,6 +25,7 @@ struct info_view {
     struct rusage process, children, thread;
     size_t used, peak, overhead;
     size_t total_memory;
+    struct aof_info aof;
     uint64_t vector_sets, vectors;
     uint64_t graphs, tail_rows;
     int64_t uptime_s;
@@ -92,6 +94,7 @@ static void gather(struct info_view *v, struct server *s)
         v->vectors += s->ks->dbs[i]->n_vectors;
     }
     graph_count_all(s->ks, &v->graphs, &v->tail_rows);
+    aof_info_read(s->aof, &v->aof);
     gather_memory(v);
     gather_system(v);
 }
@@ -190,6 +193,21 @@ static void put_modules(const struct info_view *v, struct buf *out)
     (void)v;
     buf_append_str(out, "module:name=vectorset,ver=1,api=1,filters=0,"
                         "usedby=[],using=[],options=[]\r\n");
+}
+
+static void put_log(const struct info_view *v, struct buf *out)
+{
+    const struct aof_info *a = &v->aof;
+
+    if (a->is_on) {
+        buf_printf(out,
+                   "aof_current_size:%" PRIu64 "\r\naof_base_size:%" PRIu64
+                   "\r\naof_pending_rewrite:%d\r\naof_buffer_length:%" PRIu64
+                   "\r\naof_pending_bio_fsync:%d\r\naof_delayed_fsync:%" PRIu64
+                   "\r\n",
+                   a->current_size, a->base_size, a->rewrite_scheduled,
+                   a->buffered, a->sync_pending, a->delayed_syncs);
+    }
 }
 
 static void put_commandstats(const struct info_view *v, struct buf *out)

@@ -13,6 +13,7 @@
 #include "db/name_order.h"
 #include "db/recall.h"
 #include "db/search.h"
+#include "server/aof.h"
 #include "server/signals.h"
 
 /* Descriptors beyond those of clients: files, listeners, pipes. */
@@ -46,6 +47,7 @@ static bool turn_end(void *arg)
     pool_drain(s->builders);
     more = cmd_jobs_run(&s->commands);
     net_go_on(s->net, s->turn_started_at);
+    aof_turn_end(s->aof);
     more |= net_send(s->net);
     more |= mem_unmap_some();
     more |= s->commands.jobs != NULL; /* sending may have unparked some */
@@ -159,6 +161,14 @@ static enum err start_engine(struct server *s, struct err_ctx *ctx)
     cmd_env_init(&s->commands, s->ks, &s->host);
     server_apply_settings(s);
     s->net = net_create(s->loop, &s->net_config, &server_net_handler, s);
+    err = aof_create(s, &s->aof);
+    if (err) {
+        return err_set(ctx, err, "cannot start a thread");
+    }
+    err = aof_start(s->aof, ctx);
+    if (err) {
+        return err;
+    }
     loop_on_wake(s->loop, drain_workers, s);
     loop_on_turn_end(s->loop, turn_end, s);
     return server_listen(s, ctx);
@@ -224,7 +234,9 @@ static void stop_net(struct server *s)
     do {
         /* Sending may let requests run that waited for earlier replies. */
         finish_searches(s);
-        net_turn_end(s->net, clock_mono_us());
+        net_go_on(s->net, clock_mono_us());
+        aof_finish(s->aof);
+        net_send(s->net);
     } while (search_pool_under_way(s->ks->searches) > 0);
     net_destroy(s->net);
     name_order_cancel_builds(s->ks);
@@ -234,8 +246,11 @@ static void stop_net(struct server *s)
 void server_stop(struct server *s)
 {
     stop_timers(s);
-    if (s->net) {
+    if (s->net && s->aof) {
         stop_net(s);
+    }
+    if (s->aof) {
+        aof_destroy(s->aof);
     }
     if (s->pool) {
         pool_destroy(s->pool);

@@ -15,6 +15,7 @@
 
 #define SERVER_VERSION "0.1.0"
 
+struct aof;
 struct server_client;
 
 /* Every client, in no order, so that a few at a time can be looked at. */
@@ -38,6 +39,7 @@ struct server {
     struct reaper *reaper;
     struct keyspace *ks;
     struct cmd_env commands;
+    struct aof *aof;
     struct cmd_host host;
     struct server_clients clients;
     struct loop_timer *cron_timer;
@@ -94,6 +96,10 @@ void server_host_init(struct server *s);
  * memory. A round takes about a second. */
 void server_clients_look(struct server *s);
 void server_clients_deinit(struct server *s);
+
+/* Closes the clients that have written something behind that LSN; returns how
+ * many. */
+size_t server_close_writers_since(struct server *s, uint64_t lsn);
 
 /* cron.c: what happens hz times a second. */
 void server_cron(void *arg);

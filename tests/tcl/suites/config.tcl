@@ -63,7 +63,8 @@ start_server {} {
             client-output-buffer-limit {normal 0 0}
             {Wrong number of arguments in buffer limit configuration.}
             save {900 1} {Vectra makes no snapshots: only "" is possible}
-            appendonly yes {Vectra has no append-only file: only no is possible}
+            appendfilename other {can't set immutable config}
+            appendfsync never {argument(s) must be one of the following: always, everysec, no}
         } {
             assert_error "$failed '$directive') - $why" {r config set $directive $value}
         }

@@ -271,9 +271,12 @@ static void what_does_not_exist_takes_only_the_value_that_says_so(void **state)
     assert_value("save \"\"\nsave \"\"\nappendonly no", "save", "");
     assert_refused("save 900 1", "test.conf line 1: save: Vectra makes no "
                                  "snapshots: only \"\" is possible");
-    assert_refused("appendonly yes",
-                   "test.conf line 1: appendonly: Vectra has no append-only "
-                   "file: only no is possible");
+    assert_refused("appenddirname a/b",
+                   "test.conf line 1: appenddirname: appenddirname can't be a "
+                   "path, just a name");
+    assert_refused("appendfilename \"\"",
+                   "test.conf line 1: appendfilename: appendfilename can't be "
+                   "a path, just a name");
     assert_refused("appendonly maybe", "test.conf line 1: appendonly: argument "
                                        "must be 'yes' or 'no'");
 }
@@ -339,7 +342,8 @@ static void a_refused_value_leaves_the_old_one(void **state)
     }
     assert_true(refused > 20);
     must_load(&c, "unixsocket \"\"\npidfile \"\"\nlogfile \"\"\ndir ./\n"
-                  "requirepass \"\"");
+                  "requirepass \"\"\nappendfilename appendonly.aof\n"
+                  "appenddirname appendonlydir");
     assert_same(&c, &before);
     config_deinit(&before);
     config_deinit(&c);
@@ -720,7 +724,7 @@ static void what_was_rewritten_is_what_is_loaded(void **state)
 
 /* ---- vectra.conf ------------------------------------------------------- */
 
-static void the_dump_is_a_configuration_of_all_defaults_but_bind(void **state)
+static void the_dump_is_a_configuration_of_all_defaults_but_two(void **state)
 {
     struct buf text = BUF_INIT;
     struct config c, defaults;
@@ -734,7 +738,8 @@ static void the_dump_is_a_configuration_of_all_defaults_but_bind(void **state)
     assert_int_equal(
         config_load_text(&c, "dump", buf_bytes(&text), false, NULL), ERR_OK);
     assert_string_equal(c.bind, "127.0.0.1 -::1");
-    must_load(&c, "bind * -::*");
+    assert_true(c.appendonly); /* the two that are shipped otherwise */
+    must_load(&c, "bind * -::*\nappendonly no");
     assert_same(&c, &defaults);
     buf_append_byte(&text, '\0');
     for (i = 0; (d = config_at(i)); i++) {
@@ -801,7 +806,7 @@ int main(void)
         cmocka_unit_test(what_an_include_would_undo_is_appended),
         cmocka_unit_test(the_file_is_replaced_and_without_one_it_is_an_error),
         cmocka_unit_test(what_was_rewritten_is_what_is_loaded),
-        cmocka_unit_test(the_dump_is_a_configuration_of_all_defaults_but_bind),
+        cmocka_unit_test(the_dump_is_a_configuration_of_all_defaults_but_two),
         cmocka_unit_test(no_line_of_the_dump_is_longer_than_a_terminal),
     };
 

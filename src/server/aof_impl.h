@@ -1,0 +1,149 @@
+/* The inside of the log: shared by aof*.c. */
+#ifndef VECTRA_SERVER_AOF_IMPL_H
+#define VECTRA_SERVER_AOF_IMPL_H
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/reaper.h"
+#include "persist/aof_manifest.h"
+#include "persist/aof_write.h"
+#include "persist/rdb_write.h"
+#include "server/aof.h"
+#include "server/server.h"
+
+/* Off -> waiting for a base -> on; or on from the start.
+ *
+ *  OFF        nothing is logged.
+ *  WAIT_BASE  an increment is written, but the manifest does not name it yet:
+ *             its base is still to be made. Also after a sync has failed.
+ *  ON         what the manifest names, and file, is all of the data. */
+enum aof_state { AOF_OFF, AOF_WAIT_BASE, AOF_ON };
+
+/* WRITE: the last batch could not be written; it is tried again.
+ * SYNC: the file cannot be trusted any more; only a new base and increment
+ * help. Either way writes are refused meanwhile. */
+enum aof_trouble { AOF_FINE, AOF_WRITE_FAILED, AOF_SYNC_FAILED };
+
+/* A job of the disk's thread, which has the rest of the struct until `done`. */
+struct aof_job {
+    struct reaper_job job;
+    struct aof *aof;
+    bool under_way; /* loop */
+    atomic_bool done;
+    enum err err;
+    int error; /* errno */
+    struct err_ctx why;
+};
+
+struct aof_sync {
+    struct aof_job job;
+    int fd;
+    uint64_t lsn; /* what it makes durable */
+    time_us started_at;
+    bool is_late; /* counted in delayed_syncs */
+};
+
+enum aof_stage {
+    REWRITE_IDLE,
+    REWRITE_PREPARES, /* disk: a fresh increment */
+    REWRITE_READY,    /* to fork, when builders let it */
+    REWRITE_CHILD,    /* writes the base */
+    REWRITE_COMMITS,  /* disk: the base gets its name, the manifest says so */
+};
+
+/* What a child tells; in memory shared with it. */
+struct aof_child_report {
+    uint64_t cow_bytes;
+    char why[200];
+};
+
+struct aof_rewrite {
+    enum aof_stage stage;
+    bool scheduled;
+    struct aof_job job;
+    struct aof_manifest next; /* what the manifest is to become */
+    bool persist;             /* after preparing, already */
+    bool with_file;           /* a fresh increment is part of it */
+    struct aof_file file;
+    char temp[AOF_NAME_MAX + 1];
+    char base[AOF_NAME_MAX + 1];
+    struct rdb_out out;
+    struct rdb_out counter; /* see aof_base.h */
+    int out_fd, null_fd;
+    pid_t child;
+    bool look_for_child;
+    struct aof_child_report *report;
+    time_us started_at;
+    time_us not_before;
+    bool failed; /* the last one */
+    int64_t last_s;
+    uint64_t n, failures_in_a_row;
+    uint64_t cow_bytes;
+};
+
+struct aof {
+    struct server *s;
+    enum aof_state state;
+    char dir[PATH_MAX]; /* absolute; "" before the first use */
+    struct aof_manifest manifest;
+    struct aof_file file;
+    struct reaper *disk;
+    uint64_t synced; /* LSN up to which all is on disk */
+    struct aof_sync sync;
+    time_us last_sync_at;
+    atomic_int retire_error; /* errno of the last sync of an old increment */
+    enum aof_trouble trouble;
+    bool is_suspect; /* file has failed to sync: it is left alone */
+    char misconf[256];
+    time_us retry_at;
+    uint64_t delayed_syncs;
+    struct cmd_waiter *waiters;
+    uint64_t other_bytes; /* of the base and increments before file */
+    uint64_t base_size;   /* of the whole log when its base was new */
+    struct aof_rewrite rw;
+};
+
+/* aof.c */
+void aof_path(const struct aof *a, const char *name, char out[PATH_MAX]);
+
+/* Finds out where the log lies, and makes the directory. */
+enum err aof_open_dir(struct aof *a, struct err_ctx *ctx) MUST_USE;
+
+/* Makes the manifest's file say what m says. thread any. */
+enum err aof_save_manifest(const char *dir, const char *name,
+                           const struct aof_manifest *m,
+                           struct err_ctx *ctx) MUST_USE;
+
+/* Gives a job to the disk's thread; run() ends with aof_job_done(). */
+void aof_job_start(struct aof *a, struct aof_job *job,
+                   void (*run)(struct reaper_job *job));
+void aof_job_done(struct aof_job *job);
+
+/* True once, when it has ended. */
+bool aof_job_ended(struct aof_job *job);
+void aof_job_wait(struct aof_job *job);
+
+/* Writes the stream's bytes; false when they could not be. */
+bool aof_write_out(struct aof *a);
+
+/* The log is as it should be again. */
+void aof_recovered(struct aof *a);
+
+/* From now on batches go to `file`; the old increment is synced, unless it is
+ * not to be trusted, and closed by the disk's thread. */
+enum err aof_switch_file(struct aof *a, struct aof_file *file,
+                         struct err_ctx *ctx) MUST_USE;
+
+/* aof_load.c */
+enum err aof_load(struct aof *a, struct err_ctx *ctx) MUST_USE;
+
+/* aof_rewrite.c */
+void aof_rewrite_poll(struct aof *a);
+void aof_rewrite_cron(struct aof *a);
+
+/* Ends one that is under way, if any, and waits until it has. */
+void aof_rewrite_abandon(struct aof *a);
+
+#endif

@@ -1,0 +1,439 @@
+/* Loading the log: see aof.h. The manifest names a base, a snapshot or
+ * commands, and increments, whose commands are run in order (cmd/replay.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/replay.h"
+#include "db/snapshot.h"
+#include "io/file.h"
+#include "persist/aof_read.h"
+#include "server/aof_impl.h"
+
+struct load {
+    struct aof *a;
+    struct replay replay;
+    bool has_lsn; /* the stream's place is known */
+    uint64_t lsn;
+    uint64_t transaction_at; /* offset of a MULTI without its EXEC yet */
+    time_us began_at;
+};
+
+/* A file of the log while it is loaded. */
+struct load_file {
+    const struct aof_entry *entry;
+    int fd;
+    bool is_last;
+    bool is_ours; /* batches with sums */
+    bool is_torn;
+    uint64_t good; /* of it, all that is whole */
+};
+
+/* ---- one file ---------------------------------------------------------- */
+
+static enum err run_unit(struct load *l, struct aof_reader *r,
+                         struct aof_unit *unit, struct err_ctx *ctx)
+{
+    struct bytes *argv;
+    uint64_t offset;
+    size_t argc;
+
+    while (aof_next_command(r, unit, &argv, &argc, &offset)) {
+        bool inside = replay_in_transaction(&l->replay);
+        enum err err = replay_command(&l->replay, argv, argc, ctx);
+
+        if (err) {
+            return err_wrap(ctx, err, "offset %" PRIu64, offset);
+        }
+        if (!inside && replay_in_transaction(&l->replay)) {
+            l->transaction_at = offset;
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err load_snapshot(struct load *l, struct load_file *f,
+                              uint64_t *offset, struct err_ctx *ctx)
+{
+    struct snapshot_load load = {.keep_expired = true};
+    struct rdb_in in;
+    enum err err;
+
+    rdb_in_open(&in, f->fd, 0, UINT64_MAX);
+    err = snapshot_read(&in, l->a->s->ks, &load, ctx);
+    *offset = rdb_in_offset(&in);
+    rdb_in_close(&in);
+    if (!err && load.about.lsn > 0) {
+        l->lsn = (uint64_t)load.about.lsn;
+        l->has_lsn = true;
+    }
+    return err;
+}
+
+/* What a reader says of a file's end, in a word. */
+static enum err judge_end(struct load *l, struct load_file *f,
+                          struct aof_reader *r, enum aof_read_result result,
+                          struct err_ctx *ctx)
+{
+    int64_t tail_max = l->a->s->config.aof_load_corrupt_tail_max_size;
+
+    f->good = r->good;
+    if (replay_in_transaction(&l->replay)) {
+        f->good = l->transaction_at;
+        replay_abandon_transaction(&l->replay);
+        if (result == AOF_READ_END) {
+            err_set(ctx, ERR_CORRUPT,
+                    "offset %" PRIu64 ": the file ends inside a transaction",
+                    f->good);
+            result = AOF_READ_TORN;
+        }
+    }
+    if (result == AOF_READ_DAMAGED && tail_max > 0 &&
+        r->file_size - f->good <= (uint64_t)tail_max) {
+        result = AOF_READ_TORN;
+    }
+    f->is_torn = result == AOF_READ_TORN;
+    return result == AOF_READ_DAMAGED ? ERR_CORRUPT : ERR_OK;
+}
+
+static enum err load_commands(struct load *l, struct load_file *f,
+                              uint64_t offset, struct err_ctx *ctx)
+{
+    bool is_base = f->entry->type == AOF_BASE;
+    struct aof_reader r;
+    struct aof_unit unit;
+    enum aof_read_result result;
+    enum err err = aof_reader_open(&r, f->fd, offset, ctx);
+
+    if (err) {
+        return err;
+    }
+    /* A base has a stream of its own. */
+    r.has_lsn = l->has_lsn && !is_base;
+    r.lsn = is_base ? 0 : l->lsn;
+    l->replay.client.db = 0;
+    while (!err &&
+           (result = aof_reader_next(&r, &unit, ctx)) == AOF_READ_UNIT) {
+        err = run_unit(l, &r, &unit, ctx);
+    }
+    if (!err) {
+        err = judge_end(l, f, &r, result, ctx);
+    }
+    f->is_ours = r.has_sums;
+    if (!is_base && r.has_sums) {
+        l->lsn = r.lsn;
+        l->has_lsn |= r.has_lsn;
+    }
+    aof_reader_close(&r);
+    return err;
+}
+
+static bool begins_as_snapshot(int fd)
+{
+    char head[5];
+
+    return pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+           memcmp(head, "REDIS", sizeof(head)) == 0;
+}
+
+static enum err load_content(struct load *l, struct load_file *f,
+                             struct err_ctx *ctx)
+{
+    uint64_t offset = 0;
+    enum err err = ERR_OK;
+
+    if (begins_as_snapshot(f->fd)) {
+        err = load_snapshot(l, f, &offset, ctx);
+    }
+    return err ? err : load_commands(l, f, offset, ctx);
+}
+
+/* ---- torn tails -------------------------------------------------------- */
+
+/* Whether a file after a torn one tells that what is missing was on disk. */
+static bool is_contradicted(struct load *l, size_t from)
+{
+    const struct aof_entry *e;
+
+    for (; (e = aof_manifest_incr(&l->a->manifest, from)); from++) {
+        char path[PATH_MAX];
+        char head[sizeof(AOF_MAGIC) - 1];
+        bool proves;
+        int fd;
+
+        aof_path(l->a, e->name, path);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            return true;
+        }
+        proves = pread(fd, head, sizeof(head), 0) != sizeof(head) ||
+                 memcmp(head, AOF_MAGIC, sizeof(head)) != 0 ||
+                 aof_proves_synced(fd, l->lsn);
+        close(fd);
+        if (proves) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Increments from `from` on are no part of the log any more. */
+static void forget_after(struct load *l, size_t from)
+{
+    const struct aof_entry *e;
+
+    while ((e = aof_manifest_incr(&l->a->manifest, from))) {
+        LOG_WARN(AOF,
+                 "an increment behind a torn one was never on disk as a "
+                 "whole, leaving it out",
+                 "file=%s", e->name);
+        ((struct aof_entry *)(uintptr_t)e)->type = AOF_HISTORY;
+    }
+}
+
+static enum err cut_tail(struct load *l, struct load_file *f, const char *path,
+                         size_t next_incr, struct err_ctx *ctx)
+{
+    struct stat st;
+
+    if (!l->a->s->config.aof_load_truncated) {
+        return err_wrap(ctx, ERR_CORRUPT,
+                        "it is cut short, and aof-load-truncated is no");
+    }
+    if (!f->is_last && (!f->is_ours || is_contradicted(l, next_incr))) {
+        return err_wrap(ctx, ERR_CORRUPT, "it is cut short and not the last");
+    }
+    if (fstat(f->fd, &st) != 0 || truncate(path, (off_t)f->good) != 0) {
+        return err_set(ctx, ERR_IO, "cutting it to %" PRIu64 " bytes: %s",
+                       f->good, strerror(errno));
+    }
+    LOG_WARN(AOF, "the log is cut short, going on with what is whole",
+             "file=%s bytes=%" PRIu64 " cut-off=%" PRIu64 " why=\"%s\"",
+             f->entry->name, f->good, (uint64_t)st.st_size - f->good,
+             ctx->text);
+    ctx->text[0] = '\0';
+    if (!f->is_last) {
+        forget_after(l, next_incr);
+    }
+    return ERR_OK;
+}
+
+static enum err load_file(struct load *l, struct load_file *f, size_t next_incr,
+                          struct err_ctx *ctx)
+{
+    char path[PATH_MAX];
+    enum err err;
+
+    aof_path(l->a, f->entry->name, path);
+    f->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (f->fd < 0) {
+        return err_set(ctx, ERR_IO, "opening %s: %s", path, strerror(errno));
+    }
+    err = load_content(l, f, ctx);
+    if (!err && f->is_torn) {
+        err = cut_tail(l, f, path, next_incr, ctx);
+    }
+    close(f->fd);
+    return err ? err_wrap(ctx, err, "%s", f->entry->name) : ERR_OK;
+}
+
+/* ---- the manifest ------------------------------------------------------ */
+
+/* Redis before 7 had one file, in dir itself; it becomes the base. */
+static enum err adopt_old_file(struct aof *a, bool *found, struct err_ctx *ctx)
+{
+    const char *name = a->s->config.appendfilename;
+    struct stat st;
+
+    *found = stat(name, &st) == 0 && S_ISREG(st.st_mode);
+    if (!*found) {
+        return ERR_OK;
+    }
+    LOG_NOTE(AOF, "a log of one file becomes the base of a new one", "file=%s",
+             name);
+    aof_manifest_set_base(&a->manifest, name, 0);
+    return aof_save_manifest(a->dir, name, &a->manifest, ctx);
+}
+
+/* The second half of it, which a crash may have left out. */
+static enum err move_old_file(struct aof *a, struct err_ctx *ctx)
+{
+    const struct aof_entry *base = aof_manifest_base(&a->manifest);
+    const char *name = a->s->config.appendfilename;
+    char path[PATH_MAX];
+
+    if (!base || strcmp(base->name, name) != 0) {
+        return ERR_OK;
+    }
+    aof_path(a, name, path);
+    if (access(path, F_OK) == 0 || access(name, F_OK) != 0) {
+        return ERR_OK;
+    }
+    if (rename(name, path) != 0) {
+        return err_set(ctx, ERR_IO, "moving %s to %s: %s", name, path,
+                       strerror(errno));
+    }
+    return file_sync_dir(a->dir, ctx);
+}
+
+static enum err read_manifest(struct aof *a, bool *found, struct err_ctx *ctx)
+{
+    char name[AOF_NAME_MAX + 1];
+    char path[PATH_MAX];
+    struct buf text = BUF_INIT;
+    enum err err;
+
+    snprintf(name, sizeof(name), "%.200s.manifest",
+             a->s->config.appendfilename);
+    aof_path(a, name, path);
+    aof_manifest_deinit(&a->manifest);
+    err = file_read(path, AOF_MANIFEST_MAX, &text, ctx);
+    *found = !err;
+    if (err == ERR_NOT_FOUND) {
+        ctx->text[0] = '\0';
+        return ERR_OK;
+    }
+    if (!err) {
+        err = aof_manifest_parse(&a->manifest, buf_bytes(&text), ctx);
+    }
+    buf_deinit(&text);
+    return err ? err_wrap(ctx, err, "%s", name) : ERR_OK;
+}
+
+/* Files that are no part of it any more, and the lines that name them. */
+static enum err drop_history(struct aof *a, struct err_ctx *ctx)
+{
+    size_t n = a->manifest.n;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        char path[PATH_MAX];
+
+        if (a->manifest.entries[i].type == AOF_HISTORY) {
+            aof_path(a, a->manifest.entries[i].name, path);
+            unlink(path);
+        }
+    }
+    aof_manifest_drop_history(&a->manifest);
+    return a->manifest.n == n
+               ? ERR_OK
+               : aof_save_manifest(a->dir, a->s->config.appendfilename,
+                                   &a->manifest, ctx);
+}
+
+/* ---- all of it --------------------------------------------------------- */
+
+static uint64_t size_of(const struct aof *a, const struct aof_entry *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    aof_path(a, e->name, path);
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static enum err load_all(struct load *l, struct err_ctx *ctx)
+{
+    struct aof *a = l->a;
+    const struct aof_entry *e = aof_manifest_base(&a->manifest);
+    struct load_file f = {.entry = e};
+    enum err err = ERR_OK;
+    size_t i;
+
+    a->other_bytes = a->file.size = 0;
+    if (e) {
+        f.is_last = !aof_manifest_incr(&a->manifest, 0);
+        err = load_file(l, &f, 0, ctx);
+        a->other_bytes = size_of(a, e);
+    }
+    for (i = 0; !err && (e = aof_manifest_incr(&a->manifest, i)); i++) {
+        f = (struct load_file){
+            .entry = e, .is_last = !aof_manifest_incr(&a->manifest, i + 1)};
+        err = load_file(l, &f, i + 1, ctx);
+        if (!err && f.is_ours && !aof_manifest_incr(&a->manifest, i + 1)) {
+            a->file.size = f.good; /* goes on */
+        } else {
+            a->other_bytes += size_of(a, e);
+        }
+    }
+    return err;
+}
+
+static void tell(const struct load *l)
+{
+    LOG_NOTE(AOF, "the log is loaded",
+             "commands=%" PRIu64 " lsn=%" PRIu64 " ms=%" PRId64,
+             l->replay.n_commands, l->lsn,
+             (clock_mono_us() - l->began_at) / 1000);
+}
+
+static enum err replay_log(struct aof *a, struct err_ctx *ctx)
+{
+    struct cmd_env *env = &a->s->commands;
+    struct load l = {.a = a, .began_at = clock_mono_us()};
+    uint64_t changes = a->s->ks->stats.changes;
+    enum err err;
+
+    l.lsn = env->stream.lsn;
+    replay_begin(&l.replay, env);
+    env->is_loading = true;
+    err = load_all(&l, ctx);
+    env->is_loading = false;
+    if (!err) {
+        tell(&l);
+    }
+    replay_end(&l.replay);
+    a->s->ks->stats.changes = changes;
+    if (l.lsn > env->stream.lsn) {
+        env->stream.lsn = l.lsn;
+    }
+    return err;
+}
+
+enum err aof_load(struct aof *a, struct err_ctx *ctx)
+{
+    bool found;
+    enum err err = read_manifest(a, &found, ctx);
+
+    if (!err && !found) {
+        err = adopt_old_file(a, &found, ctx);
+    }
+    if (err || !found) {
+        return err;
+    }
+    err = move_old_file(a, ctx);
+    if (!err) {
+        err = replay_log(a, ctx);
+    }
+    return err ? err : drop_history(a, ctx);
+}
+
+enum err aof_reload(struct aof *a, struct err_ctx *ctx)
+{
+    struct cmd_env *env = &a->s->commands;
+    uint64_t size = a->file.size;
+    uint64_t other = a->other_bytes;
+    bool on = env->stream.on;
+    enum err err;
+
+    if (a->state == AOF_OFF) {
+        err = aof_open_dir(a, ctx);
+        if (err) {
+            return err;
+        }
+    } else if (a->state == AOF_WAIT_BASE || !aof_write_out(a)) {
+        return err_set(ctx, ERR_BUSY, "the log is not whole at present");
+    }
+    env->stream.on = false;
+    keyspace_flush(a->s->ks, -1);
+    err = aof_load(a, ctx);
+    env->stream.on = on;
+    a->file.size = size;
+    a->other_bytes = other;
+    return err;
+}

@@ -1,0 +1,508 @@
+/* New bases: see aof.h.
+ *
+ *     scheduled ─▶ PREPARES ─▶ READY ─▶ CHILD ─▶ COMMITS ─▶ idle
+ *                  disk:       loop:    child:   disk: rename,
+ *                  a fresh     switch,  writes   manifest
+ *                  increment   fork     a file
+ *
+ * The switch to the fresh increment and the fork happen between two turns, so
+ * what the base holds and what the increment goes on with meet at one LSN. A
+ * failure at any stage leaves the log as it was: an increment more does no
+ * harm. While the log has no base that can be trusted (AOF_WAIT_BASE), the
+ * manifest names the fresh increment only together with its base. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "db/snapshot.h"
+#include "io/file.h"
+#include "server/aof_base.h"
+#include "server/aof_impl.h"
+
+enum {
+    RETRY_US = 1000000,
+    RETRY_MAX_US = 60 * 1000000,
+    SYNC_EVERY = 4 << 20,
+};
+
+/* ---- ends -------------------------------------------------------------- */
+
+static void drop_temp(struct aof *a)
+{
+    char path[PATH_MAX];
+
+    if (*a->rw.temp) {
+        aof_path(a, a->rw.temp, path);
+        unlink(path);
+        a->rw.temp[0] = '\0';
+    }
+}
+
+static void leave(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+
+    if (rw->out_fd >= 0) {
+        rdb_out_close(&rw->out);
+        rdb_out_close(&rw->counter);
+        close(rw->out_fd);
+        rw->out_fd = -1;
+    }
+    if (rw->null_fd >= 0) {
+        close(rw->null_fd);
+        rw->null_fd = -1;
+    }
+    aof_file_close(&rw->file);
+    aof_manifest_deinit(&rw->next);
+    if (rw->report) {
+        munmap(rw->report, sizeof(*rw->report));
+        rw->report = NULL;
+    }
+    rw->stage = REWRITE_IDLE;
+    rw->child = 0;
+}
+
+static void failed(struct aof *a, const char *why)
+{
+    struct aof_rewrite *rw = &a->rw;
+    time_us pause = RETRY_US;
+
+    LOG_WARN(AOF, "writing a new base failed, the log stays as it was",
+             "why=\"%s\"", why);
+    drop_temp(a);
+    leave(a);
+    rw->failed = true;
+    rw->last_s = (clock_mono_us() - rw->started_at) / 1000000;
+    rw->failures_in_a_row++;
+    if (a->trouble != AOF_SYNC_FAILED && rw->failures_in_a_row > 3) {
+        pause <<= rw->failures_in_a_row < 9 ? rw->failures_in_a_row - 3 : 6;
+    }
+    rw->not_before =
+        clock_mono_us() + (pause < RETRY_MAX_US ? pause : RETRY_MAX_US);
+    /* Without a base there is no log. */
+    rw->scheduled |= a->state == AOF_WAIT_BASE;
+}
+
+/* ---- preparing --------------------------------------------------------- */
+
+static void run_prepare(struct reaper_job *job)
+{
+    struct aof_rewrite *rw = CONTAINER_OF(job, struct aof_rewrite, job.job);
+    struct aof *a = rw->job.aof;
+    size_t n = aof_manifest_incr_count(&rw->next);
+    char path[PATH_MAX];
+
+    aof_path(a, aof_manifest_incr(&rw->next, n - 1)->name, path);
+    rw->job.err = aof_file_create(&rw->file, path, &rw->job.why);
+    if (!rw->job.err) {
+        rw->job.err = file_sync_dir(a->dir, &rw->job.why);
+    }
+    if (!rw->job.err && rw->persist) {
+        rw->job.err = aof_save_manifest(a->dir, a->s->config.appendfilename,
+                                        &rw->next, &rw->job.why);
+    }
+    aof_job_done(&rw->job);
+}
+
+static void begin(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+    struct err_ctx why = {""};
+
+    rw->scheduled = false;
+    rw->started_at = clock_mono_us();
+    if (a->state == AOF_OFF && aof_open_dir(a, &why) != ERR_OK) {
+        failed(a, why.text);
+        return;
+    }
+    aof_manifest_copy(&rw->next, &a->manifest);
+    rw->with_file = a->state != AOF_OFF;
+    rw->persist = a->state == AOF_ON;
+    rw->stage = REWRITE_READY;
+    if (rw->with_file) {
+        aof_manifest_drop_history(&rw->next);
+        aof_manifest_add_incr(&rw->next, a->s->config.appendfilename,
+                              a->s->commands.stream.lsn);
+        rw->stage = REWRITE_PREPARES;
+        aof_job_start(a, &rw->job, run_prepare);
+    }
+}
+
+static void prepared(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+
+    if (rw->job.err) {
+        failed(a, rw->job.why.text);
+        return;
+    }
+    if (rw->persist) {
+        aof_manifest_deinit(&a->manifest);
+        aof_manifest_copy(&a->manifest, &rw->next);
+    }
+    rw->stage = REWRITE_READY;
+}
+
+/* ---- the child --------------------------------------------------------- */
+
+static bool open_temp(struct aof *a, struct err_ctx *why)
+{
+    struct aof_rewrite *rw = &a->rw;
+    char path[PATH_MAX];
+
+    snprintf(rw->temp, sizeof(rw->temp), "temp-rewriteaof-bg-%d.aof",
+             (int)getpid());
+    aof_path(a, rw->temp, path);
+    rw->out_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (rw->out_fd < 0) {
+        err_set(why, ERR_IO, "creating %s: %s", path, strerror(errno));
+        return false;
+    }
+    rw->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    rdb_out_open(&rw->out, rw->out_fd);
+    rdb_out_open(&rw->counter, rw->null_fd);
+    rw->out.checksum = a->s->config.aof_use_rdb_preamble;
+    rw->out.sync_every =
+        a->s->config.aof_rewrite_incremental_fsync ? SYNC_EVERY : 0;
+    rw->report = mmap(NULL, sizeof(*rw->report), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (rw->report == MAP_FAILED) {
+        rw->report = NULL;
+        err_set(why, ERR_NOMEM, "no memory for a child");
+        return false;
+    }
+    return true;
+}
+
+/* In the child: copies of pages that were made for it. */
+static uint64_t private_dirty(void)
+{
+    static char text[8192];
+    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    const char *at;
+    uint64_t kb = 0;
+
+    text[n > 0 ? n : 0] = '\0';
+    at = strstr(text, "Private_Dirty:");
+    for (at = at ? at + 14 : ""; *at == ' '; at++) {
+    }
+    while (*at >= '0' && *at <= '9') {
+        kb = kb * 10 + (uint64_t)(*at++ - '0');
+    }
+    return kb * 1024;
+}
+
+/* No allocation, no lock, no log from here on. */
+static void child_main(struct aof *a, pid_t parent)
+{
+    struct aof_rewrite *rw = &a->rw;
+    struct snapshot_about about = {.is_aof_base = true,
+                                   .lsn = (int64_t)a->s->commands.stream.lsn};
+    struct snapshot_progress progress = {0};
+    const char *why = NULL;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(1);
+    }
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    if (a->s->config.aof_use_rdb_preamble) {
+        snapshot_write(&rw->out, a->s->ks, &about, &progress);
+    } else {
+        aof_base_write(&rw->out, &rw->counter, a->s->ks);
+    }
+    if (!why &&
+        (rdb_out_finish(&rw->out) != ERR_OK || fsync(rw->out_fd) != 0)) {
+        why = strerror(rw->out.error ? rw->out.error : errno);
+    }
+    rw->report->cow_bytes = private_dirty();
+    if (why) {
+        size_t len = strnlen(why, sizeof(rw->report->why) - 1);
+
+        memcpy(rw->report->why, why, len);
+    }
+    _exit(why ? 1 : 0);
+}
+
+/* Between two turns: the increment and the base begin here. */
+static void start_child(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+    struct err_ctx why = {""};
+    pid_t parent = getpid();
+
+    if (!open_temp(a, &why)) {
+        failed(a, why.text);
+        return;
+    }
+    if (rw->with_file && aof_switch_file(a, &rw->file, &why) != ERR_OK) {
+        failed(a, why.text);
+        return;
+    }
+    rw->child = fork();
+    if (rw->child == 0) {
+        child_main(a, parent);
+    }
+    if (rw->child < 0) {
+        char text[64];
+
+        snprintf(text, sizeof(text), "fork: %s", strerror(errno));
+        failed(a, text);
+        return;
+    }
+    rw->stage = REWRITE_CHILD;
+    rw->look_for_child = true;
+    LOG_NOTE(AOF, "a child writes a new base", "pid=%d lsn=%llu",
+             (int)rw->child, (unsigned long long)a->s->commands.stream.lsn);
+}
+
+/* ---- committing -------------------------------------------------------- */
+
+static void run_commit(struct reaper_job *job)
+{
+    struct aof_rewrite *rw = CONTAINER_OF(job, struct aof_rewrite, job.job);
+    struct aof *a = rw->job.aof;
+    char from[PATH_MAX], to[PATH_MAX];
+
+    aof_path(a, rw->temp, from);
+    aof_path(a, rw->base, to);
+    if (rename(from, to) != 0) {
+        rw->job.err = err_set(&rw->job.why, ERR_IO, "renaming %s to %s: %s",
+                              from, to, strerror(errno));
+    }
+    if (!rw->job.err) {
+        rw->job.err = file_sync_dir(a->dir, &rw->job.why);
+    }
+    if (!rw->job.err) {
+        rw->job.err = aof_save_manifest(a->dir, a->s->config.appendfilename,
+                                        &rw->next, &rw->job.why);
+    }
+    aof_job_done(&rw->job);
+}
+
+static void child_ended(struct aof *a, int status)
+{
+    struct aof_rewrite *rw = &a->rw;
+
+    rw->cow_bytes = rw->report->cow_bytes;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        char why[sizeof(rw->report->why) + 64];
+
+        if (WIFSIGNALED(status)) {
+            snprintf(why, sizeof(why), "the child died of signal %d",
+                     WTERMSIG(status));
+        } else {
+            snprintf(why, sizeof(why), "the child: %s", rw->report->why);
+        }
+        failed(a, why);
+        return;
+    }
+    aof_manifest_next_base(&rw->next, a->s->config.appendfilename,
+                           a->s->config.aof_use_rdb_preamble, rw->base);
+    aof_manifest_set_base(&rw->next, rw->base, rw->with_file);
+    rw->stage = REWRITE_COMMITS;
+    aof_job_start(a, &rw->job, run_commit);
+}
+
+/* ---- history ----------------------------------------------------------- */
+
+struct removal {
+    struct reaper_job job;
+    size_t n;
+    char paths[][PATH_MAX];
+};
+
+static void run_removal(struct reaper_job *job)
+{
+    struct removal *r = CONTAINER_OF(job, struct removal, job);
+    size_t i;
+
+    for (i = 0; i < r->n; i++) {
+        unlink(r->paths[i]);
+    }
+    mem_free(r);
+}
+
+/* Unlinking what is large takes the file system a while. */
+static void remove_history(struct aof *a)
+{
+    struct removal *r =
+        mem_calloc(1, sizeof(*r) + a->manifest.n * sizeof(r->paths[0]));
+    size_t i;
+
+    r->job.run = run_removal;
+    for (i = 0; i < a->manifest.n; i++) {
+        if (a->manifest.entries[i].type == AOF_HISTORY) {
+            aof_path(a, a->manifest.entries[i].name, r->paths[r->n++]);
+        }
+    }
+    aof_manifest_drop_history(&a->manifest);
+    reaper_submit(a->s->reaper, &r->job);
+}
+
+static uint64_t size_on_disk(const struct aof *a, const char *name)
+{
+    char path[PATH_MAX];
+    int fd;
+    off_t size;
+
+    aof_path(a, name, path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return size > 0 ? (uint64_t)size : 0;
+}
+
+static void committed(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+
+    if (rw->job.err) {
+        char path[PATH_MAX];
+
+        /* The base may have its name already; nobody names it. */
+        aof_path(a, rw->base, path);
+        unlink(path);
+        failed(a, rw->job.why.text);
+        return;
+    }
+    rw->temp[0] = '\0';
+    aof_manifest_deinit(&a->manifest);
+    aof_manifest_copy(&a->manifest, &rw->next);
+    remove_history(a);
+    a->other_bytes = size_on_disk(a, rw->base);
+    a->base_size = a->other_bytes + a->file.size;
+    rw->failed = false;
+    rw->failures_in_a_row = 0;
+    rw->n++;
+    rw->last_s = (clock_mono_us() - rw->started_at) / 1000000;
+    leave(a);
+    LOG_NOTE(AOF, "the log has a new base", "file=%s bytes=%llu", rw->base,
+             (unsigned long long)a->other_bytes);
+    if (a->state == AOF_WAIT_BASE) {
+        a->state = AOF_ON;
+        aof_recovered(a);
+    }
+}
+
+/* ---- turns ------------------------------------------------------------- */
+
+void aof_rewrite_poll(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+    int status;
+
+    switch (rw->stage) {
+    case REWRITE_IDLE:
+        if (rw->scheduled && a->trouble != AOF_WRITE_FAILED &&
+            a->s->turn_started_at >= rw->not_before) {
+            begin(a);
+        }
+        break;
+    case REWRITE_PREPARES:
+        if (aof_job_ended(&rw->job)) {
+            prepared(a);
+        }
+        break;
+    case REWRITE_READY:
+        if (a->trouble != AOF_WRITE_FAILED) {
+            start_child(a);
+        }
+        break;
+    case REWRITE_CHILD:
+        if (rw->look_for_child) {
+            rw->look_for_child = false;
+            if (waitpid(rw->child, &status, WNOHANG) == rw->child) {
+                child_ended(a, status);
+            }
+        }
+        break;
+    case REWRITE_COMMITS:
+        if (aof_job_ended(&rw->job)) {
+            committed(a);
+        }
+        break;
+    }
+}
+
+static bool has_grown(const struct aof *a)
+{
+    const struct config *c = &a->s->config;
+    uint64_t size = a->other_bytes + a->file.size;
+    uint64_t base = a->base_size ? a->base_size : 1;
+
+    return c->auto_aof_rewrite_percentage > 0 &&
+           size > (uint64_t)c->auto_aof_rewrite_min_size && size >= base &&
+           (size - base) / base * 100 + (size - base) % base * 100 / base >=
+               (uint64_t)c->auto_aof_rewrite_percentage;
+}
+
+void aof_rewrite_cron(struct aof *a)
+{
+    a->rw.look_for_child = true;
+    if (a->state == AOF_ON && a->rw.stage == REWRITE_IDLE &&
+        a->trouble == AOF_FINE && has_grown(a) &&
+        a->s->turn_started_at >= a->rw.not_before) {
+        LOG_NOTE(AOF, "the log has grown, writing a new base", "bytes=%llu",
+                 (unsigned long long)(a->other_bytes + a->file.size));
+        a->rw.scheduled = true;
+    }
+}
+
+const char *aof_rewrite(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+
+    if (rw->stage != REWRITE_IDLE) {
+        return "-ERR Background append only file rewriting already in "
+               "progress";
+    }
+    rw->scheduled = true;
+    rw->not_before = 0;
+    if (a->trouble == AOF_WRITE_FAILED) {
+        return "+Background append only file rewriting scheduled";
+    }
+    return "+Background append only file rewriting started";
+}
+
+bool aof_child_runs(const struct aof *a)
+{
+    return a->rw.stage == REWRITE_CHILD;
+}
+
+void aof_rewrite_abandon(struct aof *a)
+{
+    struct aof_rewrite *rw = &a->rw;
+
+    rw->scheduled = false;
+    if (rw->stage == REWRITE_IDLE) {
+        return;
+    }
+    if (rw->stage == REWRITE_CHILD) {
+        kill(rw->child, SIGKILL);
+        waitpid(rw->child, NULL, 0);
+    }
+    aof_job_wait(&rw->job);
+    if (rw->stage == REWRITE_COMMITS && aof_job_ended(&rw->job)) {
+        committed(a);
+        return;
+    }
+    if (rw->stage == REWRITE_PREPARES && aof_job_ended(&rw->job)) {
+        prepared(a);
+    }
+    if (rw->stage != REWRITE_IDLE) {
+        drop_temp(a);
+        leave(a);
+    }
+}
