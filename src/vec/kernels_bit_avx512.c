@@ -119,7 +119,9 @@ ALWAYS_INLINE POPCNT void score_group(const struct vec_query *q,
                          : next;
 
             sums[i] = count_row(split, q->code, row, n_held);
-            next += at + 1 < count ? rows->stride : 0;
+            if (!rows->at && at + 1 < count) {
+                next += rows->stride;
+            }
             VEC_KEEP_ORDER(next);
         }
         pairs[k] = _mm512_castsi512_ps(

@@ -247,7 +247,9 @@ ALWAYS_INLINE VNNI void score_group(const struct vec_query *q,
 
             row[k] =
                 rows->at ? rows->at[first + (i < count ? i : count - 1)] : next;
-            next += i + 1 < count ? rows->stride : 0;
+            if (!rows->at && i + 1 < count) {
+                next += rows->stride;
+            }
         }
         folded[g] = dot_four(q, held, row, n_held, &last[g], &before[g]);
         VEC_KEEP_ORDER(next);

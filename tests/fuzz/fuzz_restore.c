@@ -1,0 +1,338 @@
+/* Fuzzing RESTORE: a value that somebody made, and commands on what was
+ * accepted.
+ *
+ * The input: how the rest is to be taken, how many commands follow, two bytes
+ * for each, and the value. Checksums are made right, or nothing would get past
+ * them. A set that is accepted must satisfy its invariants before and after the
+ * commands, with builders at work on its graph, and must come back from its own
+ * DUMP. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/job.h"
+#include "db/dump.h"
+#include "db/graph_impl.h"
+#include "db/search.h"
+#include "persist/crc64.h"
+#include "unit/vset_payload.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum take_as {
+    AS_PAYLOAD, /* footer and all */
+    AS_VALUE,   /* its footer is added */
+    AS_OURS,    /* the fields of a set in our form */
+    AS_REDIS,   /* in Redis's */
+    TAKE_AS_COUNT,
+};
+
+enum {
+    COMMANDS_MAX = 24,
+    MEMORY_SLACK = 320 << 20,
+    MEMORY_SHARE = 2048, /* bytes for each of the input */
+};
+
+static struct {
+    struct pool *pool, *builders;
+    struct reaper *reaper;
+    struct keyspace *ks;
+    struct cmd_env env;
+    struct client client;
+    struct buf out;
+} w;
+
+/* ---- a host without sockets -------------------------------------------- */
+
+static void wake(void *arg)
+{
+    (void)arg;
+}
+
+static struct buf *host_out(struct client *c)
+{
+    (void)c;
+    w.out.len = 0;
+    return &w.out;
+}
+
+static void host_give(struct client *c, struct buf *reply)
+{
+    (void)c;
+    reply->len = 0;
+}
+
+static bool host_pin(struct client *c)
+{
+    (void)c;
+    return false;
+}
+
+static void host_ignore(struct client *c)
+{
+    (void)c;
+}
+
+static const struct cmd_host host = {.out = host_out,
+                                     .give = host_give,
+                                     .pin_request = host_pin,
+                                     .pause = host_ignore,
+                                     .resume = host_ignore};
+
+static void begin(void)
+{
+    struct pool_options o = {.n_workers = 1,
+                             .wake = wake,
+                             .worker_init = search_worker_init,
+                             .worker_deinit = search_worker_deinit};
+
+    log_set_level(LOG_NOTHING);
+    command_init();
+    ASSERT(vec_simd_select("auto") == ERR_OK);
+    ASSERT(pool_create(&o, &w.pool) == ERR_OK);
+    o.worker_init = graph_worker_init;
+    o.worker_deinit = graph_worker_deinit;
+    ASSERT(pool_create(&o, &w.builders) == ERR_OK);
+    ASSERT(reaper_create(&w.reaper) == ERR_OK);
+    w.ks = keyspace_create(2, w.pool, w.reaper);
+    keyspace_set_builders(w.ks, w.builders);
+    search_pool_set_inline(w.ks->searches, true);
+    cmd_env_init(&w.env, w.ks, &host);
+    w.env.settings.slowlog_slower_than_us = -1;
+    client_init(&w.client, 1, NULL);
+    w.client.authenticated = true;
+}
+
+static void finish_jobs(void)
+{
+    while (w.ks->n_graph_jobs > 0) {
+        if (pool_drain(w.builders) == 0) {
+            poll(NULL, 0, 1);
+        }
+    }
+    keyspace_settle(w.ks);
+}
+
+/* Until all memory of what was dropped is back. */
+static void clear(void)
+{
+    keyspace_flush(w.ks, -1);
+    finish_jobs();
+    while (reaper_pending(w.reaper) > 0) {
+        poll(NULL, 0, 1);
+    }
+}
+
+/* ---- commands ---------------------------------------------------------- */
+
+static void run(const struct bytes *argv, size_t argc)
+{
+    cmd_run(&w.env, &w.client, argv, argc);
+    while (cmd_jobs_run(&w.env)) {
+    }
+}
+
+static struct vset *find_set(const char *key)
+{
+    struct entry *e = keyspace_find(w.ks, 0, bytes_str(key));
+
+    return e && e->type == VALUE_VSET ? e->value.vset : NULL;
+}
+
+/* An element, by number. */
+static struct bytes element(const struct vset *v, uint8_t n)
+{
+    static char text[8];
+    uint32_t i;
+
+    for (i = n; i < n + 256u && i < v->elements.slots.n_slots; i++) {
+        if (slots_is_live(&v->elements.slots, i)) {
+            return vset_name(v, i);
+        }
+    }
+    return bytes_of(text, (size_t)snprintf(text, sizeof(text), "n%u", n));
+}
+
+static struct bytes vector(const struct vset *v, uint8_t n)
+{
+    static float x[VEC_DIM_MAX];
+    uint32_t dim = v->options.input_dim ? v->options.input_dim : v->options.dim;
+    uint32_t i;
+
+    for (i = 0; i < dim; i++) {
+        x[i] = (float)((i * 31 + n) % 17) - 8;
+    }
+    return bytes_of(x, dim * sizeof(float));
+}
+
+#define RUN(...)                                                               \
+    run((const struct bytes[]){__VA_ARGS__},                                   \
+        ARRAY_LEN(((const struct bytes[]){__VA_ARGS__})))
+#define W(text) bytes_str(text)
+
+static void command(struct vset *v, uint8_t what, uint8_t n)
+{
+    struct bytes key = W("k");
+
+    switch (what % 14) {
+    case 0:
+        RUN(W("VREM"), key, element(v, n));
+        break;
+    case 1:
+        RUN(W("VSETATTR"), key, element(v, n), n % 3 ? W("{\"a\":1}") : W(""));
+        break;
+    case 2:
+        RUN(W("VSIM"), key, W("ELE"), element(v, n), W("WITHSCORES"));
+        break;
+    case 3:
+        RUN(W("VSIM"), key, W("FP32"), vector(v, n), W("FILTER"),
+            W(".a == 1 or .b in ['x']"), W("WITHATTRIBS"));
+        break;
+    case 4:
+        RUN(W("VSEARCH"), key, W("FP32"), vector(v, n), W("EXACT"),
+            W("WITHSTATS"));
+        break;
+    case 5:
+        RUN(W("VLINKS"), key, element(v, n), W("WITHSCORES"));
+        break;
+    case 6:
+        RUN(W("VINFO"), key);
+        break;
+    case 7:
+        RUN(W("VEMB"), key, element(v, n), W("RAW"));
+        break;
+    case 8:
+        RUN(W("VRANGE"), key, W("-"), W("+"), W("20"));
+        break;
+    case 9:
+        RUN(W("COPY"), key, W("other"), W("REPLACE"));
+        break;
+    case 10:
+        RUN(W("VRANDMEMBER"), key, W("-5"));
+        break;
+    case 11:
+        if (v->graph && !v->graph->job) {
+            graph_begin_sweep(v->graph);
+        }
+        break;
+    case 12:
+        graph_pump(v, true);
+        finish_jobs();
+        break;
+    default:
+        if (v->options.input_dim) {
+            char dim[16];
+
+            snprintf(dim, sizeof(dim), "%u", v->options.dim);
+            RUN(W("VADD"), key, W("REDUCE"), W(dim), W("FP32"), vector(v, n),
+                element(v, n));
+        } else {
+            RUN(W("VADD"), key, W("FP32"), vector(v, n), element(v, n));
+        }
+        break;
+    }
+}
+
+static void check(const struct vset *v)
+{
+    finish_jobs();
+    vset_validate(v);
+    if (v->graph) {
+        hnsw_validate(graph_of(v));
+    }
+}
+
+/* What it dumps it takes. */
+static void check_dump(void)
+{
+    struct buf out = BUF_INIT;
+
+    ASSERT(dump_write(keyspace_find(w.ks, 0, W("k")), &out) == ERR_OK);
+    RUN(W("RESTORE"), W("back"), W("0"), buf_bytes(&out), W("REPLACE"));
+    ASSERT(w.out.len == 5 && memcmp(w.out.data, "+OK\r\n", 5) == 0);
+    buf_deinit(&out);
+    check(find_set("back"));
+}
+
+static void use(const uint8_t *commands, size_t n)
+{
+    size_t i;
+
+    check(find_set("k"));
+    for (i = 0; i < n && find_set("k"); i++) {
+        command(find_set("k"), commands[2 * i], commands[2 * i + 1]);
+        keyspace_settle(w.ks);
+    }
+    if (find_set("k")) {
+        check(find_set("k"));
+        check_dump();
+    }
+}
+
+/* ---- the input --------------------------------------------------------- */
+
+static void add_footer(struct buf *b)
+{
+    uint64_t crc;
+
+    buf_append(b, "\x0c", 2);
+    crc = crc64(0, b->data, b->len);
+    buf_append(b, &crc, sizeof(crc));
+}
+
+static void make_payload(enum take_as as, struct bytes data, struct buf *b)
+{
+    uint64_t id = as == AS_OURS ? rdb_module_id("vectra-vs", 1)
+                                : rdb_module_id("vectorset", 0);
+    size_t start;
+
+    if (as == AS_OURS || as == AS_REDIS) {
+        id = __builtin_bswap64(id);
+        buf_append(b, "\x07\x81", 2);
+        buf_append(b, &id, sizeof(id));
+    }
+    start = b->len;
+    buf_append_bytes(b, data);
+    if (as == AS_OURS) {
+        payload_mend(b->data + start, b->len - start);
+    }
+    if (as != AS_PAYLOAD) {
+        add_footer(b);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buf payload = BUF_INIT;
+    size_t n, before;
+    uint8_t *exact;
+
+    if (size < 3) {
+        return 0;
+    }
+    if (!w.ks) {
+        begin();
+    }
+    n = data[1] % (COMMANDS_MAX + 1);
+    if (size < 3 + 2 * n) {
+        return 0;
+    }
+    make_payload((enum take_as)(data[0] % TAKE_AS_COUNT),
+                 bytes_of(data + 2 + 2 * n, size - 2 - 2 * n), &payload);
+    exact = malloc(payload.len); /* reading past it is seen */
+    ASSERT(exact);
+    memcpy(exact, payload.data, payload.len);
+    before = mem_used();
+    RUN(W("RESTORE"), W("k"), W("0"), bytes_of(exact, payload.len));
+    ASSERT(mem_used() - before <= MEMORY_SLACK + MEMORY_SHARE * size);
+    free(exact);
+    if (find_set("k")) {
+        use(data + 2, n);
+    }
+    clear();
+    buf_deinit(&payload);
+    return 0;
+}
