@@ -46,6 +46,34 @@ void cmd_debug_set_active_expire(struct cmd_ctx *ctx)
     }
 }
 
+void cmd_debug_reload(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+    const char *error;
+    uint32_t flags = 0;
+    size_t i;
+
+    for (i = 2; i < ctx->argc; i++) {
+        if (arg_is(ctx, i, "NOSAVE")) {
+            flags |= RELOAD_NOSAVE;
+        } else if (arg_is(ctx, i, "NOFLUSH")) {
+            flags |= RELOAD_NOFLUSH;
+        } else if (arg_is(ctx, i, "MERGE")) {
+            flags |= RELOAD_MERGE;
+        } else {
+            cmd_error(ctx, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH "
+                           "and NOSAVE options.");
+            return;
+        }
+    }
+    error = host->debug_reload(host->server, flags);
+    if (error) {
+        cmd_error(ctx, error);
+    } else {
+        reply_status(&ctx->reply, "OK");
+    }
+}
+
 /* ---- DEBUG OBJECT ------------------------------------------------------ */
 
 static size_t content_bytes(const struct entry *e)

@@ -28,6 +28,12 @@ enum shutdown_flag {
     SHUTDOWN_FORCE = 1 << 3,
 };
 
+enum reload_flag {
+    RELOAD_NOSAVE = 1 << 0,  /* the file is there already */
+    RELOAD_NOFLUSH = 1 << 1, /* what is there stays */
+    RELOAD_MERGE = 1 << 2,   /* unless the file has it, too */
+};
+
 struct cmd_host {
     void *server;
 
@@ -85,6 +91,14 @@ struct cmd_host {
     void (*reset_stats)(void *server);
     /* Ends the server; returns the error line when it will not. */
     const char *(*shutdown)(void *server, uint32_t flags);
+
+    /* Snapshots. Writes one; the error line, or NULL. */
+    const char *(*save)(void *server);
+    /* Has one written: the reply, "+..." or "-...". */
+    const char *(*bgsave)(void *server, bool schedule);
+    int64_t (*lastsave)(void *server); /* Unix time */
+    /* Writes one and makes the data what it says; the error line, or NULL. */
+    const char *(*debug_reload)(void *server, uint32_t flags);
     const char *run_id;
 
     /* The log. Begins to write a new base: the reply, "+..." or "-...". */

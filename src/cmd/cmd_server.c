@@ -117,6 +117,45 @@ static bool shutdown_flags(struct cmd_ctx *ctx, uint32_t *flags, bool *abort)
                (SHUTDOWN_SAVE | SHUTDOWN_NOSAVE);
 }
 
+/* ---- snapshots --------------------------------------------------------- */
+
+void cmd_save(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+    const char *error = host->save(host->server);
+
+    if (error) {
+        cmd_error(ctx, error);
+    } else {
+        reply_status(&ctx->reply, "OK");
+    }
+}
+
+void cmd_bgsave(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+    bool schedule = ctx->argc == 2 && arg_is(ctx, 1, "SCHEDULE");
+    const char *reply;
+
+    if (ctx->argc > 1 && !schedule) {
+        cmd_error_syntax(ctx);
+        return;
+    }
+    reply = host->bgsave(host->server, schedule);
+    if (*reply == '-') {
+        cmd_error(ctx, reply + 1);
+    } else {
+        reply_status(&ctx->reply, reply + 1);
+    }
+}
+
+void cmd_lastsave(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+
+    reply_int(&ctx->reply, host->lastsave(host->server));
+}
+
 /* No reply when the server ends: the connection closing is the reply. */
 void cmd_shutdown(struct cmd_ctx *ctx)
 {

@@ -417,6 +417,11 @@ void cmd_run(struct cmd_env *env, struct client *c, const struct bytes *argv,
         reject(env, c, command, cmd_refusal(env));
         return;
     }
+    if (UNLIKELY(env->is_loading) && !(command->flags & CMD_LOADING)) {
+        reject(env, c, command,
+               "LOADING Redis is loading the dataset in memory");
+        return;
+    }
     if (UNLIKELY(c->in_multi) && !(command->flags & CMD_AT_ONCE)) {
         if (command->flags & CMD_NO_MULTI) {
             reject(env, c, command,

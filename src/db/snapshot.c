@@ -37,6 +37,9 @@ static void put_entry(uint64_t ref, void *arg)
     rdb_put_string(out, entry_key(e));
     value_save(out, e);
     w->progress->keys++;
+    if (w->progress->tick) {
+        w->progress->tick(w->progress->arg);
+    }
 }
 
 static void put_about(struct rdb_out *out, const struct snapshot_about *about)
@@ -171,6 +174,9 @@ static bool place(struct reading *r, struct value *v)
     }
     value_adopt(r->ks, e, v);
     r->load->keys++;
+    if (r->load->tick) {
+        r->load->tick(r->load->arg);
+    }
     return true;
 }
 

@@ -20,9 +20,12 @@ struct snapshot_about {
     int64_t lsn; /* where the command stream goes on; negative: not said */
 };
 
-/* Counters of a snapshot being written. */
+/* How far a snapshot being written has come; tick, where there is one, is
+ * called after every key. */
 struct snapshot_progress {
     uint64_t keys;
+    void (*tick)(void *arg);
+    void *arg;
 };
 
 /* Writes all of it, end and checksum included; rdb_out_finish() tells whether
@@ -36,6 +39,8 @@ struct snapshot_load {
     bool skip_unknown; /* types that Vectra does not have: skip, not fail */
     bool keep_expired; /* what has expired is loaded all the same */
     bool replace;      /* a key that is there gives way; else it is an error */
+    void (*tick)(void *arg); /* after every key, when not NULL */
+    void *arg;
     /* Found. */
     struct snapshot_about about;
     uint64_t keys, expired, skipped, functions;

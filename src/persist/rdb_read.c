@@ -127,6 +127,9 @@ static bool refill(struct rdb_in *in, size_t n)
         return fail_truncated(in);
     }
     rdb_yield(in);
+    if (in->err) {
+        return false;
+    }
     sum_up(in);
     memmove(in->buffer, in->buffer + in->pos, in->len - in->pos);
     in->base += in->pos;
@@ -177,6 +180,9 @@ static bool get_long(struct rdb_in *in, uint8_t *to, size_t len)
         to += got;
         len -= got;
         rdb_yield(in);
+        if (in->err) {
+            return false;
+        }
     }
     return true;
 }

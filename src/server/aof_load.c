@@ -50,6 +50,9 @@ static enum err run_unit(struct load *l, struct aof_reader *r,
         if (err) {
             return err_wrap(ctx, err, "offset %" PRIu64, offset);
         }
+        if (!server_loading_yield(l->a->s)) {
+            return err_set(ctx, ERR_BUSY, "the server is asked to stop");
+        }
         if (!inside && replay_in_transaction(&l->replay)) {
             l->transaction_at = offset;
         }
@@ -60,14 +63,12 @@ static enum err run_unit(struct load *l, struct aof_reader *r,
 static enum err load_snapshot(struct load *l, struct load_file *f,
                               uint64_t *offset, struct err_ctx *ctx)
 {
-    struct snapshot_load load = {.keep_expired = true};
-    struct rdb_in in;
-    enum err err;
+    struct server *s = l->a->s;
+    struct snapshot_load load = {
+        .keep_expired = true, .skip_unknown = s->config.rdb_skip_unknown_types};
+    enum err err = server_load_fd(s, f->fd, f->entry->name, 0, UINT64_MAX,
+                                  &load, offset, ctx);
 
-    rdb_in_open(&in, f->fd, 0, UINT64_MAX);
-    err = snapshot_read(&in, l->a->s->ks, &load, ctx);
-    *offset = rdb_in_offset(&in);
-    rdb_in_close(&in);
     if (!err && load.about.lsn > 0) {
         l->lsn = (uint64_t)load.about.lsn;
         l->has_lsn = true;

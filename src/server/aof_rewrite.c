@@ -416,8 +416,10 @@ void aof_rewrite_poll(struct aof *a)
         }
         break;
     case REWRITE_READY:
-        if (a->trouble != AOF_WRITE_FAILED) {
+        if (a->trouble != AOF_WRITE_FAILED &&
+            child_kind(a->s->child) == CHILD_NONE && server_may_fork(a->s)) {
             start_child(a);
+            server_forked(a->s);
         }
         break;
     case REWRITE_CHILD:

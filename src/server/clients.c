@@ -189,7 +189,11 @@ static void client_request(struct conn *conn, struct bytes *argv, size_t argc)
     struct client *c = conn_user(conn);
     struct server *s = c->server;
 
-    cmd_run(&s->commands, c, argv, argc);
+    /* What is written after the last save would be lost: it is not taken, and
+     * the connection closes unanswered. */
+    if (LIKELY(!s->shutting_down)) {
+        cmd_run(&s->commands, c, argv, argc);
+    }
 }
 
 static void client_invalid(struct conn *conn, const char *error)
@@ -367,12 +371,11 @@ static size_t host_client_count(void *server)
 
 static const char *host_shutdown(void *server, uint32_t flags)
 {
-    if (flags & SHUTDOWN_SAVE) {
-        return "ERR Vectra makes no snapshots: SHUTDOWN or SHUTDOWN NOSAVE "
-               "ends it";
-    }
-    server_shutdown(server, "SHUTDOWN");
-    return NULL;
+    struct err_ctx ctx = {""};
+
+    return server_shutdown(server, flags, "SHUTDOWN", &ctx) == ERR_OK
+               ? NULL
+               : "ERR Errors trying to SHUTDOWN. Check logs.";
 }
 
 static const char *host_log_rewrite(void *server)
@@ -429,6 +432,10 @@ void server_host_init(struct server *s)
         .config_rewrite = server_config_rewrite,
         .reset_stats = server_reset_stats,
         .shutdown = host_shutdown,
+        .save = server_save,
+        .bgsave = server_bgsave,
+        .lastsave = server_lastsave,
+        .debug_reload = server_debug_reload,
         .run_id = s->run_id,
         .log_rewrite = host_log_rewrite,
         .log_reload = host_log_reload,

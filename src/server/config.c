@@ -41,6 +41,7 @@ static const char *const simd_names[] = {"auto",   "scalar", "avx2",
 #define FIELD_ENUM   int64_t
 #define FIELD_TEXT   char *
 #define FIELD_WORDS  char *
+#define FIELD_SAVE   char *
 #define FIELD_LIMITS struct output_limit *
 #define CONF_GROUP(title, text)
 #define CONF(name_, type_, field_, def_, ...)                                  \
@@ -108,18 +109,14 @@ enum err config_parse(struct config *c, const struct config_directive *d,
     return err;
 }
 
-enum err config_parse_set(struct config *c, const struct config_directive *d,
-                          struct bytes value, struct err_ctx *ctx)
+static enum err parse_words(struct config *c, const struct config_directive *d,
+                            struct bytes value, struct err_ctx *ctx)
 {
-    bool several = d->type == CONFIG_WORDS || d->type == CONFIG_LIMITS;
     struct bytes *words;
     char *copy;
     size_t n = 0;
     enum err err;
 
-    if (!several || value.len == 0) {
-        return config_parse(c, d, &value, 1, ctx);
-    }
     copy = mem_strndup(value.data, value.len);
     words = mem_calloc(split_words_bound(copy, value.len) + 1, sizeof(*words));
     err = split_words(copy, value.len, words,
@@ -132,6 +129,40 @@ enum err config_parse_set(struct config *c, const struct config_directive *d,
     mem_free(words);
     mem_free(copy);
     return err;
+}
+
+/* CONFIG SET save puts points in the place of those that are there. */
+static enum err replace_save(struct config *c, const struct config_directive *d,
+                             struct bytes value, struct err_ctx *ctx)
+{
+    char **text = config_field(c, d);
+    char *old = *text;
+    enum err err;
+
+    *text = mem_strndup("", 0);
+    err = value.len == 0 ? config_parse(c, d, &value, 1, ctx)
+                         : parse_words(c, d, value, ctx);
+    if (err) {
+        mem_free(*text);
+        *text = old;
+    } else {
+        mem_free(old);
+    }
+    return err;
+}
+
+enum err config_parse_set(struct config *c, const struct config_directive *d,
+                          struct bytes value, struct err_ctx *ctx)
+{
+    bool several = d->type == CONFIG_WORDS || d->type == CONFIG_LIMITS;
+
+    if (d->type == CONFIG_SAVE) {
+        return replace_save(c, d, value, ctx);
+    }
+    if (!several || value.len == 0) {
+        return config_parse(c, d, &value, 1, ctx);
+    }
+    return parse_words(c, d, value, ctx);
 }
 
 void config_print(const struct config *c, const struct config_directive *d,
@@ -169,6 +200,7 @@ void config_init(struct config *c)
 
     memset(c, 0, sizeof(*c));
     c->hz = HZ_MIN;
+    c->save = mem_strndup("", 0);
     for (i = 0; i < config_table_len; i++) {
         const struct config_directive *d = &config_table[i];
 

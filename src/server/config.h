@@ -67,8 +67,15 @@ struct config {
     int64_t maxmemory_policy;
     bool lazyfree_eviction, lazyfree_expire, lazyfree_server_del;
     bool lazyfree_user_del, lazyfree_user_flush;
-    /* persistence, of which there is none yet */
-    char *save;
+    /* snapshots */
+    char *save;      /* pairs of seconds and changes */
+    bool save_given; /* by a line, so that the next one adds to it */
+    char *dbfilename;
+    bool rdbcompression, rdbchecksum, rdb_save_incremental_fsync;
+    bool stop_writes_on_bgsave_error;
+    bool rdb_skip_unknown_types;
+    int64_t rdb_key_save_delay, key_load_delay; /* microseconds */
+    /* the log, of which there is none yet */
     bool appendonly;
     int64_t appendfsync; /* enum aof_fsync */
     char *appendfilename, *appenddirname;

@@ -46,7 +46,8 @@ void server_apply_settings(struct server *s)
 
     config_net(c, &s->net_config);
     log_set_level((enum log_level)c->loglevel);
-    mem_set_limit((size_t)c->maxmemory);
+    mem_set_limit(s->commands.is_loading ? 0 : (size_t)c->maxmemory);
+    server_snapshot_apply(s);
     apply_password(s);
     s->commands.settings.slowlog_slower_than_us = c->slowlog_log_slower_than;
     s->commands.settings.slowlog_max_len = c->slowlog_max_len;

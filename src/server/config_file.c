@@ -89,6 +89,10 @@ static enum err load_words(struct loader *l, const struct bytes *words,
                        words[0].len < 64 ? (int)words[0].len : 64,
                        (const char *)words[0].data);
     }
+    if (d->type == CONFIG_SAVE && !l->config->save_given) {
+        *l->config->save = '\0'; /* the first line takes the default away */
+        l->config->save_given = true;
+    }
     err = config_parse(l->config, d, words + 1, n - 1, ctx);
     return err ? err_wrap(ctx, err, "%s", d->name) : ERR_OK;
 }

@@ -13,6 +13,7 @@ enum config_type {
     CONFIG_ENUM,   /* int64_t: an index into names */
     CONFIG_TEXT,   /* char * */
     CONFIG_WORDS,  /* char *: any number of words, joined by blanks */
+    CONFIG_SAVE,   /* char *: pairs of numbers; lines add to each other */
     CONFIG_LIMITS, /* struct output_limit[CONN_CLASS_COUNT] */
 };
 
@@ -67,7 +68,8 @@ void config_value_print_lines(const void *field,
 
 static inline bool config_is_text(const struct config_directive *d)
 {
-    return d->type == CONFIG_TEXT || d->type == CONFIG_WORDS;
+    return d->type == CONFIG_TEXT || d->type == CONFIG_WORDS ||
+           d->type == CONFIG_SAVE;
 }
 
 static inline void *config_field(struct config *c,

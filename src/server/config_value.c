@@ -10,6 +10,8 @@
 #include "base/num.h"
 #include "server/config_impl.h"
 
+enum { SAVE_TEXT_MAX = 1000 }; /* some dozens of save points */
+
 /* ---- numbers ----------------------------------------------------------- */
 
 static enum err check_range(const struct config_directive *d, int64_t value,
@@ -209,6 +211,38 @@ static enum err parse_text(const struct config_directive *d,
     return ERR_OK;
 }
 
+/* Pairs of seconds and changes, behind those that are there; one empty word
+ * takes all away. */
+static enum err parse_save(const struct bytes *values, size_t n, char **out,
+                           struct err_ctx *ctx)
+{
+    struct buf all = BUF_INIT;
+    int64_t seconds, changes;
+    size_t i;
+
+    if (n == 1 && values[0].len == 0) {
+        **out = '\0';
+        return ERR_OK;
+    }
+    buf_append_str(&all, *out);
+    for (i = 0; i + 1 < n; i += 2) {
+        if (!num_parse_i64(values[i], &seconds) || seconds < 1 ||
+            !num_parse_i64(values[i + 1], &changes) || changes < 0) {
+            break;
+        }
+        buf_printf(&all, "%s%" PRId64 " %" PRId64, all.len ? " " : "", seconds,
+                   changes);
+    }
+    if (i != n || all.len > SAVE_TEXT_MAX) {
+        buf_deinit(&all);
+        return err_set(ctx, ERR_SYNTAX, "Invalid save parameters");
+    }
+    mem_free(*out);
+    *out = mem_strndup(all.data, all.len);
+    buf_deinit(&all);
+    return ERR_OK;
+}
+
 /* ---- client-output-buffer-limit ---------------------------------------- */
 
 static const char *const class_names[CONN_CLASS_COUNT] = {
@@ -298,7 +332,8 @@ enum err config_value_parse(void *field, const struct config_directive *d,
                             const struct bytes *values, size_t n,
                             struct err_ctx *ctx)
 {
-    bool several = d->type == CONFIG_WORDS || d->type == CONFIG_LIMITS;
+    bool several = d->type == CONFIG_WORDS || d->type == CONFIG_LIMITS ||
+                   d->type == CONFIG_SAVE;
     bool yes = false;
     enum err err;
 
@@ -329,6 +364,8 @@ enum err config_value_parse(void *field, const struct config_directive *d,
                           d->name);
         }
         return err ? err : parse_text(d, values, n, field, ctx);
+    case CONFIG_SAVE:
+        return parse_save(values, n, field, ctx);
     case CONFIG_LIMITS:
         return parse_limits(values, n, field, ctx);
     case CONFIG_GROUP:
@@ -368,6 +405,7 @@ void config_value_print(const void *field, const struct config_directive *d,
         return;
     case CONFIG_TEXT:
     case CONFIG_WORDS:
+    case CONFIG_SAVE:
         buf_append_str(out, *(char *const *)field);
         return;
     case CONFIG_LIMITS:
@@ -454,7 +492,7 @@ void config_value_print_lines(const void *field,
     if (d->type == CONFIG_BYTES) {
         print_size(*(const int64_t *)field, out);
     } else if (d->type == CONFIG_TEXT ||
-               (d->type == CONFIG_WORDS && **(char *const *)field == '\0')) {
+               (config_is_text(d) && **(char *const *)field == '\0')) {
         print_quoted(*(char *const *)field, out);
     } else {
         config_value_print(field, d, out);

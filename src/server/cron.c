@@ -49,9 +49,13 @@ void server_cron(void *arg)
 
     s->cron_runs++;
     set_time(s);
-    expire(s);
-    keyspace_settle(s->ks);
-    graph_pump_all(s->ks);
+    if (!s->commands.is_loading) { /* the data is the loader's */
+        expire(s);
+        keyspace_settle(s->ks);
+        graph_pump_all(s->ks);
+    }
+    child_poll(s->child);
+    server_snapshot_cron(s);
     aof_cron(s->aof);
     server_clients_look(s);
     sample_rates(s);

@@ -28,6 +28,8 @@ struct info_view {
     struct aof_info aof;
     uint64_t vector_sets, vectors;
     uint64_t graphs, tail_rows;
+    struct child_progress child; /* zeros when none is at work */
+    int64_t saving_s, cow_age_s;
     int64_t uptime_s;
     const char *compiler;
     char os[256];
@@ -77,6 +79,23 @@ static void gather_system(struct info_view *v)
 #endif
 }
 
+static void gather_child(struct info_view *v)
+{
+    const struct child *c = v->s->child;
+    time_us now = clock_mono_us();
+
+    v->saving_s = -1;
+    if (child_kind(c) != CHILD_NONE) {
+        child_progress_read(c, &v->child);
+    }
+    if (child_kind(c) == CHILD_SNAPSHOT) {
+        v->saving_s = (now - v->child.started_at) / 1000000;
+    }
+    if (v->child.cow_at > 0) {
+        v->cow_age_s = (now - v->child.cow_at) / 1000000;
+    }
+}
+
 static void gather(struct info_view *v, struct server *s)
 {
     int i;
@@ -97,6 +116,7 @@ static void gather(struct info_view *v, struct server *s)
     aof_info_read(s->aof, &v->aof);
     gather_memory(v);
     gather_system(v);
+    gather_child(v);
 }
 
 /* ---- formats ----------------------------------------------------------- */
@@ -240,6 +260,25 @@ static void put_errorstats(const struct info_view *v, struct buf *out)
         buf_printf(out, "errorstat_%s:count=%" PRIu64 "\r\n",
                    env->errors[i].code, env->errors[i].n);
     }
+}
+
+static void put_loading(const struct info_view *v, struct buf *out)
+{
+    const struct server_loading *l = &v->s->loading;
+    time_us took = clock_mono_us() - l->started_at;
+    uint64_t left =
+        l->total_bytes > l->loaded_bytes ? l->total_bytes - l->loaded_bytes : 0;
+
+    if (!v->s->commands.is_loading) {
+        return;
+    }
+    buf_printf(out,
+               "loading_start_time:%" PRId64 "\r\nloading_total_bytes:%" PRIu64
+               "\r\nloading_rdb_used_mem:0\r\nloading_loaded_bytes:%" PRIu64
+               "\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%.0f\r\n",
+               l->started_unix, l->total_bytes, l->loaded_bytes,
+               100 * ratio(l->loaded_bytes, l->total_bytes),
+               ratio(left, l->loaded_bytes) * (double)took / 1e6);
 }
 
 static void put_keyspace(const struct info_view *v, struct buf *out)

@@ -98,6 +98,16 @@ static void log_start(const struct server *s)
     }
 }
 
+/* The data is there. In the background the command that started the server has
+ * waited for this. */
+static void tell_ready(struct server *s)
+{
+    log_start(s);
+    if (s->config.daemonize) {
+        daemon_ready(s->ready_fd);
+    }
+}
+
 /* A file that cannot be written is worth a warning, as in Redis. */
 static const char *write_pidfile(const struct config *c)
 {
@@ -126,6 +136,8 @@ static enum err run(struct server *s, struct err_ctx *ctx)
     if (background) {
         err = daemon_start(&ready_fd, ctx);
     }
+    s->on_ready = tell_ready;
+    s->ready_fd = ready_fd;
     if (!err) {
         err = server_start(s, ctx);
     }
@@ -136,17 +148,16 @@ static enum err run(struct server *s, struct err_ctx *ctx)
         return err;
     }
     pidfile = write_pidfile(&s->config);
-    log_start(s);
-    if (background) {
-        daemon_ready(ready_fd);
-    }
-    server_run(s);
+    err = server_run(s, ctx);
     server_stop(s);
     if (pidfile) {
         unlink(pidfile);
     }
+    if (err && *s->config.logfile) {
+        LOG_WARN(SERVER, "cannot go on", "why=\"%s\"", ctx->text);
+    }
     LOG_NOTE(SERVER, "stopped", "pid=%d", (int)getpid());
-    return ERR_OK;
+    return err;
 }
 
 int main(int argc, char **argv)

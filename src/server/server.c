@@ -19,8 +19,6 @@
 /* Descriptors beyond those of clients: files, listeners, pipes. */
 enum { FDS_RESERVED = 32 };
 
-/* ---- turns ------------------------------------------------------------- */
-
 static void wake_loop(void *arg)
 {
     loop_wake(arg);
@@ -33,6 +31,65 @@ static void drain_workers(void *arg)
     pool_drain(s->pool);
     pool_drain(s->builders);
 }
+
+/* ---- forking ------------------------------------------------------------ */
+
+bool server_may_fork(struct server *s)
+{
+    if (!s->builders_rest) {
+        pool_pause(s->builders, NULL, NULL);
+        s->builders_rest = true;
+    }
+    return pool_is_parked(s->builders);
+}
+
+void server_forked(struct server *s)
+{
+    if (s->builders_rest) {
+        s->builders_rest = false;
+        pool_resume(s->builders);
+    }
+}
+
+/* ---- shutting down ------------------------------------------------------ */
+
+/* What is loaded only in part must not take the place of what is whole. */
+static bool wants_save(const struct server *s, uint32_t flags)
+{
+    return !s->commands.is_loading && !(flags & SHUTDOWN_NOSAVE) &&
+           ((flags & SHUTDOWN_SAVE) || s->snapshots.n_points > 0);
+}
+
+enum err server_shutdown(struct server *s, uint32_t flags, const char *why,
+                         struct err_ctx *ctx)
+{
+    enum err err = ERR_OK;
+
+    LOG_NOTE(SERVER, "shutting down", "asked-by=%s", why);
+    child_kill(s->child);
+    if (wants_save(s, flags)) {
+        err = server_snapshot_save(s, ctx);
+    }
+    if (err && !(flags & SHUTDOWN_FORCE)) {
+        LOG_WARN(SERVER, "the data cannot be saved, so the server goes on",
+                 "why=\"%s\"", ctx->text);
+        return err;
+    }
+    s->shutting_down = true;
+    loop_stop(s->loop);
+    return ERR_OK;
+}
+
+static void shutdown_by_signal(struct server *s)
+{
+    struct err_ctx ctx = {""};
+
+    if (server_shutdown(s, 0, "signal", &ctx) != ERR_OK) {
+        signals_forget();
+    }
+}
+
+/* ---- turns -------------------------------------------------------------- */
 
 /* Between turns: replies leave, sliced work goes on. */
 static bool turn_end(void *arg)
@@ -51,22 +108,37 @@ static bool turn_end(void *arg)
     more |= net_send(s->net);
     more |= mem_unmap_some();
     more |= s->commands.jobs != NULL; /* sending may have unparked some */
+    more |= server_loading_turn(s);
+    if (signals_child_ended() || child_is_waiting(s->child)) {
+        child_poll(s->child);
+    }
     if (signals_asked() && !s->shutting_down) {
-        server_shutdown(s, "signal");
+        shutdown_by_signal(s);
     }
     return more;
 }
 
-void server_run(struct server *s)
+enum err server_run(struct server *s, struct err_ctx *ctx)
 {
     loop_run(s->loop);
+    return s->failure ? err_set(ctx, s->failure, "%s", s->failed_why.text)
+                      : ERR_OK;
 }
 
-void server_shutdown(struct server *s, const char *why)
+void server_fail(struct server *s, enum err err, const char *why)
 {
-    LOG_NOTE(SERVER, "shutting down", "asked-by=%s", why);
+    s->failure = err_set(&s->failed_why, err, "%s", why);
     s->shutting_down = true;
     loop_stop(s->loop);
+}
+
+void server_loaded(struct server *s, enum err err, const char *why)
+{
+    if (err) {
+        server_fail(s, err, why);
+    } else if (s->on_ready) {
+        s->on_ready(s);
+    }
 }
 
 /* ---- starting ---------------------------------------------------------- */
@@ -143,6 +215,14 @@ static void adjust_maxclients(struct server *s)
     }
 }
 
+/* The log holds more than any snapshot, so where there is one nothing else is
+ * looked at. */
+static enum err load_data(struct server *s, struct err_ctx *ctx)
+{
+    return s->config.appendonly ? aof_start(s->aof, ctx)
+                                : server_load_snapshot(s, ctx);
+}
+
 static enum err start_engine(struct server *s, struct err_ctx *ctx)
 {
     enum err err = loop_create(&s->loop);
@@ -159,19 +239,18 @@ static enum err start_engine(struct server *s, struct err_ctx *ctx)
     keyspace_set_builders(s->ks, s->builders);
     server_host_init(s);
     cmd_env_init(&s->commands, s->ks, &s->host);
+    server_snapshot_init(s);
     server_apply_settings(s);
+    s->child = child_create(s);
     s->net = net_create(s->loop, &s->net_config, &server_net_handler, s);
     err = aof_create(s, &s->aof);
     if (err) {
         return err_set(ctx, err, "cannot start a thread");
     }
-    err = aof_start(s->aof, ctx);
-    if (err) {
-        return err;
-    }
     loop_on_wake(s->loop, drain_workers, s);
     loop_on_turn_end(s->loop, turn_end, s);
-    return server_listen(s, ctx);
+    err = server_listen(s, ctx);
+    return err ? err : server_loading_begin(s, load_data, ctx);
 }
 
 enum err server_start(struct server *s, struct err_ctx *ctx)
@@ -246,6 +325,11 @@ static void stop_net(struct server *s)
 void server_stop(struct server *s)
 {
     stop_timers(s);
+    server_loading_stop(s);
+    if (s->child) {
+        child_kill(s->child);
+        child_destroy(s->child);
+    }
     if (s->net && s->aof) {
         stop_net(s);
     }

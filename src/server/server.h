@@ -10,8 +10,11 @@
 #include "cmd/cmd.h"
 #include "db/keyspace.h"
 #include "net/net.h"
+#include "server/child.h"
 #include "server/config.h"
+#include "server/loading.h"
 #include "server/metrics.h"
+#include "server/snapshot.h"
 
 #define SERVER_VERSION "0.1.0"
 
@@ -53,6 +56,18 @@ struct server {
     char replid[41];
     bool shutting_down;
 
+    /* persistence */
+    struct child *child;
+    bool builders_rest;
+    struct server_snapshots snapshots;
+    struct server_loading loading;
+    char reply_text[256]; /* of an error that a command replies */
+    /* Called once, when the data is there; or how it could not be. */
+    void (*on_ready)(struct server *s);
+    int ready_fd; /* see daemon.h */
+    enum err failure;
+    struct err_ctx failed_why;
+
     /* statistics */
     struct metrics_rate commands_rate, input_rate, output_rate;
     size_t startup_bytes; /* in use when the server was ready */
@@ -67,14 +82,34 @@ struct server {
  * fails  with words in ctx; what was started is stopped again. */
 enum err server_start(struct server *s, struct err_ctx *ctx) MUST_USE;
 
-/* Takes turns until a shutdown. */
-void server_run(struct server *s);
+/* Asks the builders to rest, so that what a child gets, or a reader of
+ * everything, is not in the middle of a change (db/graph.h, F1-F3); true when
+ * they do. To be asked turn by turn until then; they go on with
+ * server_forked(). */
+bool server_may_fork(struct server *s);
+void server_forked(struct server *s);
+
+/* Takes turns until a shutdown.
+ *
+ * fails  with words in ctx, when the data cannot be loaded or writing it cannot
+ *        go on. */
+enum err server_run(struct server *s, struct err_ctx *ctx) MUST_USE;
+
+/* Ends server_run() with an error. */
+void server_fail(struct server *s, enum err err, const char *why);
+
+/* Loading has ended. */
+void server_loaded(struct server *s, enum err err, const char *why);
 
 /* Sends what is ready to be sent, closes all, frees all but s->config. */
 void server_stop(struct server *s);
 
-/* Ends server_run() with this turn. */
-void server_shutdown(struct server *s, const char *why);
+/* Ends server_run() with this turn, as SHUTDOWN with these flags does: saves
+ * first where that is wanted.
+ *
+ * fails  the server goes on; ctx and the log say why. */
+enum err server_shutdown(struct server *s, uint32_t flags, const char *why,
+                         struct err_ctx *ctx) MUST_USE;
 
 /* Listens where the configuration says, and nowhere else.
  *

@@ -4,6 +4,7 @@
  * can own. */
 #include "server/signals.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t asked;
+static volatile sig_atomic_t child_ended;
 static _Atomic(struct loop *) woken;
 
 static void on_signal(int signo)
@@ -30,6 +32,20 @@ static void on_signal(int signo)
     }
 }
 
+/* A child has ended: whoever waits for it looks at the end of the turn. */
+static void on_child(int signo)
+{
+    struct loop *l = atomic_load(&woken);
+    int error = errno;
+
+    (void)signo;
+    child_ended = 1;
+    if (l) {
+        loop_wake(l);
+    }
+    errno = error;
+}
+
 void signals_install(struct loop *l)
 {
     struct sigaction action;
@@ -44,6 +60,22 @@ void signals_install(struct loop *l)
     action.sa_flags = SA_RESTART;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    action.sa_handler = on_child;
+    action.sa_flags = SA_RESTART | SA_NOCLDSTOP;
+    sigaction(SIGCHLD, &action, NULL);
+}
+
+bool signals_child_ended(void)
+{
+    bool yes = child_ended;
+
+    child_ended = 0;
+    return yes;
+}
+
+void signals_forget(void)
+{
+    asked = 0;
 }
 
 int signals_asked(void)

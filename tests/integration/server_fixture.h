@@ -78,6 +78,8 @@ static inline void server_exec(const struct server *s, const char *const *more)
     argv[n++] = port;
     argv[n++] = "--dir";
     argv[n++] = s->dir;
+    argv[n++] = "--save"; /* nothing that a test did not ask for */
+    argv[n++] = "";
     argv[n++] = "--unixsocket";
     argv[n++] = s->unix_path;
     while (more && *more && n < 62) {

@@ -127,6 +127,8 @@ proc start_server {directives body} {
     set dir [file join [harness::tmp] server[clock clicks]]
     file mkdir $dir
     set conf [open $dir/vectra.conf w]
+    # Nothing is written that a suite did not ask for.
+    if {![dict exists $directives save]} { puts $conf {save ""} }
     dict for {name value} $directives { puts $conf "$name $value" }
     close $conf
     set server [harness::launch $dir]

@@ -26,7 +26,7 @@ proc write_conf {text} {
 # Starts it with these arguments and a free port in the background; {pid port}.
 proc start_bare {args} {
     set port [harness::free_port]
-    set pid [exec $harness::binary {*}$args --port $port \
+    set pid [exec $harness::binary --save {} {*}$args --port $port \
                  < /dev/null > [harness::tmp]/startstop.log 2>@1 &]
     wait_for {![catch {resp::connect $port} c]} \
         [harness::log_of [harness::tmp]/startstop.log]
@@ -64,8 +64,8 @@ test {--dump info explains every field of INFO} {
 }
 
 test {a start that fails says why in one line and ends with 1} {
-    set conf [write_conf "port 1\n\nrdbcompression yes\n"]
-    assert_no_start "$conf line 3: 'rdbcompression' is not a directive that Vectra has" $conf
+    set conf [write_conf "port 1\n\nhash-max-listpack-entries yes\n"]
+    assert_no_start "$conf line 3: 'hash-max-listpack-entries' is not a directive that Vectra has" $conf
     assert_no_start "command line: 'nosuch' is not a directive that Vectra has" --nosuch 1
     assert_no_start "command line: port: argument must be between 0 and 65535 inclusive" \
         --port 65536
@@ -97,7 +97,7 @@ test {an address that may be missing is passed over, one that must not is a fail
 test {the directives of a file, standard input and the command line add up} {
     set conf [write_conf "timeout 1\nhz 11\nmaxclients 500\n"]
     set port [harness::free_port]
-    set pid [exec $harness::binary $conf - --timeout 3 --port $port \
+    set pid [exec $harness::binary $conf - --save {} --timeout 3 --port $port \
                  << "timeout 2\nhz 12\n" > /dev/null 2>@1 &]
     wait_for {![catch {resp::connect $port} c]}
     assert_equal {timeout 3} [$c config get timeout]
@@ -111,7 +111,7 @@ test {the directives of a file, standard input and the command line add up} {
 test {SIGTERM and SIGINT end the server with 0} {
     foreach signal {TERM INT} {
         set port [harness::free_port]
-        set out [open "|$harness::binary --port $port 2>@1"]
+        set out [open "|$harness::binary --save {} --port $port 2>@1"]
         wait_for {![catch {resp::connect $port} c]}
         assert_equal PONG [$c ping]
         exec kill -$signal [pid $out]
@@ -163,6 +163,7 @@ test {in the background a failure to start is seen, too} {
 test {the Unix socket has its permissions and goes with the server} {
     set path [file join [harness::tmp] s[clock clicks]]
     lassign [start_bare --unixsocket $path --unixsocketperm 600] pid port
+    wait_for {[file exists $path]}
     file stat $path status
     assert_equal 600 [format %o [expr {$status(mode) & 0777}]]
     set c [resp::connect $port]
@@ -174,7 +175,7 @@ test {the Unix socket has its permissions and goes with the server} {
 
 test {without TCP the server is reached by its Unix socket alone} {
     set path [file join [harness::tmp] s[clock clicks]]
-    set pid [exec $harness::binary --port 0 --unixsocket $path > /dev/null 2>@1 &]
+    set pid [exec $harness::binary --save {} --port 0 --unixsocket $path > /dev/null 2>@1 &]
     wait_for {[file exists $path]}
     end_bare $pid
     assert {![file exists $path]}
@@ -182,7 +183,7 @@ test {without TCP the server is reached by its Unix socket alone} {
 
 test {replies to what was asked before the end are sent} {
     set port [harness::free_port]
-    set out [open "|$harness::binary --port $port 2>@1"]
+    set out [open "|$harness::binary --save {} --port $port 2>@1"]
     wait_for {![catch {resp::connect $port} c]}
     $c vadd v values 2 1 2 e
     for {set i 0} {$i < 100} {incr i} {
