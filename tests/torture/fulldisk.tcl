@@ -30,7 +30,7 @@ proc torture::full_disks_inside {n} {
         if {[catch {full_disk $policy} why o]} {
             return -options $o "$policy: $why ([exec df -k $dir/data]) [exec ls -lR $dir/data]"
         }
-        exec umount $dir/data
+        exec umount -l $dir/data
     }
     return "$n full disks"
 }
@@ -40,6 +40,17 @@ proc torture::ballast {bytes} {
     set f [open $dir/data/ballast w]
     puts -nonewline $f [string repeat x $bytes]
     close $f
+}
+
+# Goes on after having been cut off, until a write is refused.
+proc torture::is_refused {} {
+    variable port
+    if {[string match *MISCONF* [ledger refused]]} { return 1 }
+    if {[lindex [ledger wait 1 10] 2] > 0} {
+        cut_off [ledger stop]
+        ledger load $port
+    }
+    return 0
 }
 
 proc torture::full_disk {policy} {
@@ -57,8 +68,8 @@ proc torture::full_disk {policy} {
         ledger lost
         gone
     } else {
-        wait_for {[string match "*MISCONF*" [torture::ledger refused]]} "a refusal"
-        ledger stop
+        wait_for {[torture::is_refused]} "a refusal"
+        cut_off [ledger stop]
         reads_work
         # What fails for want of room leaves no rubbish.
         catch {ask bgsave}

@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_FD = 65536, TRACE_FD_FROM = 512 };
+enum { MAX_FD = 65536, TRACE_FD_FROM = 512, MAX_PIECES = 64 };
 
 static char watched[PATH_MAX];
 static size_t watched_len;
@@ -174,7 +174,7 @@ static enum io_action gate(enum io_op op, const char *path)
     if (__atomic_add_fetch(&control->acted, 1, __ATOMIC_SEQ_CST) == 1) {
         control->acted_op = op;
         snprintf(control->acted_path, sizeof(control->acted_path), "%.100s",
-                 path);
+                 strlen(path) > 100 ? path + strlen(path) - 100 : path);
     }
     if (control->action == IO_DELAY) {
         pause.tv_sec = control->delay_us / 1000000;
@@ -234,7 +234,7 @@ static void record(const struct note *n, const struct iovec *data, int n_data,
                           .path2_len =
                               n->path2 ? (uint32_t)strlen(n->path2) : 0,
                           .data_len = (uint32_t)data_len};
-    struct iovec v[3 + 64];
+    struct iovec v[3 + MAX_PIECES];
     int saved = errno, i, k = 3;
 
     if (trace_fd < 0) {
@@ -468,13 +468,33 @@ int mkdir(const char *path, mode_t mode)
 
 /* ---- bytes ------------------------------------------------------------- */
 
+/* Half of the bytes of v, at least one; how many pieces that takes. */
+static int halve(const struct iovec *v, int n, struct iovec half[MAX_PIECES])
+{
+    size_t total = 0;
+    int i;
+
+    for (i = 0; i < n; i++) {
+        total += v[i].iov_len;
+    }
+    total = total > 1 ? total / 2 : total;
+    for (i = 0; i < n && total > 0; i++) {
+        half[i] = v[i];
+        if (half[i].iov_len > total) {
+            half[i].iov_len = total;
+        }
+        total -= half[i].iov_len;
+    }
+    return i;
+}
+
 /* Writes at `at`, or at the descriptor's position when it is negative. */
 static ssize_t shim_write(int fd, const struct iovec *v, int n, off_t at)
 {
     char path[PATH_MAX] = "";
     enum io_op op = at < 0 ? IO_WRITE : IO_PWRITE;
     enum io_action action;
-    struct iovec half;
+    struct iovec half[MAX_PIECES];
     uint64_t ino = inode_behind(fd);
     ssize_t done;
 
@@ -488,12 +508,8 @@ static ssize_t shim_write(int fd, const struct iovec *v, int n, off_t at)
         return refuse();
     }
     if ((action == IO_SHORT || action == IO_KILL_TORN) && n > 0) {
-        half = v[0];
-        if (half.iov_len > 1) {
-            half.iov_len /= 2;
-        }
-        v = &half;
-        n = 1;
+        n = halve(v, n, half);
+        v = half;
     }
     done = at < 0 ? syscall(SYS_writev, fd, v, n)
                   : syscall(SYS_pwritev, fd, v, n, (long)at, 0L);
@@ -506,7 +522,7 @@ static ssize_t shim_write(int fd, const struct iovec *v, int n, off_t at)
                               .off = (uint64_t)(end - done),
                               .size = (uint64_t)done,
                               .path = path},
-               v, n > 64 ? 64 : n, (size_t)done);
+               v, n, (size_t)done);
     }
     after(action);
     return done;
@@ -526,7 +542,7 @@ ssize_t writev(int fd, const struct iovec *v, int n)
         return syscall(SYS_writev, fd, v, n);
     }
     /* More pieces than a record takes go in two calls, as a disk may do. */
-    return shim_write(fd, v, n > 64 ? 64 : n, -1);
+    return shim_write(fd, v, n > MAX_PIECES ? MAX_PIECES : n, -1);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t len, off_t at)

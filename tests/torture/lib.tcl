@@ -19,6 +19,7 @@ namespace eval torture {
 proc torture::begin {name} {
     variable dir
     variable server
+    variable failures {}
     set dir [file join [harness::tmp] torture-$name-[pid]-[clock clicks]]
     file mkdir $dir/data
     set server {}
@@ -130,6 +131,30 @@ proc torture::ask {args} {
 proc torture::info_of {field} {
     if {[regexp "(?n)^$field:(.*?)\r?\$" [ask info everything] - value]} { return $value }
     return ""
+}
+
+# A scenario of independent cases goes on after one that failed, up to a few;
+# what it left is kept aside.
+proc torture::note_failure {words} {
+    variable dir
+    variable failures
+    lappend failures $words
+    puts "    FAILED: $words"
+    set n [llength $failures]
+    foreach name {data image-as-made trace log} {
+        if {[file exists $dir/$name]} {
+            file mkdir $dir/failed-$n
+            file copy $dir/$name $dir/failed-$n/$name
+        }
+    }
+    ledger_close
+    kill9
+    if {$n >= 10} { fail "$n cases failed, the rest was not tried" }
+}
+
+proc torture::fail_if_any {} {
+    variable failures
+    if {[llength $failures]} { fail "[llength $failures] cases failed" }
 }
 
 # ---- the ledger --------------------------------------------------------------
