@@ -56,6 +56,7 @@ void signals_install(struct loop *l)
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL); /* write() tells */
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigaction(SIGTERM, &action, NULL);

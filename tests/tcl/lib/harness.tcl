@@ -135,7 +135,8 @@ proc start_server {directives body} {
     lappend ::harness::servers $server
     interp alias {} r {} [resp::connect [dict get $server port]]
     set code [catch {uplevel 1 $body} result options]
-    harness::stop $server
+    # A suite may have started it again.
+    harness::stop [lindex $::harness::servers end]
     set ::harness::servers [lrange $::harness::servers 0 end-1]
     if {[llength $::harness::servers]} {
         interp alias {} r {} [resp::connect [srv port]]
