@@ -111,6 +111,15 @@ const struct aof_entry *aof_manifest_add_incr(struct aof_manifest *m,
     return e;
 }
 
+void aof_manifest_add_history(struct aof_manifest *m, const char *name)
+{
+    struct aof_entry *e = add(m);
+
+    e->type = AOF_HISTORY;
+    e->seq = m->incr_seq;
+    snprintf(e->name, sizeof(e->name), "%s", name);
+}
+
 void aof_manifest_next_base(const struct aof_manifest *m, const char *name,
                             bool rdb, char out[AOF_NAME_MAX + 1])
 {

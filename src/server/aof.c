@@ -392,7 +392,7 @@ static void retire_file(struct aof *a, struct aof_file *f)
     reaper_submit(a->disk, &r->job);
 }
 
-enum err aof_switch_file(struct aof *a, struct aof_file *file,
+enum err aof_switch_file(struct aof *a, struct aof_file *file, const char *name,
                          struct err_ctx *ctx)
 {
     struct cmd_stream *stream = &a->s->commands.stream;
@@ -410,6 +410,7 @@ enum err aof_switch_file(struct aof *a, struct aof_file *file,
     }
     a->file = *file;
     file->fd = -1;
+    snprintf(a->file_name, sizeof(a->file_name), "%s", name);
     a->is_suspect = false;
     /* What could not be written is in the base. */
     propagate_taken(stream, stream->out.len);
@@ -481,6 +482,10 @@ enum err aof_start(struct aof *a, struct err_ctx *ctx)
     }
     if (err) {
         return err_wrap(ctx, err, "the log");
+    }
+    /* What the last process wrote may be in the kernel's memory alone. */
+    if (fdatasync(a->file.fd) != 0) {
+        return err_set(ctx, ERR_IO, "the log: syncing it: %s", strerror(errno));
     }
     a->state = AOF_ON;
     a->synced = a->file.lsn;

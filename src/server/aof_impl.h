@@ -89,6 +89,7 @@ struct aof {
     char dir[PATH_MAX]; /* absolute; "" before the first use */
     struct aof_manifest manifest;
     struct aof_file file;
+    char file_name[AOF_NAME_MAX + 1];
     struct reaper *disk;
     uint64_t synced; /* LSN up to which all is on disk */
     struct aof_sync sync;
@@ -131,10 +132,10 @@ bool aof_write_out(struct aof *a);
 /* The log is as it should be again. */
 void aof_recovered(struct aof *a);
 
-/* From now on batches go to `file`; the old increment is synced, unless it is
+/* From now on batches go to `file`, which is called `name`; the old increment is synced, unless it is
  * not to be trusted, and closed by the disk's thread. */
 enum err aof_switch_file(struct aof *a, struct aof_file *file,
-                         struct err_ctx *ctx) MUST_USE;
+                         const char *name, struct err_ctx *ctx) MUST_USE;
 
 /* aof_load.c */
 enum err aof_load(struct aof *a, struct err_ctx *ctx) MUST_USE;

@@ -427,7 +427,8 @@ enum err aof_reload(struct aof *a, struct err_ctx *ctx)
         if (err) {
             return err;
         }
-    } else if (a->state == AOF_WAIT_BASE || !aof_write_out(a)) {
+    } else if (a->rw.stage != REWRITE_IDLE || a->state == AOF_WAIT_BASE ||
+               !aof_write_out(a)) {
         return err_set(ctx, ERR_BUSY, "the log is not whole at present");
     }
     env->stream.on = false;

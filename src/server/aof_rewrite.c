@@ -128,6 +128,10 @@ static void begin(struct aof *a)
     rw->stage = REWRITE_READY;
     if (rw->with_file) {
         aof_manifest_drop_history(&rw->next);
+        if (a->state == AOF_WAIT_BASE && a->file.fd >= 0 && !a->is_suspect) {
+            /* Of an attempt that failed: nobody has named it. */
+            aof_manifest_add_history(&rw->next, a->file_name);
+        }
         aof_manifest_add_incr(&rw->next, a->s->config.appendfilename,
                               a->s->commands.stream.lsn);
         rw->stage = REWRITE_PREPARES;
@@ -233,6 +237,20 @@ static void child_main(struct aof *a, pid_t parent)
     _exit(why ? 1 : 0);
 }
 
+static bool switch_increment(struct aof *a, struct err_ctx *why)
+{
+    struct aof_rewrite *rw = &a->rw;
+    size_t n = aof_manifest_incr_count(&rw->next);
+    const char *name = aof_manifest_incr(&rw->next, n - 1)->name;
+
+    if (aof_switch_file(a, &rw->file, name, why) != ERR_OK) {
+        return false;
+    }
+    /* Should there be no base, the next attempt is to take another name. */
+    a->manifest.incr_seq = rw->next.incr_seq;
+    return true;
+}
+
 /* Between two turns: the increment and the base begin here. */
 static void start_child(struct aof *a)
 {
@@ -244,7 +262,7 @@ static void start_child(struct aof *a)
         failed(a, why.text);
         return;
     }
-    if (rw->with_file && aof_switch_file(a, &rw->file, &why) != ERR_OK) {
+    if (rw->with_file && !switch_increment(a, &why)) {
         failed(a, why.text);
         return;
     }

@@ -314,7 +314,9 @@ static void stop_net(struct server *s)
         /* Sending may let requests run that waited for earlier replies. */
         finish_searches(s);
         net_go_on(s->net, clock_mono_us());
-        aof_finish(s->aof);
+        if (s->aof) {
+            aof_finish(s->aof);
+        }
         net_send(s->net);
     } while (search_pool_under_way(s->ks->searches) > 0);
     net_destroy(s->net);
@@ -330,7 +332,7 @@ void server_stop(struct server *s)
         child_kill(s->child);
         child_destroy(s->child);
     }
-    if (s->net && s->aof) {
+    if (s->net) {
         stop_net(s);
     }
     if (s->aof) {

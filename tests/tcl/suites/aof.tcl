@@ -74,6 +74,7 @@ proc write_some_of_everything {tag} {
     r select 0
     r exec
     r rename n$tag o$tag
+    wait_for {![r exists gone$tag]}
 }
 
 proc rewrite_log {} {
