@@ -132,10 +132,11 @@ bool aof_write_out(struct aof *a);
 /* The log is as it should be again. */
 void aof_recovered(struct aof *a);
 
-/* From now on batches go to `file`, which is called `name`; the old increment is synced, unless it is
- * not to be trusted, and closed by the disk's thread. */
-enum err aof_switch_file(struct aof *a, struct aof_file *file,
-                         const char *name, struct err_ctx *ctx) MUST_USE;
+/* From now on batches go to `file`, which is called `name`; the old increment
+ * is synced, unless it is not to be trusted, and closed by the disk's thread.
+ */
+enum err aof_switch_file(struct aof *a, struct aof_file *file, const char *name,
+                         struct err_ctx *ctx) MUST_USE;
 
 /* aof_load.c */
 enum err aof_load(struct aof *a, struct err_ctx *ctx) MUST_USE;
