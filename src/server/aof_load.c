@@ -20,6 +20,7 @@ struct load {
     struct replay replay;
     bool has_lsn; /* the stream's place is known */
     uint64_t lsn;
+    uint64_t loaded_before;  /* bytes of files before this one */
     uint64_t transaction_at; /* offset of a MULTI without its EXEC yet */
     time_us began_at;
 };
@@ -34,6 +35,15 @@ struct load_file {
     uint64_t good; /* of it, all that is whole */
 };
 
+static uint64_t size_of(const struct aof *a, const struct aof_entry *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    aof_path(a, e->name, path);
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 /* ---- one file ---------------------------------------------------------- */
 
 static enum err run_unit(struct load *l, struct aof_reader *r,
@@ -47,6 +57,7 @@ static enum err run_unit(struct load *l, struct aof_reader *r,
         bool inside = replay_in_transaction(&l->replay);
         enum err err = replay_command(&l->replay, argv, argc, ctx);
 
+        l->a->s->loading.loaded_bytes = l->loaded_before + offset;
         if (err) {
             return err_wrap(ctx, err, "offset %" PRIu64, offset);
         }
@@ -239,6 +250,7 @@ static enum err load_file(struct load *l, struct load_file *f, size_t next_incr,
     if (!err && f->is_torn) {
         err = cut_tail(l, f, path, next_incr, ctx);
     }
+    l->loaded_before += size_of(l->a, f->entry);
     close(f->fd);
     return err ? err_wrap(ctx, err, "%s", f->entry->name) : ERR_OK;
 }
@@ -329,15 +341,6 @@ static enum err drop_history(struct aof *a, struct err_ctx *ctx)
 
 /* ---- all of it --------------------------------------------------------- */
 
-static uint64_t size_of(const struct aof *a, const struct aof_entry *e)
-{
-    char path[PATH_MAX];
-    struct stat st;
-
-    aof_path(a, e->name, path);
-    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-}
-
 static enum err load_all(struct load *l, struct err_ctx *ctx)
 {
     struct aof *a = l->a;
@@ -365,6 +368,20 @@ static enum err load_all(struct load *l, struct err_ctx *ctx)
     return err;
 }
 
+static void tell_size(struct aof *a)
+{
+    uint64_t total = 0;
+    size_t i;
+
+    for (i = 0; i < a->manifest.n; i++) {
+        if (a->manifest.entries[i].type != AOF_HISTORY) {
+            total += size_of(a, &a->manifest.entries[i]);
+        }
+    }
+    a->s->loading.total_bytes = total;
+    a->s->loading.loaded_bytes = 0;
+}
+
 static void tell(const struct load *l)
 {
     LOG_NOTE(AOF, "the log is loaded",
@@ -378,13 +395,15 @@ static enum err replay_log(struct aof *a, struct err_ctx *ctx)
     struct cmd_env *env = &a->s->commands;
     struct load l = {.a = a, .began_at = clock_mono_us()};
     uint64_t changes = a->s->ks->stats.changes;
+    bool was_loading = env->is_loading; /* at the start: in slices */
     enum err err;
 
     l.lsn = env->stream.lsn;
     replay_begin(&l.replay, env);
     env->is_loading = true;
+    tell_size(a);
     err = load_all(&l, ctx);
-    env->is_loading = false;
+    env->is_loading = was_loading;
     if (!err) {
         tell(&l);
     }
@@ -403,6 +422,12 @@ enum err aof_load(struct aof *a, struct err_ctx *ctx)
 
     if (!err && !found) {
         err = adopt_old_file(a, &found, ctx);
+    }
+    if (!err && !found && access(a->s->config.dbfilename, F_OK) == 0) {
+        LOG_WARN(AOF,
+                 "there is a snapshot and no log: starting empty, since "
+                 "appendonly is yes",
+                 "file=%s", a->s->config.dbfilename);
     }
     if (err || !found) {
         return err;
