@@ -17,6 +17,11 @@ namespace eval torture {
         train    {100 crash_train}
         del      {100 crash_del}
     }
+    # How many of each there are in `make test`; of faults, per mille.
+    variable samples {
+        always 10 everysec 6 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 del 2
+        faults 25 powerloss 60 fulldisk 2
+    }
     # A data folder serves this many rounds.
     variable folder_rounds 25
 }

@@ -11,8 +11,8 @@
 #    serves again when the disk does;
 #  - afterwards, and after a restart, nothing acknowledged is missing.
 
-# Rounds are per cent of all (policy, call, blow) there are.
-dict set torture::scenarios faults {100 fault_cases}
+# Rounds are per mille of all (policy, call, blow) there are.
+dict set torture::scenarios faults {1000 fault_cases}
 
 namespace eval torture {
     variable blows {
@@ -22,7 +22,7 @@ namespace eval torture {
     }
 }
 
-proc torture::fault_cases {percent} {
+proc torture::fault_cases {mille} {
     variable blows
     set cases {}
     set calls {}
@@ -36,7 +36,7 @@ proc torture::fault_cases {percent} {
     # In random order, so that a part is a sample.
     set keyed {}
     foreach case $cases { lappend keyed [list [chance 1000000000] $case] }
-    set n [expr {max(1, [llength $cases] * $percent / 100)}]
+    set n [expr {max(1, [llength $cases] * $mille / 1000)}]
     set hit 0
     foreach pair [lrange [lsort -integer -index 0 $keyed] 0 $n-1] {
         lassign [lindex $pair 1] policy i blow

@@ -4,7 +4,6 @@ dict set torture::scenarios fulldisk {10 full_disks}
 
 proc torture::full_disks {n} {
     variable dir
-    variable rounds
     if {[info exists ::env(TORTURE_MOUNTED)]} { return [full_disks_inside $n] }
     if {[catch {exec unshare -Urm true} why]} {
         puts "  SKIPPED: full disks; this machine allows no user namespaces ($why)"
@@ -13,7 +12,7 @@ proc torture::full_disks {n} {
     # Mounts are seen by the process that made its namespace, and its children.
     set ::env(TORTURE_MOUNTED) 1
     set code [catch {
-        exec unshare -Urm [info nameofexecutable] [info script] rounds=$rounds \
+        exec unshare -Urm [info nameofexecutable] [info script] rounds=[expr {10 * $n}] \
             seed=$::seed fulldisk 2>@1
     } output]
     unset ::env(TORTURE_MOUNTED)

@@ -1,8 +1,8 @@
 # Crashes, failing files and power cuts.
-# usage: tclsh tests/torture/run.tcl [rounds=N] [seed=N] [SCENARIO...]
+# usage: tclsh tests/torture/run.tcl [rounds=N | sample] [seed=N] [SCENARIO...]
 #
 # rounds=100 is the whole programme (docs/DURABILITY.md says what that is), less
-# a sample in proportion. A scenario is a name in SCENARIOS below; VERBOSE=1
+# a part in proportion; `sample` is what fits into `make test`. A scenario is a name in SCENARIOS below; VERBOSE=1
 # tells what each round did. A folder of what failed stays in tests/tmp.
 
 set here [file dirname [file normalize [info script]]]
@@ -15,9 +15,11 @@ foreach part {crash faults powerloss fulldisk} {
 
 set seed [expr {[info exists env(SEED)] ? $env(SEED) : [clock milliseconds] % 1000000}]
 set wanted {}
+set sample 0
 foreach word $argv {
     if {[regexp {^rounds=(\d+)$} $word - torture::rounds]} { continue }
     if {[regexp {^seed=(\d+)$} $word - seed]} { continue }
+    if {$word eq "sample"} { set sample 1; continue }
     lappend wanted $word
 }
 expr {srand($seed)}
@@ -28,7 +30,8 @@ if {![llength $wanted]} { set wanted [dict keys $torture::scenarios] }
 
 foreach name $wanted {
     lassign [dict get $torture::scenarios $name] full script
-    set n [expr {max(1, int(ceil($full * $torture::rounds / 100.0)))}]
+    set n [expr {$sample ? [dict get $torture::samples $name]
+                         : max(1, int(ceil($full * $torture::rounds / 100.0)))}]
     set failed $harness::failed
     set starts $torture::starts
     set began [clock milliseconds]
