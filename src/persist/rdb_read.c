@@ -440,7 +440,10 @@ static bool get_lzf_lengths(struct rdb_in *in, uint64_t *packed, uint64_t *len)
     if (!rdb_get_len(in, packed) || !rdb_get_len(in, len)) {
         return false;
     }
-    if (*packed > rdb_in_left(in) || *packed > INT32_MAX || *len > INT32_MAX ||
+    if (*packed > rdb_in_left(in)) {
+        return fail_truncated(in);
+    }
+    if (*packed > INT32_MAX || *len > INT32_MAX ||
         *len / LZF_RATIO_MAX > *packed) {
         return rdb_fail(in, ERR_CORRUPT,
                         "a compressed string of impossible lengths %llu, %llu",

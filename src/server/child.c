@@ -482,6 +482,29 @@ static pid_t pid_in(const char *name, const char *prefix, const char *suffix)
     return (pid_t)pid;
 }
 
+/* A process that has ended, though nobody has asked how, is no more. */
+static bool is_alive(pid_t pid)
+{
+    char path[64], text[256];
+    const char *state;
+    ssize_t got;
+    int fd;
+
+    if (kill(pid, 0) != 0 && errno == ESRCH) {
+        return false;
+    }
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return true;
+    }
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    state = strrchr(text, ')'); /* behind the name, which may be anything */
+    return !state || !strchr("ZX", state[1] ? state[2] : 'R');
+}
+
 void child_remove_leftovers(const char *dir, const char *prefix,
                             const char *suffix)
 {
@@ -491,7 +514,7 @@ void child_remove_leftovers(const char *dir, const char *prefix,
     while (d && (entry = readdir(d))) {
         pid_t pid = pid_in(entry->d_name, prefix, suffix);
 
-        if (pid && kill(pid, 0) != 0 && errno == ESRCH &&
+        if (pid && !is_alive(pid) &&
             unlinkat(dirfd(d), entry->d_name, 0) == 0) {
             LOG_NOTE(PERSIST, "removed what a child that died had left",
                      "file=%s", entry->d_name);
