@@ -2,8 +2,8 @@
  *
  * stats.def names every section and field once, with the expression that gives
  * its value and a sentence about it. A field is there only if its number is
- * true: what is not known is left out, and what does not exist here (replicas,
- * snapshots) is 0 or "no" where clients ask for it.
+ * true: what is not known is left out, and what does not exist here (replicas)
+ * is 0 or "no" where clients ask for it.
  *
  * thread loop only. */
 #ifndef VECTRA_SERVER_INFO_H
