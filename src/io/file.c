@@ -12,6 +12,46 @@
 
 enum { READ_STEP = 16 * 1024 };
 
+int file_open(const char *path, int flags, mode_t mode)
+{
+    int fd;
+
+    do {
+        fd = open(path, flags, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+int file_fsync(int fd)
+{
+    int rc;
+
+    do {
+        rc = fsync(fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+int file_fdatasync(int fd)
+{
+    int rc;
+
+    do {
+        rc = fdatasync(fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+int file_truncate(int fd, off_t size)
+{
+    int rc;
+
+    do {
+        rc = ftruncate(fd, size);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 static enum err fail_io(struct err_ctx *ctx, const char *verb, const char *name)
 {
     return err_set(ctx, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s %s: %s",
@@ -51,7 +91,7 @@ enum err file_read_fd(int fd, const char *name, size_t max, struct buf *out,
 enum err file_read(const char *path, size_t max, struct buf *out,
                    struct err_ctx *ctx)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = file_open(path, O_RDONLY | O_CLOEXEC, 0);
     enum err err;
 
     if (fd < 0) {
@@ -107,11 +147,11 @@ static int sync_directory(const char *path)
     }
     snprintf(dir, sizeof(dir), "%.*s", slash ? (int)len : 1,
              slash ? path : ".");
-    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = file_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {
         return -1;
     }
-    rc = fsync(fd);
+    rc = file_fsync(fd);
     close(fd);
     return rc;
 }
@@ -138,7 +178,7 @@ enum err file_replace(const char *path, struct bytes content,
     }
     verb = "writing";
     if (fchmod(fd, mode_for(target)) != 0 || write_all(fd, content) != ERR_OK ||
-        fsync(fd) != 0) {
+        file_fsync(fd) != 0) {
         goto fail;
     }
     verb = "replacing";
@@ -163,13 +203,13 @@ fail:
 
 enum err file_sync_dir(const char *path, struct err_ctx *ctx)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = file_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     int rc;
 
     if (fd < 0) {
         return fail_io(ctx, "opening", path);
     }
-    rc = fsync(fd);
+    rc = file_fsync(fd);
     if (rc != 0) {
         err_set(ctx, ERR_IO, "syncing %s: %s", path, strerror(errno));
     }

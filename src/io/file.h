@@ -9,8 +9,18 @@
 #ifndef VECTRA_IO_FILE_H
 #define VECTRA_IO_FILE_H
 
+#include <sys/types.h>
+
 #include "base/buf.h"
 #include "base/err.h"
+
+/* open(), fsync(), fdatasync() and ftruncate() that begin anew when a signal
+ * interrupted them, which says nothing about the disk. Any other failure of a
+ * sync is final. */
+int file_open(const char *path, int flags, mode_t mode);
+int file_fsync(int fd);
+int file_fdatasync(int fd);
+int file_truncate(int fd, off_t size);
 
 /* Appends the content of a file, or of what is left on a descriptor, to *out.
  * `name` is for the words of an error.

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "io/file.h"
 #include "persist/crc32c.h"
 
 /* ---- annotations ------------------------------------------------------- */
@@ -62,7 +63,7 @@ static enum err open_file(struct aof_file *f, const char *path, int flags,
                           struct err_ctx *ctx)
 {
     *f = (struct aof_file){
-        .fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0644)};
+        .fd = file_open(path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0644)};
     if (f->fd < 0) {
         return err_set(ctx, ERR_IO, "opening %s: %s", path, strerror(errno));
     }
@@ -78,7 +79,7 @@ enum err aof_file_create(struct aof_file *f, const char *path,
     if (err) {
         return err;
     }
-    if (!write_all(f->fd, &v, 1) || fsync(f->fd) != 0) {
+    if (!write_all(f->fd, &v, 1) || file_fsync(f->fd) != 0) {
         err = err_set(ctx, ERR_IO, "writing %s: %s", path, strerror(errno));
         aof_file_close(f);
         return err;
@@ -94,7 +95,7 @@ enum err aof_file_open(struct aof_file *f, const char *path, uint64_t size,
 
     f->size = size;
     f->lsn = lsn;
-    if (!err && ftruncate(f->fd, (off_t)size) != 0) {
+    if (!err && file_truncate(f->fd, (off_t)size) != 0) {
         err = err_set(ctx, ERR_IO, "cutting %s: %s", path, strerror(errno));
         aof_file_close(f);
     }
@@ -114,7 +115,7 @@ void aof_file_close(struct aof_file *f)
 static bool cut_rest(struct aof_file *f)
 {
     if (f->has_rest) {
-        f->has_rest = ftruncate(f->fd, (off_t)f->size) != 0;
+        f->has_rest = file_truncate(f->fd, (off_t)f->size) != 0;
     }
     return !f->has_rest;
 }

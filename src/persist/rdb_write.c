@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "io/file.h"
 #include "persist/crc64.h"
 
 enum {
@@ -96,7 +97,7 @@ static void fail(struct rdb_out *out, int error)
 static void sync_all(struct rdb_out *out)
 {
     /* What cannot be synced, such as a pipe, need not be. */
-    if (fdatasync(out->fd) != 0 && errno != EINVAL && errno != EROFS) {
+    if (file_fdatasync(out->fd) != 0 && errno != EINVAL && errno != EROFS) {
         fail(out, errno);
     }
 }

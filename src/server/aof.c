@@ -226,7 +226,7 @@ static void run_sync(struct reaper_job *job)
 {
     struct aof_sync *s = CONTAINER_OF(job, struct aof_sync, job.job);
 
-    if (fdatasync(s->fd) != 0) {
+    if (file_fdatasync(s->fd) != 0) {
         s->job.error = errno;
     }
     aof_job_done(&s->job);
@@ -374,7 +374,7 @@ static void run_retire(struct reaper_job *job)
 {
     struct retire *r = CONTAINER_OF(job, struct retire, job);
 
-    if (r->sync && fdatasync(r->fd) != 0) {
+    if (r->sync && file_fdatasync(r->fd) != 0) {
         atomic_store_explicit(&r->aof->retire_error, errno,
                               memory_order_release);
     }
@@ -484,7 +484,7 @@ enum err aof_start(struct aof *a, struct err_ctx *ctx)
         return err_wrap(ctx, err, "the log");
     }
     /* What the last process wrote may be in the kernel's memory alone. */
-    if (fdatasync(a->file.fd) != 0) {
+    if (file_fdatasync(a->file.fd) != 0) {
         return err_set(ctx, ERR_IO, "the log: syncing it: %s", strerror(errno));
     }
     a->state = AOF_ON;
@@ -504,7 +504,7 @@ void aof_finish(struct aof *a)
     aof_job_wait(&a->sync.job);
     poll_sync(a);
     if (aof_write_out(a) && !a->is_suspect && a->file.fd >= 0) {
-        if (fdatasync(a->file.fd) != 0) {
+        if (file_fdatasync(a->file.fd) != 0) {
             sync_failed(a, errno);
         } else {
             a->synced = a->file.lsn;

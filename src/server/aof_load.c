@@ -179,7 +179,7 @@ static bool is_contradicted(struct load *l, size_t from)
         int fd;
 
         aof_path(l->a, e->name, path);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
+        fd = file_open(path, O_RDONLY | O_CLOEXEC, 0);
         if (fd < 0) {
             return true;
         }
@@ -242,7 +242,7 @@ static enum err load_file(struct load *l, struct load_file *f, size_t next_incr,
     enum err err;
 
     aof_path(l->a, f->entry->name, path);
-    f->fd = open(path, O_RDONLY | O_CLOEXEC);
+    f->fd = file_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (f->fd < 0) {
         return err_set(ctx, ERR_IO, "opening %s: %s", path, strerror(errno));
     }

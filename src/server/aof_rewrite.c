@@ -164,7 +164,8 @@ static bool open_temp(struct aof *a, struct err_ctx *why)
     snprintf(rw->temp, sizeof(rw->temp), "temp-rewriteaof-bg-%d.aof",
              (int)getpid());
     aof_path(a, rw->temp, path);
-    rw->out_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    rw->out_fd =
+        file_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (rw->out_fd < 0) {
         err_set(why, ERR_IO, "creating %s: %s", path, strerror(errno));
         return false;
@@ -225,7 +226,7 @@ static void child_main(struct aof *a, pid_t parent)
         aof_base_write(&rw->out, &rw->counter, a->s->ks);
     }
     if (!why &&
-        (rdb_out_finish(&rw->out) != ERR_OK || fsync(rw->out_fd) != 0)) {
+        (rdb_out_finish(&rw->out) != ERR_OK || file_fsync(rw->out_fd) != 0)) {
         why = strerror(rw->out.error ? rw->out.error : errno);
     }
     rw->report->cow_bytes = private_dirty();

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "io/file.h"
 #include "server/server.h"
 
 enum {
@@ -229,7 +230,7 @@ static void NORETURN run_child(struct child *c, struct rdb_out *out,
     if (rdb_out_finish(out) != ERR_OK) {
         fail_child(c, "writing", out->error);
     }
-    if (fsync(fd) != 0) {
+    if (file_fsync(fd) != 0) {
         fail_child(c, "syncing", errno);
     }
     note_bytes(&w, rdb_out_offset(out));
@@ -327,7 +328,7 @@ enum err child_start(struct child *c, const struct child_order *order,
     if (c->state != IDLE) {
         return err_set(ctx, ERR_BUSY, "a child is at work already");
     }
-    c->dir_fd = open(order->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    c->dir_fd = file_open(order->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (c->dir_fd < 0) {
         return err_set(ctx, ERR_IO, "opening %s: %s", order->dir,
                        strerror(errno));
@@ -359,7 +360,7 @@ static void finish_file(struct reaper_job *job)
         err_set(&r->why, ERR_IO, "renaming %s to %s: %s", c->temp, c->name,
                 strerror(errno));
     }
-    if (r->ok && fsync(c->dir_fd) != 0) {
+    if (r->ok && file_fsync(c->dir_fd) != 0) {
         r->ok = false;
         err_set(&r->why, ERR_IO, "syncing the directory of %s: %s", c->name,
                 strerror(errno));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "io/file.h"
 #include "server/server.h"
 
 /* The first slice is before the first turn, so that what loads as fast as this
@@ -102,7 +103,7 @@ enum err server_load_fd(struct server *s, int fd, const char *name,
 enum err server_load_file(struct server *s, const char *path,
                           struct snapshot_load *load, struct err_ctx *ctx)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = file_open(path, O_RDONLY | O_CLOEXEC, 0);
     uint64_t end;
     enum err err;
 

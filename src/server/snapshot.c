@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "io/file.h"
 #include "server/aof.h"
 #include "server/loading.h"
 #include "server/server.h"
@@ -122,7 +123,7 @@ static enum err write_here(struct server *s, int dir_fd, const char *temp,
     snapshot_write(&out, s->ks, &about, &progress);
     if (rdb_out_finish(&out) != ERR_OK) {
         error = out.error;
-    } else if (fsync(fd) != 0) {
+    } else if (file_fsync(fd) != 0) {
         error = errno;
         doing = "syncing";
     }
@@ -142,7 +143,7 @@ enum err server_snapshot_save(struct server *s, struct err_ctx *ctx)
     if (child_kind(s->child) == CHILD_SNAPSHOT) {
         return err_set(ctx, ERR_BUSY, "Background save already in progress");
     }
-    dir_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir_fd = file_open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (dir_fd < 0) {
         err =
             err_set(ctx, ERR_IO, "opening the directory: %s", strerror(errno));
@@ -159,7 +160,7 @@ enum err server_snapshot_save(struct server *s, struct err_ctx *ctx)
         err = err_set(ctx, ERR_IO, "renaming %s to %s: %s", temp,
                       s->config.dbfilename, strerror(errno));
     }
-    if (!err && fsync(dir_fd) != 0) {
+    if (!err && file_fsync(dir_fd) != 0) {
         err =
             err_set(ctx, ERR_IO, "syncing the directory: %s", strerror(errno));
     }
