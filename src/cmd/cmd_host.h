@@ -97,6 +97,8 @@ struct cmd_host {
     /* Has one written: the reply, "+..." or "-...". */
     const char *(*bgsave)(void *server, bool schedule);
     int64_t (*lastsave)(void *server); /* Unix time */
+    /* All databases were emptied by a client. */
+    void (*flushed)(void *server);
     /* Writes one and makes the data what it says; the error line, or NULL. */
     const char *(*debug_reload)(void *server, uint32_t flags);
     const char *run_id;

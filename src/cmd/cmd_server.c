@@ -34,7 +34,12 @@ static void flush(struct cmd_ctx *ctx, int db)
 
 void cmd_flushall(struct cmd_ctx *ctx)
 {
+    const struct cmd_host *host = ctx->env->host;
+
     flush(ctx, -1);
+    if (!ctx->failed && !ctx->env->is_loading && host->flushed) {
+        host->flushed(host->server);
+    }
 }
 
 void cmd_flushdb(struct cmd_ctx *ctx)

@@ -381,7 +381,7 @@ static void note_end(struct child *c, int status)
     r->bytes = atomic_load(&s->bytes);
     r->cow_bytes = atomic_load(&s->cow_peak);
     r->took_us = clock_mono_us() - c->started_at;
-    r->ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    r->ok = !r->killed && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (WIFSIGNALED(status)) {
         err_set(&r->why, ERR_IO, "the child was ended by signal %d",
                 WTERMSIG(status));
@@ -463,6 +463,16 @@ void child_kill(struct child *c)
         if (c->state == FINISHING) {
             usleep(200);
         }
+    }
+}
+
+void child_abandon(struct child *c)
+{
+    if (c->state == WAITING) {
+        child_kill(c);
+    } else if (c->state == RUNNING) {
+        c->result.killed = true;
+        kill(c->pid, SIGKILL);
     }
 }
 

@@ -92,6 +92,10 @@ void child_poll(struct child *c);
  * returns. */
 void child_kill(struct child *c);
 
+/* The same, but nothing is waited for: done() is called by a later
+ * child_poll(). */
+void child_abandon(struct child *c);
+
 /* Removes DIR/PREFIX<pid>SUFFIX of processes that are no more. */
 void child_remove_leftovers(const char *dir, const char *prefix,
                             const char *suffix);

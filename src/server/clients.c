@@ -435,6 +435,7 @@ void server_host_init(struct server *s)
         .save = server_save,
         .bgsave = server_bgsave,
         .lastsave = server_lastsave,
+        .flushed = server_flushed,
         .debug_reload = server_debug_reload,
         .run_id = s->run_id,
         .log_rewrite = host_log_rewrite,

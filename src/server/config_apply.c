@@ -59,6 +59,9 @@ static enum err apply_dir(struct server *s, struct err_ctx *ctx)
 {
     char here[PATH_MAX];
 
+    if (s->commands.is_loading) {
+        return err_set(ctx, ERR_BUSY, "files in it are being loaded");
+    }
     if (chdir(s->config.dir) != 0 || !getcwd(here, sizeof(here))) {
         return err_set(ctx, ERR_IO, "%s", strerror(errno));
     }
@@ -107,7 +110,9 @@ static enum err apply(struct server *s, enum config_apply_bit what,
         loop_timer_set(s->cron_timer, 1000000 / s->config.hz);
         return ERR_OK;
     case APPLY_AOF:
-        return aof_apply(s->aof, ctx);
+        return s->commands.is_loading
+                   ? err_set(ctx, ERR_BUSY, "the data is being loaded")
+                   : aof_apply(s->aof, ctx);
     }
     return ERR_OK;
 }

@@ -326,6 +326,18 @@ const char *server_bgsave(void *server, bool schedule)
     return "+Background saving started";
 }
 
+/* With save points the file is to be empty soon as well, and a child that still
+ * writes what is gone is in the way of that. */
+void server_flushed(void *server)
+{
+    struct server *s = server;
+
+    if (s->snapshots.n_points > 0) {
+        child_abandon(s->child);
+        s->snapshots.is_scheduled = true;
+    }
+}
+
 int64_t server_lastsave(void *server)
 {
     return ((struct server *)server)->snapshots.last_save;

@@ -62,6 +62,7 @@ enum err server_snapshot_begin(struct server *s, struct err_ctx *ctx) MUST_USE;
 const char *server_save(void *server);
 const char *server_bgsave(void *server, bool schedule);
 int64_t server_lastsave(void *server);
+void server_flushed(void *server);
 const char *server_debug_reload(void *server, uint32_t flags);
 
 #endif

@@ -392,6 +392,22 @@ start_server {} {
         assert_equal 2 [r get kept]
     }
 
+    test {FLUSHALL empties the snapshot, too, when there are save points} {
+        fill 100
+        r save
+        r config set rdb-key-save-delay 100000
+        r bgsave
+        wait_for {[child_pid]}
+        r config set rdb-key-save-delay 0 save "10000 1"
+        r set a b
+        r flushall
+        wait_for {[info_field rdb_saves] == 2}
+        assert_equal ok [info_field rdb_last_bgsave_status]
+        kill_server
+        start_again
+        assert_equal 0 [r dbsize]
+    }
+
     test {SIGTERM is as SHUTDOWN} {
         r config set save "10000 1"
         r set kept 4
