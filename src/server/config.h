@@ -74,6 +74,7 @@ struct config {
     bool rdbcompression, rdbchecksum, rdb_save_incremental_fsync;
     bool stop_writes_on_bgsave_error;
     bool rdb_skip_unknown_types;
+    bool rdb_del_sync_files;
     int64_t rdb_key_save_delay, key_load_delay; /* microseconds */
     /* the log, of which there is none yet */
     bool appendonly;
