@@ -5,16 +5,34 @@
 #include "cmd/cmd_waiter.h"
 #include "cmd/job.h"
 
-void cmd_bgrewriteaof(struct cmd_ctx *ctx)
+static void reply_of_host(struct cmd_ctx *ctx, const char *reply)
 {
-    const struct cmd_host *host = ctx->env->host;
-    const char *reply = host->log_rewrite(host->server);
-
     if (*reply == '-') {
         cmd_error(ctx, reply + 1);
     } else {
         reply_status(&ctx->reply, reply + 1);
     }
+}
+
+void cmd_bgrewriteaof(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+
+    reply_of_host(ctx, host->log_rewrite(host->server));
+}
+
+void cmd_backup_start(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+
+    reply_of_host(ctx, host->backup_start(host->server, ctx->argv[2]));
+}
+
+void cmd_backup_stop(struct cmd_ctx *ctx)
+{
+    const struct cmd_host *host = ctx->env->host;
+
+    reply_of_host(ctx, host->backup_stop(host->server));
 }
 
 void cmd_debug_loadaof(struct cmd_ctx *ctx)

@@ -105,6 +105,9 @@ struct cmd_host {
 
     /* The log. Begins to write a new base: the reply, "+..." or "-...". */
     const char *(*log_rewrite)(void *server);
+    /* BACKUP: the reply. */
+    const char *(*backup_start)(void *server, struct bytes dir);
+    const char *(*backup_stop)(void *server);
     /* Makes the data what the log says; fails  with words. */
     enum err (*log_reload)(void *server, struct err_ctx *ctx);
     bool (*log_is_on)(void *server);

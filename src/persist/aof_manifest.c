@@ -111,6 +111,12 @@ const struct aof_entry *aof_manifest_add_incr(struct aof_manifest *m,
     return e;
 }
 
+void aof_manifest_add(struct aof_manifest *m, const struct aof_entry *e)
+{
+    *add(m) = *e;
+    m->incr_seq = e->seq;
+}
+
 void aof_manifest_add_history(struct aof_manifest *m, const char *name)
 {
     struct aof_entry *e = add(m);

@@ -66,6 +66,9 @@ void aof_manifest_next_base(const struct aof_manifest *m, const char *name,
 void aof_manifest_set_base(struct aof_manifest *m, const char *name,
                            size_t keep);
 
+/* Adds an increment of another manifest, whose number is higher. */
+void aof_manifest_add(struct aof_manifest *m, const struct aof_entry *e);
+
 /* Adds a file that is no part of the log. */
 void aof_manifest_add_history(struct aof_manifest *m, const char *name);
 

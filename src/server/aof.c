@@ -520,6 +520,7 @@ void aof_finish(struct aof *a)
 void aof_destroy(struct aof *a)
 {
     aof_rewrite_abandon(a);
+    aof_backup_destroy(a);
     wake_waiters(a);
     reaper_destroy(a->disk);
     aof_file_close(&a->file);
@@ -535,6 +536,7 @@ static void switch_off(struct aof *a)
              (unsigned long long)a->file.lsn);
     aof_finish(a);
     a->state = AOF_OFF;
+    aof_backup_note(a);
     set_gate(a);
     if (a->file.fd >= 0) {
         retire_file(a, &a->file);
@@ -624,5 +626,8 @@ void aof_info_read(const struct aof *a, struct aof_info *out)
         .delayed_syncs = a->delayed_syncs,
         .sync_pending = a->sync.job.under_way,
         .lsn = a->s->commands.stream.lsn,
+        .backing_up = a->backup.is_open || atomic_load(&a->backup.n_jobs) > 0,
+        .backup_failed = atomic_load(&a->backup.failed),
+        .backup_lsn = a->backup.lsn,
     };
 }

@@ -11,6 +11,7 @@
  *     aof.c          writing, syncing, what happens when that fails
  *     aof_load.c     at the start, and DEBUG LOADAOF
  *     aof_rewrite.c  new bases: BGREWRITEAOF, growth, switching on
+ *     aof_backup.c   BACKUP: the log's files kept in another folder
  *
  * thread loop only. */
 #ifndef VECTRA_SERVER_AOF_H
@@ -18,6 +19,7 @@
 
 #include <stdbool.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 
 struct aof;
@@ -54,6 +56,10 @@ enum err aof_apply(struct aof *a, struct err_ctx *ctx) MUST_USE;
  * reply, "+..." or "-...". */
 const char *aof_rewrite(struct aof *a);
 
+/* BACKUP START and STOP: the reply, "+..." or "-...", valid until the next. */
+const char *aof_backup_start(struct aof *a, struct bytes dir);
+const char *aof_backup_stop(struct aof *a);
+
 /* DEBUG LOADAOF: makes the data what the log says.
  *
  * fails  with words; what was loaded until then is what is left. */
@@ -79,6 +85,8 @@ struct aof_info {
     uint64_t current_size, base_size;
     uint64_t buffered, delayed_syncs;
     bool sync_pending;
+    bool backing_up, backup_failed;
+    uint64_t backup_lsn;
     uint64_t lsn;
 };
 void aof_info_read(const struct aof *a, struct aof_info *out);

@@ -83,6 +83,17 @@ struct aof_rewrite {
     uint64_t cow_bytes;
 };
 
+/* aof_backup.c */
+struct aof_backup {
+    bool is_open;
+    char dir[PATH_MAX];
+    struct aof_manifest names; /* what is there, or on its way */
+    uint64_t lsn;              /* the end of the last one */
+    char error[128];
+    atomic_int n_jobs;
+    atomic_bool failed;
+};
+
 struct aof {
     struct server *s;
     enum aof_state state;
@@ -104,6 +115,7 @@ struct aof {
     uint64_t other_bytes; /* of the base and increments before file */
     uint64_t base_size;   /* of the whole log when its base was new */
     struct aof_rewrite rw;
+    struct aof_backup backup;
 };
 
 /* aof.c */
@@ -137,6 +149,10 @@ void aof_recovered(struct aof *a);
  */
 enum err aof_switch_file(struct aof *a, struct aof_file *file, const char *name,
                          struct err_ctx *ctx) MUST_USE;
+
+/* To be called when the log has new increments, and before old ones go. */
+void aof_backup_note(struct aof *a);
+void aof_backup_destroy(struct aof *a);
 
 /* aof_load.c */
 enum err aof_load(struct aof *a, struct err_ctx *ctx) MUST_USE;

@@ -127,7 +127,6 @@ static void begin(struct aof *a)
     rw->persist = a->state == AOF_ON;
     rw->stage = REWRITE_READY;
     if (rw->with_file) {
-        aof_manifest_drop_history(&rw->next);
         if (a->state == AOF_WAIT_BASE && a->file.fd >= 0 && !a->is_suspect) {
             /* Of an attempt that failed: nobody has named it. */
             aof_manifest_add_history(&rw->next, a->file_name);
@@ -150,6 +149,7 @@ static void prepared(struct aof *a)
     if (rw->persist) {
         aof_manifest_deinit(&a->manifest);
         aof_manifest_copy(&a->manifest, &rw->next);
+        aof_backup_note(a);
     }
     rw->stage = REWRITE_READY;
 }
@@ -388,15 +388,15 @@ static void committed(struct aof *a)
     struct aof_rewrite *rw = &a->rw;
 
     if (rw->job.err) {
-        char path[PATH_MAX];
-
-        /* The base may have its name already; nobody names it. */
-        aof_path(a, rw->base, path);
-        unlink(path);
+        /* The manifest on disk may be the new one already: what either names
+         * stays until there is another, and no name is given twice. */
+        aof_manifest_add_history(&a->manifest, rw->base);
+        a->manifest.base_seq = rw->next.base_seq;
         failed(a, rw->job.why.text);
         return;
     }
     rw->temp[0] = '\0';
+    aof_backup_note(a);
     aof_manifest_deinit(&a->manifest);
     aof_manifest_copy(&a->manifest, &rw->next);
     remove_history(a);

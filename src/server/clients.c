@@ -378,6 +378,16 @@ static const char *host_shutdown(void *server, uint32_t flags)
                : "ERR Errors trying to SHUTDOWN. Check logs.";
 }
 
+static const char *host_backup_start(void *server, struct bytes dir)
+{
+    return aof_backup_start(((struct server *)server)->aof, dir);
+}
+
+static const char *host_backup_stop(void *server)
+{
+    return aof_backup_stop(((struct server *)server)->aof);
+}
+
 static const char *host_log_rewrite(void *server)
 {
     return aof_rewrite(((struct server *)server)->aof);
@@ -439,6 +449,8 @@ void server_host_init(struct server *s)
         .debug_reload = server_debug_reload,
         .run_id = s->run_id,
         .log_rewrite = host_log_rewrite,
+        .backup_start = host_backup_start,
+        .backup_stop = host_backup_stop,
         .log_reload = host_log_reload,
         .log_is_on = host_log_is_on,
         .log_synced = host_log_synced,
