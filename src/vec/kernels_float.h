@@ -30,7 +30,8 @@
  * four flush the first cache; sums rest in memory between slices.
  *
  * A row and a query meet in the same order in all of these (one vector of sums,
- * front to back), so the results are equal to the bit. */
+ * front to back), so the results are equal to the bit. kernels_float_side.h has
+ * one more way, for many queries on rows that are not long. */
 
 enum {
     SLICE = 256,    /* components */

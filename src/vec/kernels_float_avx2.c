@@ -98,9 +98,13 @@ ALWAYS_INLINE void v4_store_part(float *p, V4 keys, size_t n)
     _mm_maskstore_ps(p, first_of_four(n), keys);
 }
 
+#define SIDE_LANES 1
+
 #include "vec/kernels_float.h"
+#include "vec/kernels_float_side.h"
 
 void vec_avx2_float_fill(struct vec_kernels *k)
 {
     fill_floats(k);
+    fill_side(k);
 }

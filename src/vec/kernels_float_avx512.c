@@ -102,9 +102,13 @@ ALWAYS_INLINE void v4_store_part(float *p, V4 keys, size_t n)
     _mm_mask_storeu_ps(p, (__mmask8)((1u << n) - 1), keys);
 }
 
+#define SIDE_LANES 2
+
 #include "vec/kernels_float.h"
+#include "vec/kernels_float_side.h"
 
 void vec_avx512_float_fill(struct vec_kernels *k)
 {
     fill_floats(k);
+    fill_side(k);
 }
