@@ -34,6 +34,7 @@ enum {
     SPINS = 200,
     HELD_MAX = 4,
     INDEX_TURN = 8,
+    PATIENCE = 32,        /* units, for which a task is left to another */
     PARK_LOOK_NS = 50000, /* how often pool_wait_parked() looks */
 };
 
@@ -58,6 +59,8 @@ struct pool_worker {
     struct thread *thread;
     struct held held[TASK_CLASS_COUNT];
     unsigned turn;
+    unsigned patience; /* units since there was nothing to leave to another */
+    bool idle;         /* counted in the pool's idle */
     _Alignas(CACHE_LINE) _Atomic bool awake; /* may be at a unit */
 };
 
@@ -65,6 +68,7 @@ struct pool {
     struct ring rings[TASK_CLASS_COUNT];
     _Alignas(CACHE_LINE) _Atomic uint32_t submissions; /* the futex word */
     _Atomic uint32_t sleepers;
+    _Atomic uint32_t idle; /* workers looking for work, asleep or not */
     _Atomic bool stopping;
     _Alignas(CACHE_LINE) _Atomic(struct completion *) completed;
     _Alignas(CACHE_LINE) _Atomic size_t pending;
@@ -272,21 +276,6 @@ static void stay_awake(struct pool_worker *w)
 
 /* ---- workers ----------------------------------------------------------- */
 
-/* Takes a task of the highest class that has one. A worker holds few tasks at
- * a time, so that another one, idle, finds the rest in the ring. */
-static struct task *take_new(struct pool_worker *w)
-{
-    struct task *t = NULL;
-    int class;
-
-    for (class = 0; class < TASK_CLASS_COUNT && !t; class ++) {
-        if (w->held[class].n < HELD_MAX) {
-            t = ring_pop(&w->pool->rings[class]);
-        }
-    }
-    return t;
-}
-
 static bool has_new(const struct pool *p)
 {
     int class;
@@ -297,6 +286,55 @@ static bool has_new(const struct pool *p)
         }
     }
     return false;
+}
+
+/* Whether a new task is better left to a worker that has nothing to do. Waking
+ * takes longer than a unit of work, so a busy worker would get at every task
+ * first and do them all in turn, while the other one finds nothing. Whoever
+ * submitted the task has woken the other; should it not come for long, its
+ * processor is busy. */
+static bool leaves_to_another(struct pool_worker *w)
+{
+    bool busy = w->held[TASK_QUERY].n > 0 || w->held[TASK_INDEX].n > 0;
+
+    if (!busy ||
+        atomic_load_explicit(&w->pool->idle, memory_order_relaxed) == 0 ||
+        !has_new(w->pool)) {
+        w->patience = 0;
+        return false;
+    }
+    return w->patience++ < PATIENCE;
+}
+
+/* Says, where it changes, whether the worker looks for work. */
+static void set_idle(struct pool_worker *w, bool idle)
+{
+    if (w->idle != idle) {
+        w->idle = idle;
+        if (idle) {
+            atomic_fetch_add(&w->pool->idle, 1);
+        } else {
+            atomic_fetch_sub(&w->pool->idle, 1);
+        }
+    }
+}
+
+/* Takes a task of the highest class that has one. A worker holds few tasks at
+ * a time, so that another one, idle, finds the rest in the ring. */
+static struct task *take_new(struct pool_worker *w)
+{
+    struct task *t = NULL;
+    int class;
+
+    if (leaves_to_another(w)) {
+        return NULL;
+    }
+    for (class = 0; class < TASK_CLASS_COUNT && !t; class ++) {
+        if (w->held[class].n < HELD_MAX) {
+            t = ring_pop(&w->pool->rings[class]);
+        }
+    }
+    return t;
 }
 
 static void hold(struct pool_worker *w, struct task *t)
@@ -366,6 +404,7 @@ static void worker_run(struct pool_worker *w)
         struct task *t = take_new(w);
 
         if (t) {
+            set_idle(w, false);
             if (has_new(p) && atomic_load(&p->sleepers) > 0) {
                 futex_wake(&p->submissions, 1);
             }
@@ -382,6 +421,7 @@ static void worker_run(struct pool_worker *w)
             continue;
         }
         fall_asleep(w);
+        set_idle(w, true);
         if (!wait_for_work(p)) {
             return;
         }

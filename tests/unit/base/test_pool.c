@@ -2,7 +2,9 @@
  * short ones through. The test thread plays the loop. */
 #include "unit/cm.h"
 
+#include <dirent.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -146,6 +148,84 @@ static void a_long_task_lets_a_short_one_through(void **state)
     assert_false(longer.finished);
     while (!longer.finished) {
         drain_after_wake(p);
+    }
+    end_pool(p);
+}
+
+/* Waits until n threads of the pool sleep. */
+static void wait_for_sleepers(unsigned n)
+{
+    unsigned asleep = 0;
+
+    while (asleep < n) {
+        DIR *d = opendir("/proc/self/task");
+        struct dirent *e;
+
+        assert_non_null(d);
+        asleep = 0;
+        while ((e = readdir(d))) {
+            char path[300], line[200] = "", state = 0;
+            FILE *f;
+
+            snprintf(path, sizeof(path), "/proc/self/task/%s/stat", e->d_name);
+            f = fopen(path, "r");
+            if (f) {
+                asleep += fgets(line, sizeof(line), f) &&
+                          sscanf(line, "%*d (vectra-w%*[^)]) %c", &state) &&
+                          state == 'S';
+                fclose(f);
+            }
+        }
+        closedir(d);
+    }
+}
+
+struct twin {
+    struct task task;
+    struct twin *other;
+    unsigned units;
+    _Atomic int worker; /* that began it; -1 before */
+    _Atomic bool ended;
+};
+
+static bool twin_step(struct task *t, struct worker *w)
+{
+    struct twin *twin = CONTAINER_OF(t, struct twin, task);
+
+    if (twin->units++ == 0) {
+        twin->worker = (int)w->index;
+    }
+    if (twin->units < 8) {
+        return true; /* now is the time to take the other one as well */
+    }
+    while (twin->other->worker < 0) {
+        usleep(100);
+    }
+    twin->ended = true;
+    return false;
+}
+
+static void a_busy_worker_leaves_tasks_to_one_that_sleeps(void **state)
+{
+    struct pool *p = make_pool(2);
+    int round;
+    int i;
+
+    (void)state;
+    for (round = 0; round < 50; round++) {
+        struct twin twins[2] = {{.other = &twins[1], .worker = -1},
+                                {.other = &twins[0], .worker = -1}};
+
+        wait_for_sleepers(2);
+        for (i = 0; i < 2; i++) {
+            twins[i].task.step = twin_step;
+            twins[i].task.class = TASK_QUERY;
+            pool_submit(p, &twins[i].task);
+        }
+        while (!twins[0].ended || !twins[1].ended || pool_pending(p) > 0) {
+            usleep(100);
+        }
+        assert_int_not_equal(twins[0].worker, twins[1].worker);
     }
     end_pool(p);
 }
@@ -398,6 +478,7 @@ int main(void)
         cmocka_unit_test(every_unit_runs_on_many_workers),
         cmocka_unit_test(more_tasks_than_the_ring_holds_all_run),
         cmocka_unit_test(a_long_task_lets_a_short_one_through),
+        cmocka_unit_test(a_busy_worker_leaves_tasks_to_one_that_sleeps),
         cmocka_unit_test(building_goes_on_beside_a_stream_of_queries),
         cmocka_unit_test(parked_workers_begin_nothing_until_they_resume),
         cmocka_unit_test(idle_workers_are_parked_at_once),
