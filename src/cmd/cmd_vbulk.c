@@ -16,8 +16,9 @@
 
 enum {
     BULK_MAX = 10000000, /* elements of one VMADD */
-    CHECK_EVERY = 16,    /* removals between looks at the clock; names that
-                          * are fetched ahead */
+    CHECK_EVERY = 16,    /* removals between looks at the clock */
+    AHEAD = 8,           /* names between the steps of fetching */
+    ROW_MAX = 4096,      /* bytes; longer ones are encoded one by one */
     CHECK_WORK = 16384,  /* work between them when adding, in bytes read */
     ELEMENT_BYTES = 16,  /* of an element, besides its row and name */
 };
@@ -155,6 +156,10 @@ struct vmadd_job {
     size_t attrs_at; /* in argv; 0: none */
     size_t checked;  /* vectors found good */
     size_t done;     /* elements added or replaced */
+    size_t hashed;   /* names; their hashes are kept until they are added */
+    uint64_t hashes[2 * AHEAD];
+    uint8_t *rows;                   /* room for VEC_ENCODE_MAX, or NULL */
+    size_t encoded_from, encoded_to; /* elements whose rows are there */
     int64_t added;
     struct vec_format format; /* what vectors are checked against */
 };
@@ -240,11 +245,16 @@ static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
 {
     const struct bytes *argv = m->job.argv;
     struct vset_element e = {.name = argv[VMADD_NAMES + m->done],
+                             .hash = m->hashes[m->done % (2 * AHEAD)],
                              .vector = vmadd_vector(m, m->done),
                              .projected = projected};
     bool added = false;
     enum err err;
 
+    if (m->done < m->encoded_to) {
+        e.row =
+            m->rows + (m->done - m->encoded_from) * vset_format(v)->row_bytes;
+    }
     if (m->attrs_at) {
         e.attribute = argv[m->attrs_at + m->done];
         e.has_attribute = true;
@@ -270,19 +280,52 @@ static size_t vmadd_work(const struct vmadd_job *m, const struct vset *v,
     return work;
 }
 
+/* Hashes the names to come and has the places fetched that they lead to. */
+static void vmadd_expect(struct vmadd_job *m, const struct vset *v)
+{
+    const struct bytes *names = m->job.argv + VMADD_NAMES;
+
+    for (; m->hashed < m->n && m->hashed < m->done + 2 * AHEAD; m->hashed++) {
+        uint64_t hash = vset_hash(names[m->hashed]);
+
+        m->hashes[m->hashed % (2 * AHEAD)] = hash;
+        vset_expect(v, hash, 0);
+    }
+    if (m->done + AHEAD < m->hashed) {
+        vset_expect(v, m->hashes[(m->done + AHEAD) % (2 * AHEAD)], 1);
+    }
+}
+
+/* Makes the rows of the next elements, some at a time. One that is refused is
+ * left to vset_add() to refuse. */
+static void vmadd_encode(struct vmadd_job *m, const struct vset *v)
+{
+    const struct vec_format *f = vset_format(v);
+    size_t n = m->n - m->done;
+
+    n = n < VEC_ENCODE_MAX ? n : VEC_ENCODE_MAX;
+    if (f->row_bytes > ROW_MAX || n == 1) {
+        return;
+    }
+    if (!m->rows) {
+        m->rows = mem_alloc(VEC_ENCODE_MAX * (size_t)f->row_bytes);
+    }
+    m->encoded_from = m->done;
+    m->encoded_to =
+        m->done + vec_encode_many(f, vmadd_vector(m, m->done), n, m->rows);
+}
+
 /* Adds until all are added, one fails or the slice is over. */
 static enum err vmadd_some(struct vmadd_job *m, struct vset *v, bool projected)
 {
-    const struct bytes *names = m->job.argv + VMADD_NAMES;
     enum err err = ERR_OK;
     size_t work = 0;
 
+    m->encoded_to = 0;
     while (m->done < m->n && !err) {
-        if (m->done % CHECK_EVERY == 0) {
-            size_t left = m->n - m->done;
-
-            vset_expect(v, names + m->done,
-                        left < CHECK_EVERY ? left : CHECK_EVERY);
+        vmadd_expect(m, v);
+        if (m->done >= m->encoded_to && !projected) {
+            vmadd_encode(m, v);
         }
         work += vmadd_work(m, v, projected);
         err = vmadd_one(m, v, projected);
@@ -294,6 +337,8 @@ static enum err vmadd_some(struct vmadd_job *m, struct vset *v, bool projected)
             }
         }
     }
+    mem_free(m->rows); /* it may be another set in the next slice */
+    m->rows = NULL;
     return err;
 }
 

@@ -220,6 +220,10 @@ static enum err encode(struct vset *v, const struct vset_element *e,
     struct buf *work = &v->keyspace->work;
     float *out;
 
+    if (e->row) {
+        memcpy(row, e->row, v->format.row_bytes);
+        return ERR_OK;
+    }
     if (!e->projected) {
         return vec_encode(&v->format, e->vector, row);
     }
@@ -260,9 +264,14 @@ static enum err new_attribute(struct vset *v, const struct vset_element *e,
     return ERR_OK;
 }
 
-void vset_expect(const struct vset *v, const struct bytes *names, size_t n)
+uint64_t vset_hash(struct bytes name)
 {
-    elements_expect(&v->elements, names, n);
+    return hash_bytes(name.data, name.len);
+}
+
+void vset_expect(const struct vset *v, uint64_t hash, int step)
+{
+    elements_expect(&v->elements, hash, step);
 }
 
 static bool slot_has_attribute(const struct vset *v, slot_id slot)
@@ -274,7 +283,7 @@ static bool slot_has_attribute(const struct vset *v, slot_id slot)
 
 enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
 {
-    uint64_t hash = hash_bytes(e->name.data, e->name.len);
+    uint64_t hash = e->hash ? e->hash : vset_hash(e->name);
     slot_id old = elements_find(&v->elements, e->name, hash);
     struct attribute *attribute = NULL;
     bool had = old != SLOT_NONE && slot_has_attribute(v, old);

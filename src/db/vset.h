@@ -72,7 +72,9 @@ uint64_t vset_uid(const struct vset *v);
  * alignment; has_attribute with an empty text removes the attribute. */
 struct vset_element {
     struct bytes name;
+    uint64_t hash; /* vset_hash() of the name where it is known, else 0 */
     const void *vector;
+    const uint8_t *row; /* vector as vec_encode() stores it, or NULL */
     struct bytes attribute;
     bool projected; /* vector has input_dim components, to be projected */
     bool has_attribute;
@@ -92,8 +94,10 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed) MUST_USE;
 /* The slot of an element, SLOT_NONE when it is not there. */
 slot_id vset_find(const struct vset *v, struct bytes name);
 
+uint64_t vset_hash(struct bytes name);
+
 /* See elements_expect(). */
-void vset_expect(const struct vset *v, const struct bytes *names, size_t n);
+void vset_expect(const struct vset *v, uint64_t hash, int step);
 struct bytes vset_name(const struct vset *v, slot_id slot);
 
 /* The stored row: see vec_decode() and friends. */

@@ -16,6 +16,7 @@
 
 enum {
     AHEAD_MAX = 1 << 20,
+    READ_MIN = 16 * 1024, /* room in a buffer of a connection's own */
     READ_MAX = 1 << 20,
     /* Replies a connection may have made in one turn before the others have
      * theirs. One read may hold thousands of requests for a megabyte each, so
@@ -147,14 +148,14 @@ static void run_chunk(struct conn *c, uint8_t *data, size_t len)
 static size_t make_room(struct conn *c)
 {
     size_t wants = resp_parser_wants(&c->parser);
-    size_t more = READ_CHUNK / 4;
+    size_t more = READ_MIN;
 
     if (wants > c->in.len) {
         size_t ahead = c->in.len > AHEAD_MAX ? c->in.len : AHEAD_MAX;
 
         more = wants - c->in.len;
         more = more < ahead ? more : ahead;
-        more = more > READ_CHUNK / 4 ? more : READ_CHUNK / 4;
+        more = more > READ_MIN ? more : READ_MIN;
     }
     buf_room(&c->in, more);
     more = c->in.cap - c->in.len;

@@ -9,8 +9,8 @@
 #include "resp/resp_request.h"
 
 enum {
-    READ_CHUNK = 64 * 1024,
-    BUF_KEEP = 64 * 1024, /* larger buffers are freed, not recycled */
+    READ_CHUNK = 256 * 1024, /* shared, so its size matters once */
+    BUF_KEEP = 64 * 1024,    /* larger buffers are freed, not recycled */
     BUFS_KEPT = 64,
     SLOTS_MAX = 1024, /* deferred replies of one connection */
     LISTENERS_MAX = 32,

@@ -133,19 +133,12 @@ slot_id elements_find(const struct elements *e, struct bytes name,
     return SLOT_NONE;
 }
 
-void elements_expect(const struct elements *e, const struct bytes *names,
-                     size_t n)
+void elements_expect(const struct elements *e, uint64_t hash, int step)
 {
-    uint64_t hashes[ELEMENTS_EXPECT_MAX];
-    size_t i;
-
-    n = n < ELEMENTS_EXPECT_MAX ? n : ELEMENTS_EXPECT_MAX;
-    for (i = 0; i < n; i++) {
-        hashes[i] = hash_bytes(names[i].data, names[i].len);
-        table_prefetch_segment(&e->table, hashes[i]);
-    }
-    for (i = 0; i < n; i++) {
-        table_prefetch(&e->table, hashes[i]);
+    if (step == 0) {
+        table_prefetch_segment(&e->table, hash);
+    } else {
+        table_prefetch(&e->table, hash);
     }
 }
 

@@ -60,12 +60,9 @@ static inline uint32_t elements_count(const struct elements *e)
 slot_id elements_find(const struct elements *e, struct bytes name,
                       uint64_t hash);
 
-enum { ELEMENTS_EXPECT_MAX = 32 };
-
-/* Brings what elements_find() and elements_begin() will read for these names
- * towards the cache; of more than ELEMENTS_EXPECT_MAX the first. */
-void elements_expect(const struct elements *e, const struct bytes *names,
-                     size_t n);
+/* Two steps that bring what elements_find() and elements_begin() will read for
+ * a name towards the cache; the second when the first has had its time. */
+void elements_expect(const struct elements *e, uint64_t hash, int step);
 
 /* Valid as long as a ticket opened while the slot was live, or until the
  * element changes. */

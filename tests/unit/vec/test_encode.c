@@ -159,6 +159,44 @@ static void rows_are_the_same_bytes_on_every_level(void **state)
     }
 }
 
+static void many_rows_at_once_are_those_made_one_by_one(void **state)
+{
+    enum { DIM = 100 };
+    struct rng *r = *state;
+    float x[VEC_ENCODE_MAX][DIM];
+    size_t l, i, n;
+    int type, metric;
+
+    for (l = 0; next_level(&l); l++) {
+        for (type = 0; type < VEC_TYPE_COUNT; type++) {
+            for (metric = 0; metric < VEC_METRIC_COUNT; metric++) {
+                struct vec_format f;
+                uint8_t *rows, *row;
+
+                vec_format_init(&f, (enum vec_type)type,
+                                (enum vec_metric)metric, DIM);
+                rows = malloc(VEC_ENCODE_MAX * f.row_bytes);
+                row = malloc(f.row_bytes);
+                for (i = 0; i < VEC_ENCODE_MAX; i++) {
+                    fill_vector(r, i % 3 ? KIND_NORMAL : KIND_TINY, x[i], DIM);
+                }
+                for (n = 0; n <= VEC_ENCODE_MAX; n++) {
+                    assert_int_equal(vec_encode_many(&f, x, n, rows), n);
+                    for (i = 0; i < n; i++) {
+                        assert_int_equal(vec_encode(&f, x[i], row), ERR_OK);
+                        assert_memory_equal(row, rows + i * f.row_bytes,
+                                            f.row_bytes);
+                    }
+                }
+                x[5][DIM - 1] = NAN;
+                assert_int_equal(vec_encode_many(&f, x, n - 1, rows), 5);
+                free(row);
+                free(rows);
+            }
+        }
+    }
+}
+
 static void input_may_have_any_alignment(void **state)
 {
     struct rng *r = *state;
@@ -630,6 +668,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoding_gives_back_the_vector_within_one_step),
         cmocka_unit_test(rows_are_the_same_bytes_on_every_level),
+        cmocka_unit_test(many_rows_at_once_are_those_made_one_by_one),
         cmocka_unit_test(input_may_have_any_alignment),
         cmocka_unit_test(norms_are_right_for_tiny_and_huge_vectors),
         cmocka_unit_test(small_components_next_to_large_ones_survive),
