@@ -89,6 +89,7 @@ static void fill_avx2(struct vec_kernels *k)
 {
     vec_avx2_float_fill(k);
     vec_avx2_i8_fill(k);
+    vec_avx2_i8_side_fill(k);
     vec_avx2_bit_fill(k);
     vec_avx2_code_fill(k);
 }

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 
 #include "vec/lanes_avx2.h"
+#include "vec/lanes_turn.h"
 
 #define V       __m256
 #define V4      __m128

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "vec/lanes_avx512.h"
+#include "vec/lanes_turn.h"
 
 #define V       __m512
 #define V4      __m128

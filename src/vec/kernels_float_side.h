@@ -134,34 +134,6 @@ ALWAYS_INLINE void side_lanes(const struct side *s, const uint8_t *rows,
     }
 }
 
-/* Eight sums of eight queries to eight queries' keys of eight rows. */
-ALWAYS_INLINE void side_turn(__m256 *v)
-{
-    __m256 a[8];
-    size_t k;
-
-#pragma GCC unroll 4
-    for (k = 0; k < 8; k += 2) {
-        a[k] = _mm256_unpacklo_ps(v[k], v[k + 1]);
-        a[k + 1] = _mm256_unpackhi_ps(v[k], v[k + 1]);
-    }
-#pragma GCC unroll 2
-    for (k = 0; k < 8; k += 4) {
-        v[k] = _mm256_shuffle_ps(a[k], a[k + 2], 0x44);
-        v[k + 1] = _mm256_shuffle_ps(a[k], a[k + 2], 0xee);
-        v[k + 2] = _mm256_shuffle_ps(a[k + 1], a[k + 3], 0x44);
-        v[k + 3] = _mm256_shuffle_ps(a[k + 1], a[k + 3], 0xee);
-    }
-#pragma GCC unroll 4
-    for (k = 0; k < 4; k++) {
-        const __m256 low = v[k];
-        const __m256 high = v[k + 4];
-
-        v[k] = _mm256_permute2f128_ps(low, high, 0x20);
-        v[k + 4] = _mm256_permute2f128_ps(low, high, 0x31);
-    }
-}
-
 /* Eight rows for up to eight queries. */
 ALWAYS_INLINE void side_tile(const struct side *s, const struct vec_query *q,
                              const uint8_t *rows, struct key_grid keys,
@@ -205,7 +177,7 @@ ALWAYS_INLINE void side_tile(const struct side *s, const struct vec_query *q,
             _mm256_add_ps(_mm256_set1_ps(q->key_add),
                           _mm256_mul_ps(_mm256_set1_ps(q->key_mul), sums[k]));
     }
-    side_turn(sums);
+    turn8(sums); /* from queries of a row to rows of a query */
 #pragma GCC unroll 8
     for (k = 0; k < SIDE_QUERIES; k++) {
         if (k < keys.live) {
@@ -228,7 +200,7 @@ static void side_turn_queries(const struct vec_query *const *q, size_t nq,
             v[k] = k < nq ? _mm256_load_ps(query_floats(q[k]) + i)
                           : _mm256_setzero_ps();
         }
-        side_turn(v);
+        turn8(v);
         for (k = 0; k < SIDE_QUERIES; k++) {
             _mm256_store_ps(turned + (i + k) * SIDE_QUERIES, v[k]);
         }

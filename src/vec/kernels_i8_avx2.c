@@ -6,7 +6,8 @@
  * are exact; the query keeps its codes in 16 bits. Rows are read in order, four
  * are added up together, and the factors of each come with one load right after
  * its codes. Several queries share the widening of a tile of four rows and two
- * queries; prefetching is as in kernels_float.h. */
+ * queries; prefetching is as in kernels_float.h. For more than a few queries
+ * there is kernels_i8_side_avx2.c. */
 #include "vec/vec_impl.h"
 
 #include <immintrin.h>
@@ -310,6 +311,17 @@ static void many_l2(const struct vec_query *const *q, size_t nq,
                     size_t key_stride)
 {
     score_many(q, nq, rows, n, VEC_OP_L2, keys, key_stride);
+}
+
+void vec_avx2_i8_many(const struct vec_query *const *q, size_t nq,
+                      const uint8_t *rows, size_t n, float *keys,
+                      size_t key_stride)
+{
+    if (q[0]->format->metric == VEC_L2) {
+        many_l2(q, nq, rows, n, keys, key_stride);
+    } else {
+        many_dot(q, nq, rows, n, keys, key_stride);
+    }
 }
 
 void vec_avx2_i8_fill(struct vec_kernels *k)

@@ -221,6 +221,7 @@ extern const struct vec_kernels vec_scalar;
 /* Replace the entries that this instruction set does better. */
 void vec_avx2_float_fill(struct vec_kernels *k);
 void vec_avx2_i8_fill(struct vec_kernels *k);
+void vec_avx2_i8_side_fill(struct vec_kernels *k);
 void vec_avx2_bit_fill(struct vec_kernels *k);
 void vec_avx2_code_fill(struct vec_kernels *k);
 void vec_avx512_float_fill(struct vec_kernels *k);
@@ -235,5 +236,8 @@ void vec_avx2_i8_scan(const struct vec_query *q, const uint8_t *rows, size_t n,
                       float *keys);
 void vec_avx2_i8_gather(const struct vec_query *q, const uint8_t *const *rows,
                         size_t n, float *keys);
+void vec_avx2_i8_many(const struct vec_query *const *q, size_t nq,
+                      const uint8_t *rows, size_t n, float *keys,
+                      size_t key_stride);
 
 #endif
