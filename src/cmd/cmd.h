@@ -167,6 +167,10 @@ void cmd_log_if_slow(struct cmd_env *env, const struct command *command,
 void multi_queue(struct client *c, const struct command *command,
                  const struct bytes *argv, size_t argc);
 void multi_end(struct client *c);
+
+/* Has c->keys_changed set when a key of c->db changes. fails  ERR_NOMEM. */
+enum err multi_watch(struct cmd_env *env, struct client *c,
+                     struct bytes key) MUST_USE;
 void multi_unwatch_all(struct cmd_env *env, struct client *c);
 size_t multi_watch_count(const struct client *c);
 void multi_init(struct cmd_env *env);

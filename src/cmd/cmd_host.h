@@ -34,6 +34,25 @@ enum reload_flag {
     RELOAD_MERGE = 1 << 2,   /* unless the file has it, too */
 };
 
+/* Requests to another server and its replies, each of which is one line. */
+struct cmd_exchange {
+    char *host, *port;
+    int64_t timeout_ms; /* for the connection, and without any progress */
+    struct buf request;
+    size_t n_replies;
+    void (*done)(struct cmd_exchange *x); /* on the loop thread */
+    void *arg;
+    /* found */
+    enum {
+        EXCHANGE_COMPLETE,
+        EXCHANGE_NOT_CONNECTED,
+        EXCHANGE_NOT_SENT,
+        EXCHANGE_NOT_ANSWERED,
+    } result;
+    size_t n_got;
+    struct buf replies; /* n_got lines, a NUL at the end of each */
+};
+
 struct cmd_host {
     void *server;
 
@@ -70,6 +89,10 @@ struct cmd_host {
 
     /* It came over the loopback interface or a Unix socket. */
     bool (*is_local)(struct client *c);
+
+    /* Talks with another server, elsewhere: done() is called later. With
+     * `wait` here and now, and done() is not called. */
+    void (*exchange)(void *server, struct cmd_exchange *x, bool wait);
 
     /* Appends INFO's text for the sections asked for; none means default. */
     void (*info)(void *server, const struct bytes *sections, size_t n,

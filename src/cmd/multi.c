@@ -115,7 +115,7 @@ static bool is_watching(const struct client *c, const struct watched_key *chain)
     return false;
 }
 
-static enum err watch(struct cmd_env *env, struct client *c, struct bytes key)
+enum err multi_watch(struct cmd_env *env, struct client *c, struct bytes key)
 {
     uint64_t hash = watch_hash(c->db, key);
     struct watched_key *chain = find_chain(env, c->db, key, hash);
@@ -356,7 +356,7 @@ void cmd_watch(struct cmd_ctx *ctx)
     }
     for (i = 1; i < ctx->argc; i++) {
         (void)keyspace_find(ctx->ks, ctx->client->db, ctx->argv[i]);
-        if (watch(ctx->env, ctx->client, ctx->argv[i]) != ERR_OK) {
+        if (multi_watch(ctx->env, ctx->client, ctx->argv[i]) != ERR_OK) {
             cmd_error_oom(ctx);
             return;
         }

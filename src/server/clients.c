@@ -7,6 +7,7 @@
 #include "cmd/job.h"
 #include "cmd/replay.h"
 #include "server/aof.h"
+#include "server/exchange.h"
 #include "server/info.h"
 #include "server/server.h"
 
@@ -332,6 +333,13 @@ static void host_client_info(struct client *c, struct net_client_info *out)
     out->output_total = info.output_total;
 }
 
+static void host_exchange(void *server, struct cmd_exchange *x, bool wait)
+{
+    struct server *s = server;
+
+    exchange_begin(s->exchanges, x, wait);
+}
+
 static bool host_is_local(struct client *c)
 {
     struct conn_info info;
@@ -435,6 +443,7 @@ void server_host_init(struct server *s)
         .each_client = host_each_client,
         .client_count = host_client_count,
         .is_local = host_is_local,
+        .exchange = host_exchange,
         .info = info_write,
         .config_get = server_config_get,
         .config_set = server_config_set,

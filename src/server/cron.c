@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "db/graph.h"
 #include "server/aof.h"
+#include "server/exchange.h"
 #include "server/server.h"
 
 /* Expired keys are deleted for at most 1 ms at a time. While more than a few in
@@ -58,6 +59,7 @@ void server_cron(void *arg)
     server_snapshot_cron(s);
     aof_cron(s->aof);
     server_clients_look(s);
+    exchanges_look(s->exchanges);
     sample_rates(s);
     (void)mem_used(); /* keeps the peak up to date */
 }

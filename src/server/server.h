@@ -40,6 +40,7 @@ struct server {
     struct pool *pool;     /* searches */
     struct pool *builders; /* graphs */
     struct reaper *reaper;
+    struct exchanges *exchanges; /* with other servers */
     struct keyspace *ks;
     struct cmd_env commands;
     struct aof *aof;

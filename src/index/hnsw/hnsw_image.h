@@ -58,6 +58,7 @@ struct hnsw_image_end {
     struct hnsw_scratch *scratch;
     uint64_t *settled; /* chains that are known to end; then a path */
     uint32_t node;
+    bool has_chains;
     const char *broken; /* in words; NULL: nothing */
     uint32_t broken_at; /* the node */
 };
