@@ -1,11 +1,22 @@
-/* Values on their own: DUMP, RESTORE, COPY. */
+/* Values on their own: DUMP, RESTORE, COPY.
+ *
+ * What RESTORE and COPY bring is read beside the loop when it is large: by a
+ * thread that takes turns with it (base/baton.h), into a database that is
+ * nobody's, so that whatever else happens meanwhile has nothing to do with
+ * it. */
 #include <limits.h>
 
+#include "base/baton.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/num.h"
 #include "cmd/args.h"
+#include "cmd/job.h"
 #include "cmd/propagate.h"
 #include "db/dump.h"
+#include "db/vset.h"
+
+enum { READ_AT_ONCE = 128 << 10 }; /* bytes of a payload */
 
 /* ---- DUMP -------------------------------------------------------------- */
 
@@ -27,16 +38,276 @@ void cmd_dump(struct cmd_ctx *ctx)
     buf_deinit(&out);
 }
 
-/* ---- RESTORE ----------------------------------------------------------- */
+/* ---- values that arrive ------------------------------------------------ */
 
-struct restore {
-    struct bytes key, payload;
-    int64_t ttl; /* 0: none */
+struct arrival {
+    struct cmd_job job;
+    bool is_copy;
+    int db;            /* where it is to go */
+    size_t key_at;     /* among the arguments */
+    struct buf copied; /* what is copied; RESTORE has it as an argument */
+    int64_t ttl;       /* 0: none */
     int64_t idle_s;
     bool replace, absolute, has_idle, has_freq;
+    time_ms expires_at;
+    /* being read */
+    bool begun, in_turns;
+    bool stop; /* nobody waits for it */
+    struct baton *baton;
+    struct database stage;
+    struct value value;
+    enum err err;
+    struct err_ctx why;
+    bool has_value;
 };
 
-static bool parse_restore(struct cmd_ctx *ctx, struct restore *r)
+static struct bytes payload_of(const struct arrival *a)
+{
+    return a->is_copy ? buf_bytes(&a->copied) : a->job.argv[3];
+}
+
+static bool is_stopped(void *arg)
+{
+    struct arrival *a = arg;
+
+    if (a->baton) {
+        baton_yield_if_due(a->baton);
+    }
+    return a->stop;
+}
+
+static void read_value(struct arrival *a)
+{
+    struct dump_reader reader = {
+        .payload = payload_of(a), .stop = is_stopped, .stop_arg = a};
+
+    a->stage.keyspace = a->job.env->ks;
+    a->err = dump_read(&reader, a->job.env->ks, &a->stage, &a->value, &a->why);
+    a->has_value = a->err == ERR_OK;
+}
+
+static void read_in_turns(struct baton *b, void *arg)
+{
+    struct arrival *a = arg;
+
+    (void)b;
+    read_value(a);
+}
+
+/* True when it has been read. */
+static bool go_on_reading(struct arrival *a)
+{
+    struct cmd_job *job = &a->job;
+
+    if (!a->begun) {
+        a->begun = true;
+        if (job->slice_end_ns != INT64_MAX && !job->env->is_loading &&
+            payload_of(a).len > READ_AT_ONCE) {
+            return false; /* the arguments stay where they are from now on */
+        }
+        read_value(a);
+        return true;
+    }
+    if (!a->in_turns) {
+        if (baton_start(&a->baton, "vectra-read", read_in_turns, a) != ERR_OK) {
+            a->baton = NULL;
+            read_value(a);
+            return true;
+        }
+        a->in_turns = true;
+    }
+    if (baton_run(a->baton, JOB_SLICE_US)) {
+        return false;
+    }
+    baton_join(a->baton);
+    a->baton = NULL;
+    return true;
+}
+
+static void discard(struct arrival *a)
+{
+    if (a->has_value) {
+        a->has_value = false;
+        value_discard(a->job.env->ks, &a->value);
+    }
+}
+
+/* Puts the value under its key, in the place of what is there. */
+static enum err put_value(struct arrival *a, struct bytes key)
+{
+    struct keyspace *ks = a->job.env->ks;
+    bool added;
+    struct entry *e = keyspace_write_or_add(ks, a->db, key, &added);
+
+    if (!e) {
+        return ERR_NOMEM;
+    }
+    if (keyspace_set_expiry(ks, a->db, e, a->expires_at) != ERR_OK) {
+        if (added) {
+            keyspace_delete(ks, a->db, e);
+        }
+        return ERR_NOMEM;
+    }
+    if (a->value.type == VALUE_VSET) {
+        vset_moved(a->value.as.vset, ks->dbs[a->db]);
+    }
+    value_adopt(ks, e, &a->value);
+    a->has_value = false;
+    if (a->has_idle) {
+        e->accessed_s =
+            ks->clock_s -
+            (uint32_t)(a->idle_s < INT32_MAX ? a->idle_s : INT32_MAX);
+    }
+    return ERR_OK;
+}
+
+/* A copy that took its time is not a copy of what is there now. */
+static void propagate_copy(const struct arrival *a)
+{
+    const struct cmd_job *job = &a->job;
+    char text[NUM_TEXT_MAX];
+    size_t len =
+        num_format_i64(a->expires_at == NO_EXPIRY ? 0 : a->expires_at, text);
+    struct bytes argv[] = {
+        bytes_str("RESTORE"), job->argv[a->key_at], bytes_of(text, len),
+        payload_of(a),        bytes_str("ABSTTL"),  bytes_str("REPLACE"),
+    };
+
+    if (a->in_turns) {
+        propagate_append(job->env, a->db, argv, ARRAY_LEN(argv));
+    } else {
+        propagate_append(job->env, job->db, job->argv, job->argc);
+    }
+}
+
+/* The stream gets the time at which it expires, not how long that is. */
+static void propagate_restore(const struct arrival *a)
+{
+    enum { ARGS_MAX = 64 };
+    const struct cmd_job *job = &a->job;
+    struct bytes argv[ARGS_MAX];
+    char text[NUM_TEXT_MAX];
+    size_t i, n = 0;
+
+    for (i = 0; i < 4; i++) {
+        argv[n++] = job->argv[i];
+    }
+    argv[2] = bytes_of(text, num_format_i64(a->ttl ? a->expires_at : 0, text));
+    argv[n++] = bytes_str("ABSTTL");
+    if (a->replace) {
+        argv[n++] = bytes_str("REPLACE");
+    }
+    propagate_append(job->env, a->db, argv, n);
+}
+
+static void propagate(const struct arrival *a)
+{
+    if (propagate_is_on(&a->job.env->stream)) {
+        if (a->is_copy) {
+            propagate_copy(a);
+        } else {
+            propagate_restore(a);
+        }
+    }
+}
+
+/* It had expired before it came: what was there goes all the same. */
+static void arrive_late(struct arrival *a, struct bytes key, struct entry *old)
+{
+    struct cmd_env *env = a->job.env;
+    struct bytes argv[] = {bytes_str("DEL"), key};
+
+    if (old) {
+        keyspace_delete(env->ks, a->db, old);
+        keyspace_changed(env->ks, a->db, key);
+        if (propagate_is_on(&env->stream)) {
+            propagate_append(env, a->db, argv, ARRAY_LEN(argv));
+        }
+    }
+    reply_status(&a->job.reply, "OK");
+}
+
+static void arrive(struct arrival *a)
+{
+    struct cmd_job *job = &a->job;
+    struct keyspace *ks = job->env->ks;
+    struct bytes key = job->argv[a->key_at];
+    struct entry *old = keyspace_write(ks, a->db, key);
+
+    if (old && !a->replace) {
+        if (a->is_copy) {
+            reply_int(&job->reply, 0);
+        } else {
+            cmd_job_error(job, "BUSYKEY Target key name already exists.");
+        }
+        return;
+    }
+    if (!a->is_copy && a->ttl && keyspace_is_past(ks, a->expires_at)) {
+        arrive_late(a, key, old);
+        return;
+    }
+    if (put_value(a, key) != ERR_OK) {
+        cmd_job_error(job, "OOM command not allowed when used memory > "
+                           "'maxmemory'.");
+        return;
+    }
+    propagate(a);
+    keyspace_changed(ks, a->db, key);
+    if (a->is_copy) {
+        reply_int(&job->reply, 1);
+    } else {
+        reply_status(&job->reply, "OK");
+    }
+}
+
+static bool arrival_step(struct cmd_job *job)
+{
+    struct arrival *a = CONTAINER_OF(job, struct arrival, job);
+
+    if (!go_on_reading(a)) {
+        return true;
+    }
+    if (a->has_value) {
+        arrive(a);
+    } else if (a->err == ERR_NOMEM) {
+        cmd_job_error(job, "OOM command not allowed when used memory > "
+                           "'maxmemory'.");
+    } else {
+        LOG_NOTE(DB, "RESTORE refused", "why=\"%s\"", a->why.text);
+        cmd_job_error(job, "ERR Bad data format");
+    }
+    return false;
+}
+
+static void arrival_destroy(struct cmd_job *job)
+{
+    struct arrival *a = CONTAINER_OF(job, struct arrival, job);
+
+    if (a->baton) {
+        a->stop = true;
+        baton_cancel(a->baton);
+        baton_join(a->baton);
+        a->baton = NULL;
+    }
+    discard(a);
+    buf_deinit(&a->copied);
+    mem_free(a);
+}
+
+static struct arrival *arrival_create(struct cmd_ctx *ctx, size_t key_at)
+{
+    struct arrival *a =
+        cmd_job_alloc(sizeof(*a), arrival_step, arrival_destroy);
+
+    a->key_at = key_at;
+    a->db = ctx->client->db;
+    a->expires_at = NO_EXPIRY;
+    return a;
+}
+
+/* ---- RESTORE ----------------------------------------------------------- */
+
+static bool parse_restore(struct cmd_ctx *ctx, struct arrival *r)
 {
     int64_t freq;
     size_t i;
@@ -70,121 +341,47 @@ static bool parse_restore(struct cmd_ctx *ctx, struct restore *r)
     return true;
 }
 
-/* The reply to RESTORE without a value: it had expired before it came. */
-static void restore_nothing(struct cmd_ctx *ctx, struct entry *old)
+/* What is wrong with the arguments, in Redis's order. */
+static bool check_restore(struct cmd_ctx *ctx, struct arrival *a)
 {
-    int db = ctx->client->db;
-
-    if (old) {
-        keyspace_delete(ctx->ks, db, old);
-        keyspace_changed(ctx->ks, db, ctx->argv[1]);
-        cmd_propagate_del(ctx, db, ctx->argv[1]);
-    }
-    reply_status(&ctx->reply, "OK");
-}
-
-/* Puts a value under a key, in the place of what is there. False: no memory. */
-static bool put_value(struct cmd_ctx *ctx, int db, struct bytes key,
-                      struct value *v, time_ms expires_at)
-{
-    bool added;
-    struct entry *e = keyspace_write_or_add(ctx->ks, db, key, &added);
-
-    if (!e || keyspace_set_expiry(ctx->ks, db, e, expires_at) != ERR_OK) {
-        if (e && added) {
-            keyspace_delete(ctx->ks, db, e);
-        }
-        value_discard(ctx->ks, v);
-        cmd_error_oom(ctx);
+    if (!parse_restore(ctx, a)) {
         return false;
     }
-    value_adopt(ctx->ks, e, v);
+    if (!a->replace && keyspace_write(ctx->ks, a->db, ctx->argv[1])) {
+        cmd_error(ctx, "BUSYKEY Target key name already exists.");
+        return false;
+    }
+    if (!arg_int(ctx, 2, &a->ttl)) {
+        return false;
+    }
+    if (a->ttl < 0) {
+        cmd_error(ctx, "ERR Invalid TTL value, must be >= 0");
+        return false;
+    }
+    if (!dump_is_intact(ctx->argv[3])) {
+        cmd_error(ctx, "ERR DUMP payload version or checksum are wrong");
+        return false;
+    }
     return true;
-}
-
-/* The stream gets the time at which it expires, not how long that is. */
-static void propagate_restore(struct cmd_ctx *ctx, const struct restore *r,
-                              time_ms expires_at)
-{
-    struct bytes argv[10];
-    char text[NUM_TEXT_MAX];
-    size_t i;
-
-    if (!r->ttl || r->absolute) {
-        return; /* as it came */
-    }
-    for (i = 0; i < ctx->argc && i < ARRAY_LEN(argv) - 1; i++) {
-        argv[i] = ctx->argv[i];
-    }
-    argv[2] = bytes_of(text, num_format_i64(expires_at, text));
-    argv[i] = bytes_str("ABSTTL");
-    cmd_propagate_as(ctx, ctx->client->db, argv, i + 1);
-}
-
-static void note_idle(struct cmd_ctx *ctx, const struct restore *r)
-{
-    struct entry *e = keyspace_find(ctx->ks, ctx->client->db, r->key);
-
-    if (e && r->has_idle) {
-        e->accessed_s =
-            ctx->ks->clock_s -
-            (uint32_t)(r->idle_s < INT32_MAX ? r->idle_s : INT32_MAX);
-    }
-}
-
-static void restore(struct cmd_ctx *ctx, const struct restore *r)
-{
-    struct dump_reader reader = {.payload = r->payload};
-    int db = ctx->client->db;
-    time_ms expires_at = NO_EXPIRY;
-    struct err_ctx why = {""};
-    struct value v;
-
-    if (dump_read(&reader, ctx->ks, ctx->ks->dbs[db], &v, &why) != ERR_OK) {
-        LOG_NOTE(DB, "RESTORE refused", "why=\"%s\"", why.text);
-        cmd_error(ctx, "ERR Bad data format");
-        return;
-    }
-    if (r->ttl) {
-        expires_at = r->absolute ? r->ttl : ctx->ks->now + r->ttl;
-    }
-    if (r->ttl && keyspace_is_past(ctx->ks, expires_at)) {
-        value_discard(ctx->ks, &v);
-        restore_nothing(ctx, keyspace_find(ctx->ks, db, r->key));
-        return;
-    }
-    if (!put_value(ctx, db, r->key, &v, expires_at)) {
-        return;
-    }
-    note_idle(ctx, r);
-    propagate_restore(ctx, r, expires_at);
-    keyspace_changed(ctx->ks, db, r->key);
-    reply_status(&ctx->reply, "OK");
 }
 
 void cmd_restore(struct cmd_ctx *ctx)
 {
-    struct restore r = {.key = ctx->argv[1], .payload = ctx->argv[3]};
+    struct arrival *a = arrival_create(ctx, 1);
 
-    if (!parse_restore(ctx, &r)) {
+    if (!check_restore(ctx, a)) {
+        mem_free(a);
         return;
     }
-    if (!r.replace && keyspace_write(ctx->ks, ctx->client->db, r.key)) {
-        cmd_error(ctx, "BUSYKEY Target key name already exists.");
-        return;
+    if (a->ttl) {
+        int64_t most = INT64_MAX - ctx->ks->now;
+
+        a->expires_at = a->absolute     ? a->ttl
+                        : a->ttl < most ? ctx->ks->now + a->ttl
+                                        : INT64_MAX;
     }
-    if (!arg_int(ctx, 2, &r.ttl)) {
-        return;
-    }
-    if (r.ttl < 0) {
-        cmd_error(ctx, "ERR Invalid TTL value, must be >= 0");
-        return;
-    }
-    if (!dump_is_intact(r.payload)) {
-        cmd_error(ctx, "ERR DUMP payload version or checksum are wrong");
-        return;
-    }
-    restore(ctx, &r);
+    cmd_propagate_none(ctx); /* what comes of it is propagated */
+    cmd_job_start(ctx, &a->job);
 }
 
 /* ---- COPY -------------------------------------------------------------- */
@@ -219,29 +416,12 @@ static bool parse_copy(struct cmd_ctx *ctx, int *to, bool *replace)
     return true;
 }
 
-/* A value like that of an entry. */
-static enum err copy_value(struct cmd_ctx *ctx, const struct entry *e, int to,
-                           struct value *out)
-{
-    struct buf bytes = BUF_INIT;
-    struct err_ctx why;
-    enum err err = dump_write(e, &bytes);
-
-    if (!err) {
-        struct dump_reader reader = {.payload = buf_bytes(&bytes)};
-
-        err = dump_read(&reader, ctx->ks, ctx->ks->dbs[to], out, &why);
-    }
-    buf_deinit(&bytes);
-    return err;
-}
-
 void cmd_copy(struct cmd_ctx *ctx)
 {
     struct bytes from = ctx->argv[1], to = ctx->argv[2];
     int db = ctx->client->db, to_db;
     const struct entry *e;
-    struct value v;
+    struct arrival *a;
     bool replace;
 
     if (!parse_copy(ctx, &to_db, &replace)) {
@@ -256,12 +436,16 @@ void cmd_copy(struct cmd_ctx *ctx)
         reply_int(&ctx->reply, 0);
         return;
     }
-    if (copy_value(ctx, e, to_db, &v) != ERR_OK) {
+    a = arrival_create(ctx, 2);
+    a->is_copy = true;
+    a->db = to_db;
+    a->replace = replace;
+    a->expires_at = e->expires_at;
+    if (dump_write(e, &a->copied) != ERR_OK) {
+        arrival_destroy(&a->job);
         cmd_error_oom(ctx);
         return;
     }
-    if (put_value(ctx, to_db, to, &v, e->expires_at)) {
-        keyspace_changed(ctx->ks, to_db, to);
-        reply_int(&ctx->reply, 1);
-    }
+    cmd_propagate_none(ctx);
+    cmd_job_start(ctx, &a->job);
 }

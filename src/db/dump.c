@@ -45,31 +45,47 @@ bool dump_is_intact(struct bytes payload)
                crc64(0, payload.data, payload.len - FOOTER + VERSION_BYTES);
 }
 
+/* A reader at work. */
+struct reading {
+    const struct dump_reader *r;
+    struct rdb_in in;
+};
+
+static void look_up(void *arg)
+{
+    struct reading *g = arg;
+
+    if (g->r->stop(g->r->stop_arg)) {
+        rdb_fail(&g->in, ERR_TIMEOUT, "nobody waits for it");
+    }
+}
+
 enum err dump_read(const struct dump_reader *r, struct keyspace *ks,
                    struct database *d, struct value *out, struct err_ctx *why)
 {
-    struct rdb_in in;
+    struct reading g = {.r = r};
+    struct rdb_in *in = &g.in;
     uint64_t module_id;
     enum err err = ERR_CORRUPT;
     uint8_t type;
 
-    rdb_in_open_mem(&in, bytes_of(r->payload.data, r->payload.len - FOOTER));
-    in.checksum = false; /* it has been */
-    in.yield = r->yield;
-    in.yield_arg = r->yield_arg;
-    if (rdb_get_u8(&in, &type)) {
-        err = value_load(&in, type, ks, d, out, &module_id);
+    rdb_in_open_mem(in, bytes_of(r->payload.data, r->payload.len - FOOTER));
+    in->checksum = false; /* it has been */
+    in->yield = look_up;
+    in->yield_arg = &g;
+    if (rdb_get_u8(in, &type)) {
+        err = value_load(in, type, ks, d, out, &module_id);
         if (err == ERR_UNSUPPORTED) {
             err_set(why, err, "a value of a type that is not known");
-        } else if (!err && rdb_in_left(&in) > 0) {
-            rdb_fail(&in, ERR_CORRUPT, "there is more behind the value");
+        } else if (!err && rdb_in_left(in) > 0) {
+            rdb_fail(in, ERR_CORRUPT, "there is more behind the value");
             value_discard(ks, out);
             err = ERR_CORRUPT;
         }
     }
-    if (in.err) {
-        *why = in.why;
+    if (in->err) {
+        *why = in->why;
     }
-    rdb_in_close(&in);
+    rdb_in_close(in);
     return err;
 }

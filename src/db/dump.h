@@ -17,14 +17,14 @@ enum err dump_write(const struct entry *e, struct buf *out) MUST_USE;
 /* Whether a payload ends as it should. */
 bool dump_is_intact(struct bytes payload);
 
-/* Reads an intact payload.
+/* Reads an intact payload. stop() is called now and then: true ends it.
  *
  * owns   caller, see value_load().
  * fails  with words. */
 struct dump_reader {
     struct bytes payload;
-    void (*yield)(void *arg); /* called now and then, or NULL */
-    void *yield_arg;
+    bool (*stop)(void *arg);
+    void *stop_arg;
 };
 enum err dump_read(const struct dump_reader *r, struct keyspace *ks,
                    struct database *d, struct value *out,

@@ -269,4 +269,51 @@ start_server {} {
         r debug vcheck h
         assert_equal 1500 [r vcard h]
     }
+
+    test {a large value is read while others are served} {
+        r flushall
+        for {set i 0} {$i < 10} {incr i} {
+            set names {}
+            set numbers {}
+            for {set j 0} {$j < 2000} {incr j} {
+                lappend names e[expr {$i * 2000 + $j}]
+                for {set k 0} {$k < 16} {incr k} { lappend numbers [expr {rand() - 0.5}] }
+            }
+            r vmadd big 2000 FP32 [fp32 $numbers] {*}$names NOQUANT
+        }
+        set dump [r dump big]
+        set before [digest big]
+        set other [client]
+        set served 0
+        $other send restore copy 0 $dump
+        $other raw ""
+        for {set i 0} {$i < 50} {incr i} { r ping; r vadd big FP32 [fp32 [random_vector 16]] new$i NOQUANT }
+        assert_equal OK [$other read]
+        assert_equal $before [digest copy]
+        # Its database is emptied meanwhile, or its key is taken, or it goes.
+        $other send restore late 0 $dump
+        $other raw ""
+        r flushall
+        assert_equal OK [$other read]
+        assert_equal {20000 late} [list [r vcard late] [r keys *]]
+        $other send restore taken 0 $dump
+        $other raw ""
+        r set taken x
+        set code [catch {$other read} reply]
+        assert {[r type taken] in {string vectorset}}
+        $other send copy late copied
+        $other raw ""
+        r vrem late e1
+        assert_equal 1 [$other read]
+        assert {[r vcard copied] >= 19999}
+        for {set i 0} {$i < 5} {incr i} {
+            set gone [client]
+            $gone send restore gone$i 0 $dump
+            $gone raw ""
+            $gone close
+        }
+        r debug vcheck late
+        assert_equal OK [r flushall]
+        $other close
+    }
 }
