@@ -59,7 +59,7 @@ void server_cron(void *arg)
     server_snapshot_cron(s);
     aof_cron(s->aof);
     server_clients_look(s);
-    exchanges_look(s->exchanges);
+    exchange_look(s->exchanges);
     sample_rates(s);
     (void)mem_used(); /* keeps the peak up to date */
 }

@@ -352,7 +352,7 @@ void exchange_begin(struct exchanges *e, struct cmd_exchange *x, bool wait)
     }
 }
 
-struct exchanges *exchanges_create(struct pool *pool)
+struct exchanges *exchange_create(struct pool *pool)
 {
     struct exchanges *e = mem_calloc(1, sizeof(*e));
 
@@ -361,19 +361,19 @@ struct exchanges *exchanges_create(struct pool *pool)
     return e;
 }
 
-void exchanges_look(struct exchanges *e)
+void exchange_look(struct exchanges *e)
 {
     lock_acquire(&e->lock);
     drop_old(e, now_ms() - CACHE_FOR_MS);
     lock_release(&e->lock);
 }
 
-void exchanges_stop(struct exchanges *e)
+void exchange_stop(struct exchanges *e)
 {
     atomic_store_explicit(&e->stopping, true, memory_order_relaxed);
 }
 
-void exchanges_finish(struct exchanges *e)
+void exchange_finish(struct exchanges *e)
 {
     while (e->list) {
         if (pool_drain(e->pool) == 0) {
@@ -382,9 +382,9 @@ void exchanges_finish(struct exchanges *e)
     }
 }
 
-void exchanges_destroy(struct exchanges *e)
+void exchange_destroy(struct exchanges *e)
 {
-    exchanges_finish(e);
+    exchange_finish(e);
     drop_old(e, INT64_MAX);
     lock_deinit(&e->lock);
     mem_free(e);

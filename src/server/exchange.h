@@ -13,19 +13,19 @@ struct exchanges;
 struct pool;
 
 /* Completions go through the pool, which outlives it. owns  caller. */
-struct exchanges *exchanges_create(struct pool *pool);
+struct exchanges *exchange_create(struct pool *pool);
 
 /* Nothing new is begun, and what is under way ends soon. */
-void exchanges_stop(struct exchanges *e);
+void exchange_stop(struct exchanges *e);
 
 /* Waits until it has; done() is called for each. */
-void exchanges_finish(struct exchanges *e);
-void exchanges_destroy(struct exchanges *e);
+void exchange_finish(struct exchanges *e);
+void exchange_destroy(struct exchanges *e);
 
 /* See cmd_host.h. */
 void exchange_begin(struct exchanges *e, struct cmd_exchange *x, bool wait);
 
 /* Closes connections that nobody used for a while; now and then. */
-void exchanges_look(struct exchanges *e);
+void exchange_look(struct exchanges *e);
 
 #endif

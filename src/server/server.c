@@ -238,7 +238,7 @@ static enum err start_engine(struct server *s, struct err_ctx *ctx)
     }
     s->ks = keyspace_create((int)s->config.databases, s->pool, s->reaper);
     keyspace_set_builders(s->ks, s->builders);
-    s->exchanges = exchanges_create(s->pool);
+    s->exchanges = exchange_create(s->pool);
     server_host_init(s);
     cmd_env_init(&s->commands, s->ks, &s->host);
     server_snapshot_init(s);
@@ -312,7 +312,7 @@ static void stop_net(struct server *s)
     mem_unmap_slowly(false);
     net_stop_listening(s->net, false);
     recall_stop_all(s->ks);
-    exchanges_stop(s->exchanges);
+    exchange_stop(s->exchanges);
     do {
         /* Sending may let requests run that waited for earlier replies. */
         finish_searches(s);
@@ -323,7 +323,7 @@ static void stop_net(struct server *s)
         net_send(s->net);
     } while (search_pool_under_way(s->ks->searches) > 0);
     net_destroy(s->net);
-    exchanges_finish(s->exchanges);
+    exchange_finish(s->exchanges);
     name_order_cancel_builds(s->ks);
     graph_cancel_all(s->ks);
 }
@@ -343,7 +343,7 @@ void server_stop(struct server *s)
         aof_destroy(s->aof);
     }
     if (s->exchanges) {
-        exchanges_destroy(s->exchanges);
+        exchange_destroy(s->exchanges);
     }
     if (s->pool) {
         pool_destroy(s->pool);
