@@ -262,6 +262,7 @@ size_t command_each_flag(const struct command *c, command_word_fn *fn,
         {CMD_SKIP_SLOWLOG, "skip_slowlog"},
         {CMD_FAST, "fast"},
         {CMD_NO_AUTH, "no_auth"},
+        {CMD_NO_ASYNC_LOADING, "no_async_loading"},
         {CMD_ALLOW_BUSY, "allow_busy"},
         {CMD_NO_MULTI, "no_multi"},
     };

@@ -35,6 +35,8 @@ enum cmd_flag {
     CMD_AT_ONCE = 1 << 14,    /* runs inside MULTI instead of being queued */
     CMD_DEBUG = 1 << 15,      /* only where enable-debug-command allows it */
     CMD_ALLOW_BUSY = 1 << 16, /* allowed while a script holds the server */
+    /* Refused while a replica loads what its primary sends. */
+    CMD_NO_ASYNC_LOADING = 1 << 17,
 };
 
 enum cmd_group {
