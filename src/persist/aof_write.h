@@ -57,7 +57,7 @@ enum err aof_file_open(struct aof_file *f, const char *path, uint64_t size,
                        uint64_t lsn, struct err_ctx *ctx) MUST_USE;
 void aof_file_close(struct aof_file *f);
 
-/* Writes a batch with one system call, if the system takes it at once.
+/* Writes a batch; one of ordinary size with one system call.
  *
  * fails  ERR_IO, errno is in *error and words in ctx; what was written of the
  *        batch is cut off again, now or before the next one. */
