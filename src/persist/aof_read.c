@@ -196,6 +196,16 @@ static bool parse_note(const uint8_t *line, size_t len, struct note *out)
            at == end;
 }
 
+static ssize_t read_at(int fd, void *to, size_t len, uint64_t offset)
+{
+    ssize_t got;
+
+    do {
+        got = pread(fd, to, len, (off_t)offset);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
 /* ---- the buffer -------------------------------------------------------- */
 
 enum err aof_reader_open(struct aof_reader *r, int fd, uint64_t offset,
@@ -250,12 +260,9 @@ static bool fill(struct aof_reader *r, uint64_t need, int *error)
     want = want < left ? want : left;
     while (want > 0) {
         size_t step = want < READ_CHUNK ? want : READ_CHUNK;
-        ssize_t got = pread(r->fd, buf_room(&r->buf, step), step,
-                            (off_t)offset_of(r, r->buf.len));
+        ssize_t got = read_at(r->fd, buf_room(&r->buf, step), step,
+                              offset_of(r, r->buf.len));
 
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
         if (got <= 0) {
             *error = got < 0 ? errno : EIO; /* it has become shorter */
             return false;
@@ -276,7 +283,7 @@ static bool sum_range(int fd, uint64_t from, uint64_t to, uint32_t *crc)
     while (from < to) {
         size_t want =
             to - from < sizeof(chunk) ? (size_t)(to - from) : sizeof(chunk);
-        ssize_t got = pread(fd, chunk, want, (off_t)from);
+        ssize_t got = read_at(fd, chunk, want, from);
 
         if (got <= 0) {
             return false;
@@ -330,7 +337,7 @@ static bool later_proves(struct aof_reader *r, bool from_good)
     bool proves = false;
 
     while (at < r->file_size && !proves) {
-        ssize_t got = pread(r->fd, chunk, READ_CHUNK, (off_t)at);
+        ssize_t got = read_at(r->fd, chunk, READ_CHUNK, at);
         const uint8_t *p = chunk;
         const uint8_t *end = chunk + (got > 0 ? got : 0);
         bool last = got > 0 && at + (uint64_t)got >= r->file_size;
@@ -368,7 +375,7 @@ static bool rest_is_zero(const struct aof_reader *r)
     uint64_t at = r->good;
     ssize_t got;
 
-    while ((got = pread(r->fd, chunk, sizeof(chunk), (off_t)at)) > 0) {
+    while ((got = read_at(r->fd, chunk, sizeof(chunk), at)) > 0) {
         ssize_t i;
 
         for (i = 0; i < got; i++) {

@@ -475,6 +475,7 @@ enum err aof_start(struct aof *a, struct err_ctx *ctx)
     }
     err = aof_open_dir(a, ctx);
     if (!err) {
+        child_remove_leftovers(a->dir, AOF_TEMP_PREFIX, AOF_TEMP_SUFFIX);
         err = aof_load(a, ctx);
     }
     if (!err) {

@@ -19,6 +19,9 @@
  *  WAIT_BASE  an increment is written, but the manifest does not name it yet:
  *             its base is still to be made. Also after a sync has failed.
  *  ON         what the manifest names, and file, is all of the data. */
+#define AOF_TEMP_PREFIX "temp-rewriteaof-bg-"
+#define AOF_TEMP_SUFFIX ".aof"
+
 enum aof_state { AOF_OFF, AOF_WAIT_BASE, AOF_ON };
 
 /* WRITE: the last batch could not be written; it is tried again.

@@ -208,6 +208,16 @@ static void forget_after(struct load *l, size_t from)
     }
 }
 
+static bool cut(const char *path, uint64_t size)
+{
+    int rc;
+
+    do {
+        rc = truncate(path, (off_t)size);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0;
+}
+
 static enum err cut_tail(struct load *l, struct load_file *f, const char *path,
                          size_t next_incr, struct err_ctx *ctx)
 {
@@ -220,7 +230,7 @@ static enum err cut_tail(struct load *l, struct load_file *f, const char *path,
     if (!f->is_last && (!f->is_ours || is_contradicted(l, next_incr))) {
         return err_wrap(ctx, ERR_CORRUPT, "it is cut short and not the last");
     }
-    if (fstat(f->fd, &st) != 0 || truncate(path, (off_t)f->good) != 0) {
+    if (fstat(f->fd, &st) != 0 || !cut(path, f->good)) {
         return err_set(ctx, ERR_IO, "cutting it to %" PRIu64 " bytes: %s",
                        f->good, strerror(errno));
     }

@@ -161,7 +161,7 @@ static bool open_temp(struct aof *a, struct err_ctx *why)
     struct aof_rewrite *rw = &a->rw;
     char path[PATH_MAX];
 
-    snprintf(rw->temp, sizeof(rw->temp), "temp-rewriteaof-bg-%d.aof",
+    snprintf(rw->temp, sizeof(rw->temp), AOF_TEMP_PREFIX "%d" AOF_TEMP_SUFFIX,
              (int)getpid());
     aof_path(a, rw->temp, path);
     rw->out_fd =
