@@ -109,6 +109,9 @@ static void start_one(struct vmsearch_job *m, struct vset *v, size_t i)
                    "OOM command not allowed when used memory > 'maxmemory'.");
         return;
     }
+    if (m->filter_at) {
+        r.filter_text = m->job.argv[m->filter_at]; /* it may have moved */
+    }
     r.vector = m->job.argv[BLOB].data + i * m->dim * sizeof(float);
     if (m->projected) {
         vset_project(v, r.vector, m->projected);

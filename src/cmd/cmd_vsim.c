@@ -50,7 +50,7 @@ static bool vsim_options(struct cmd_ctx *ctx, size_t at, struct vsim *q)
             }
             q->request.filter_ef = (size_t)n;
         } else if (arg_is(ctx, at, "FILTER") && more) {
-            if (!vsearch_parse_filter(ctx, ++at, &q->request.filter)) {
+            if (!vsearch_parse_filter(ctx, ++at, &q->request)) {
                 return false;
             }
         } else {

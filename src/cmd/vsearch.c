@@ -233,15 +233,17 @@ bool vsearch_parse_query(struct cmd_ctx *ctx, const struct vset *v, size_t *at,
 }
 
 /* Compiles the expression at argv[at]; an earlier one is forgotten. */
-bool vsearch_parse_filter(struct cmd_ctx *ctx, size_t at, struct filter **out)
+bool vsearch_parse_filter(struct cmd_ctx *ctx, size_t at,
+                          struct search_request *r)
 {
     struct bytes expr = ctx->argv[at];
     size_t error_at = 0;
     enum err err;
 
-    filter_destroy(*out);
-    *out = NULL;
-    err = filter_compile(expr, out, &error_at);
+    filter_destroy(r->filter);
+    r->filter = NULL;
+    r->filter_text = expr;
+    err = filter_compile(expr, &r->filter, &error_at);
     if (!err) {
         return true;
     }
@@ -341,7 +343,7 @@ bool vsearch_parse_options(struct cmd_ctx *ctx, size_t at,
         }
         if (arg_is(ctx, at, "FILTER") && more) {
             *filter_at = ++at;
-            if (!vsearch_parse_filter(ctx, at, &r->filter)) {
+            if (!vsearch_parse_filter(ctx, at, r)) {
                 return false;
             }
             continue;

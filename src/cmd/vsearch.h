@@ -45,7 +45,8 @@ bool vsearch_parse_query(struct cmd_ctx *ctx, const struct vset *v, size_t *at,
                          struct search_request *r, float **projected);
 
 /* Compiles the expression at argv[at]; one compiled before is freed. */
-bool vsearch_parse_filter(struct cmd_ctx *ctx, size_t at, struct filter **out);
+bool vsearch_parse_filter(struct cmd_ctx *ctx, size_t at,
+                          struct search_request *r);
 
 /* Parses VSEARCH's options from argv[at] on. A filter compiled is left in the
  * request also when it fails. *filter_at: where the last one stands, or 0. */

@@ -235,6 +235,31 @@ static bool view_admits(const void *arg, uint32_t slot)
            slot != s->exclude && (!s->filter || passes_filter(s, slot));
 }
 
+/* The same with a memory: who fails is not even looked at. */
+static bool view_admits_again(const void *arg, uint32_t slot)
+{
+    const struct search *s = arg;
+    enum verdict verdict;
+    bool passes;
+
+    if (slot >= s->view.n_slots) {
+        return false;
+    }
+    verdict = verdict_of(&s->memo->verdicts, slot);
+    if (verdict == VERDICT_FAILS || !slots_view_sees(&s->view, slot) ||
+        slot == s->exclude) {
+        return false;
+    }
+    if (verdict == VERDICT_PASSES) {
+        return true;
+    }
+    passes = passes_filter(s, slot);
+    if (verdict == VERDICT_UNKNOWN) {
+        filter_memo_note(s->memo, slot, passes);
+    }
+    return passes;
+}
+
 static bool past_deadline(struct flat_search *scan)
 {
     const struct search *s = CONTAINER_OF(scan, struct search, scan);
@@ -322,6 +347,7 @@ enum err search_create(struct vset *v, struct search_request *r,
     s->scan.limit =
         isinf(r->radius) ? INFINITY : vec_key_limit(&v->format, r->radius);
     s->scan.stop = s->deadline ? past_deadline : NULL;
+    s->memo = s->filter ? filter_memo_take(v, r->filter_text) : NULL;
     slots_view_take(&v->elements.slots, &s->view);
     s->scan.source = (struct vec_source){
         .n_runs =
@@ -329,10 +355,10 @@ enum err search_create(struct vset *v, struct search_request *r,
                    : 0,
         .row_bytes = v->format.row_bytes,
         .run = view_run,
-        .admits = view_admits,
+        .admits = s->memo ? view_admits_again : view_admits,
         .arg = s,
     };
-    search_plan(s, r);
+    search_decide(s, r);
     *out = s;
     return ERR_OK;
 }
@@ -351,11 +377,11 @@ bool search_is_cheap(const struct search *s)
     uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
     uint64_t ns;
 
-    if (s->uses_graph) {
-        ns = search_graph_ns(s);
-        /* Rows that do not pass may make it take much longer. */
+    if (s->plan != PLAN_FLAT) {
+        ns = s->expected_ns + s->scan.best.cap * HIT_NS;
+        /* Rows that do not pass may make a graph take much longer. */
         return s->pool->all_inline ||
-               (!s->filter &&
+               ((!s->filter || s->plan == PLAN_LISTED) &&
                 (ns < CHEAP_NS || (ns < LONE_NS && is_alone(s->pool))));
     }
     ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
@@ -372,6 +398,7 @@ static void conclude(struct search *s)
     }
     topk_sort(&s->scan.best);
     s->format(s, s->format_data, &s->reply);
+    search_learn(s);
     s->run_ns = clock_mono_ns() - s->started_ns;
 }
 
@@ -383,6 +410,7 @@ static void search_end(struct search *s)
     p->stats.rows_scored += s->scored;
     p->stats.timeouts += !s->cancelled && search_outcome(s) == SEARCH_TIMED_OUT;
     s->done(s, s->arg);
+    filter_memo_release(s->memo);
     filter_destroy(s->filter);
     block_return(p, s);
 }
@@ -392,9 +420,7 @@ static void finished_here(struct flat_search *scan, struct worker *w)
     struct search *s = CONTAINER_OF(scan, struct search, scan);
 
     (void)w;
-    if (s->uses_graph) {
-        search_graph_part(s, s->pool->scratch);
-    }
+    search_second_part(s, s->pool->scratch);
     conclude(s);
 }
 
@@ -433,9 +459,7 @@ static void finished_on_worker(struct flat_search *scan, struct worker *w)
 {
     struct search *s = CONTAINER_OF(scan, struct search, scan);
 
-    if (s->uses_graph) {
-        search_graph_part(s, w->scratch);
-    }
+    search_second_part(s, w->scratch);
     conclude(s);
     s->completion.done = completed;
     pool_complete(s->pool->workers, &s->completion);
@@ -473,7 +497,7 @@ void search_submit(struct search *s, search_done_fn *done, void *arg)
     s->started_ns = clock_mono_ns();
     s->ticket = epoch_enter(v->keyspace->epoch);
     p->under_way++;
-    if (s->uses_graph && tail_bytes(s) <= TAIL_ALONE) {
+    if (s->plan != PLAN_FLAT && tail_bytes(s) <= TAIL_ALONE) {
         flat_scan_begin(&s->scan);
         s->task = (struct task){.step = run_alone, .class = TASK_QUERY};
         pool_submit(p->workers, &s->task);
@@ -536,13 +560,20 @@ enum search_outcome search_outcome(const struct search *s)
 
 void search_stats_read(const struct search *s, struct search_stats *out)
 {
+    static const char *const plans[] = {
+        [PLAN_FLAT] = "flat",
+        [PLAN_HNSW] = "hnsw",
+        [PLAN_TWO_HOP] = "hnsw-two-hop",
+        [PLAN_LISTED] = "listed",
+    };
+    bool graph = s->plan == PLAN_HNSW || s->plan == PLAN_TWO_HOP;
+
     *out = (struct search_stats){
-        .plan = s->uses_graph ? "hnsw" : "flat",
+        .plan = plans[s->plan],
         .scored = s->scored,
-        .tail = s->uses_graph
-                    ? s->view.n_slots - s->graph.fresh_from + s->graph.n_late
-                    : (s->scan.source.n_runs ? s->view.n_slots : 0),
-        .exact = !s->uses_graph,
+        .tail = graph ? s->view.n_slots - s->graph.fresh_from + s->graph.n_late
+                      : s->scored,
+        .exact = !graph,
         .complete = search_outcome(s) == SEARCH_COMPLETE && !s->cut_short,
     };
 }

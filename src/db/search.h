@@ -42,8 +42,9 @@ struct search_request {
     size_t filter_ef;
     double radius;   /* only rows at most that far away; INFINITY for all */
     time_us timeout; /* microseconds from now; 0: none */
-    struct filter *filter; /* NULL: none. The search takes it over, also when
-                            * it fails */
+    struct filter *filter;    /* NULL: none. The search takes it over, also when
+                               * it fails */
+    struct bytes filter_text; /* what it was compiled from */
     /* Writes the reply. On any thread; may use search_hit() and friends. `data`
      * is the copy of format_data. */
     void (*format)(const struct search *s, const void *data, struct buf *out);
@@ -100,11 +101,15 @@ enum search_outcome {
 enum search_outcome search_outcome(const struct search *s);
 
 struct search_stats {
-    const char *plan; /* "flat" or "hnsw" */
-    uint64_t scored;  /* rows compared with the query */
-    uint64_t tail;    /* of them, rows no index body holds yet */
+    /* "flat": all rows were scored. "hnsw": the graph was searched. With a
+     * filter also "hnsw-two-hop", past nodes that fail, and "listed": the rows
+     * not known to fail were scored. */
+    const char *plan;
+    uint64_t scored; /* rows compared with the query */
+    uint64_t tail;   /* of them, rows no index body holds yet */
     bool exact;
-    bool complete; /* neither time nor filter_ef ended it early */
+    bool complete; /* neither time nor filter_ef ended it early: K rows, or all
+                    * that pass */
 };
 void search_stats_read(const struct search *s, struct search_stats *out);
 

@@ -15,22 +15,11 @@
 #include "db/search_impl.h"
 
 enum {
-    EF_DEFAULT = 100,
-    /* What costs are estimated by: measured on glove-100 and on 768 dimensions,
-     * good to a factor of two. */
-    SCORED_PER_EF = 18,
-    SCORE_NS = 8, /* and one per so many bytes: */
-    SCORE_BYTES_PER_NS = 16,
-    POOL_MOVES = 8, /* and of all pairs of the pool one in so many */
-    SCAN_BYTES_PER_NS = 16,
-    SAMPLES = 64, /* rows asked for how many pass a filter */
-    FILTER_NS = 120,
-    LATE_ROWS = 64, /* scored at a time */
-    TRIES = 3,      /* with more effort each, before everything is scanned */
-    EF_MAX = 1 << 20,
+    LATE_ROWS = 64,  /* scored at a time */
+    TRIES = 3,       /* with more effort each, before everything is scanned */
+    ASKS_MARGIN = 4, /* times what was expected: the filter's rows are elsewhere
+                      */
 };
-
-/* ---- the plan ---------------------------------------------------------- */
 
 size_t search_graph_hits(const struct vset *v, size_t k)
 {
@@ -46,99 +35,6 @@ size_t search_code_query_bytes(const struct vset *v)
     return v->graph && hnsw_has_codes(graph_of(v))
                ? vec_query_bytes(hnsw_format(graph_of(v)))
                : 0;
-}
-
-static uint64_t scan_ns(const struct search *s, uint64_t rows)
-{
-    return rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS;
-}
-
-static uint64_t tail_rows(const struct search *s)
-{
-    return s->view.n_slots - s->graph.fresh_from + s->graph.n_late;
-}
-
-static uint64_t graph_ns(const struct search *s, uint64_t ef)
-{
-    uint64_t row = hnsw_format(s->graph.hnsw)->row_bytes;
-
-    return ef * SCORED_PER_EF * (SCORE_NS + row / SCORE_BYTES_PER_NS) +
-           ef * ef / POOL_MOVES + (s->filter ? ef * FILTER_NS : 0);
-}
-
-uint64_t search_graph_ns(const struct search *s)
-{
-    return graph_ns(s, s->ef) + scan_ns(s, tail_rows(s));
-}
-
-/* The share of rows that pass the filter, from a sample; never 0. */
-static double passing_share(const struct search *s)
-{
-    struct rng *rng = &s->set->keyspace->rng;
-    int passed = 0, seen = 0, i;
-
-    for (i = 0; i < SAMPLES; i++) {
-        slot_id slot = (slot_id)rng_below(rng, s->view.n_slots);
-
-        if (slots_view_sees(&s->view, slot)) {
-            seen++;
-            passed += s->scan.source.admits(s, slot);
-        }
-    }
-    return passed ? (double)passed / seen : 0.5 / SAMPLES;
-}
-
-static uint32_t effort(const struct search *s, const struct search_request *r)
-{
-    double ef = r->ef ? r->ef : EF_DEFAULT;
-
-    if (r->recall > 0) {
-        ef = recall_effort(s->set, r->recall, s->scan.best.cap);
-        if (ef <= 0) {
-            return 0;
-        }
-    }
-
-    ef = ef < (double)s->scan.best.cap ? (double)s->scan.best.cap : ef;
-    if (s->filter) {
-        ef /= passing_share(s);
-    }
-    return ef < (double)s->ef_most ? (uint32_t)ef : s->ef_most;
-}
-
-void search_plan(struct search *s, const struct search_request *r)
-{
-    uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
-
-    s->uses_graph = false;
-    s->cut_short = false;
-    s->in_ring = false;
-    s->scored = rows;
-    if (r->exact || r->as_stored || !rows) {
-        return;
-    }
-    graph_view_take(s->set, &s->graph);
-    if (!s->graph.hnsw) {
-        return;
-    }
-    s->ef_most = EF_MAX;
-    if (s->filter && r->filter_ef && r->filter_ef < EF_MAX) {
-        s->ef_most = (uint32_t)r->filter_ef;
-    }
-    s->ef = effort(s, r);
-    if (!s->ef) {
-        return;
-    }
-    if (graph_ns(s, s->ef) + scan_ns(s, tail_rows(s)) >= scan_ns(s, rows)) {
-        return;
-    }
-    s->uses_graph = true;
-    s->scored = 0;
-    /* The runs that hold the tail. */
-    s->scan.source.first_run =
-        s->graph.fresh_from < s->view.n_slots
-            ? row_place(s->view.geometry, s->graph.fresh_from).page
-            : s->scan.source.n_runs;
 }
 
 /* ---- the parts --------------------------------------------------------- */
@@ -164,11 +60,12 @@ static slot_id scanned_from(const struct search *s)
                : s->view.n_slots;
 }
 
-static void score_some(struct search *s, struct search_scratch *scratch,
-                       const slot_id *slots, uint32_t n)
+void search_score(struct search *s, struct search_scratch *scratch,
+                  const slot_id *slots, uint32_t n)
 {
     uint32_t i;
 
+    scratch_fit(scratch, n);
     for (i = 0; i < n; i++) {
         scratch->rows[i] = row_map_at(&s->view.rows, slots[i]);
     }
@@ -196,7 +93,6 @@ static void score_late(struct search *s, struct search_scratch *scratch)
     if (s->graph.n_late == 0) {
         return;
     }
-    scratch_fit(scratch, LATE_ROWS);
     hnsw_meet_begin(scratch->hnsw, end);
     for (i = 0; i < s->graph.n_late; i++) {
         slot_id slot = s->graph.late[i];
@@ -205,7 +101,7 @@ static void score_late(struct search *s, struct search_scratch *scratch)
             slots[n++] = slot;
         }
         if (n == LATE_ROWS || (n && i + 1 == s->graph.n_late)) {
-            score_some(s, scratch, slots, n);
+            search_score(s, scratch, slots, n);
             n = 0;
         }
     }
@@ -248,7 +144,7 @@ static void take_found(struct search *s, const struct hnsw_search *h,
     }
 }
 
-static bool should_stop(const void *arg)
+bool search_should_stop(const void *arg)
 {
     struct search *s = (struct search *)(uintptr_t)arg;
 
@@ -258,41 +154,78 @@ static bool should_stop(const void *arg)
     return atomic_load_explicit(&s->scan.stopped, memory_order_relaxed);
 }
 
-/* Searches with more and more effort until there are as many as asked for;
- * false when that did not help. */
-static bool search_graph(struct search *s, struct search_scratch *scratch)
+static void begin_graph(const struct search *s, struct hnsw_search *h)
 {
-    struct hnsw_search h = {
+    *h = (struct hnsw_search){
         .query = s->code_query,
         .rows = s->view.rows,
         .n_slots = s->view.n_slots,
         .start = s->graph.start,
-        .ef = s->ef,
-        .stop = should_stop,
+        .stop = search_should_stop,
         .admits = s->scan.source.admits,
         .arg = s,
+        .want = s->cap_extra,
+        .ef = search_hnsw_ef(s),
     };
+    if (s->plan == PLAN_TWO_HOP) {
+        h->ef = s->ef;
+        h->two_hop = &s->memo->verdicts;
+        h->seeds = s->seeds;
+        h->n_seeds = s->n_seeds;
+        h->asks_most =
+            (uint32_t)(search_two_hop_asks(s->ef, s->share) * ASKS_MARGIN);
+    }
+}
+
+/* The next thing to try when too few were found; false: scan. */
+static bool try_harder(struct search *s, struct hnsw_search *h, int tries)
+{
+    int64_t all = search_plan_ns(s, PLAN_FLAT, 0);
+
+    if (h->two_hop || h->exhausted || tries == TRIES) {
+        return false; /* links do not lead everywhere just now */
+    }
+    if (s->filter && h->n_found) {
+        s->share = (double)h->n_found / (double)h->met;
+    }
+    h->ef = h->ef < s->ef_most / 4 ? h->ef * 4 : s->ef_most;
+    if (s->memo && search_plan_ns(s, PLAN_TWO_HOP, s->ef) <
+                       search_plan_ns(s, PLAN_HNSW, h->ef)) {
+        s->plan = PLAN_TWO_HOP;
+        begin_graph(s, h);
+    }
+    return search_plan_ns(s, s->plan, h->ef) < all &&
+           search_plan_ns(s, s->plan, h->ef) <
+               search_plan_ns(s, PLAN_LISTED, 0);
+}
+
+/* False when the graph did not give as many as there ought to be. */
+static bool search_graph(struct search *s, struct search_scratch *scratch)
+{
+    struct hnsw_search h;
     int tries;
 
+    begin_graph(s, &h);
     for (tries = 0;; tries++) {
+        bool enough, all, bounded;
+
         hnsw_search(s->graph.hnsw, &h, scratch->hnsw);
         s->scored += h.scored;
-        if (should_stop(s)) {
+        if (search_should_stop(s)) {
             return true;
         }
-        s->cut_short =
-            h.n_found < s->scan.best.cap && !h.exhausted && s->ef_most < EF_MAX;
-        if (h.n_found >= s->scan.best.cap ||
-            (h.exhausted && h.met >= s->graph.nodes) ||
-            (h.ef >= s->ef_most && s->ef_most < EF_MAX)) {
+        /* A pool of passing nodes that was not filled missed some: there are
+         * more, or it had not been chosen. */
+        enough = h.n_found >= s->scan.best.cap && !h.gave_up &&
+                 (!h.two_hop || h.met >= h.ef);
+        all = h.exhausted && h.met >= s->graph.nodes;
+        bounded = h.ef >= s->ef_most && s->ef_most < SEARCH_EF_MAX;
+        if (enough || all || bounded) {
+            s->cut_short = !enough && !all;
             take_found(s, &h, scratch);
             return true;
         }
-        if (h.exhausted) {
-            return false; /* links do not lead everywhere just now */
-        }
-        h.ef = h.ef < s->ef_most / 4 ? h.ef * 4 : s->ef_most;
-        if (tries == TRIES || graph_ns(s, h.ef) > scan_ns(s, s->view.n_slots)) {
+        if (!try_harder(s, &h, tries)) {
             return false;
         }
     }
@@ -300,10 +233,17 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
 
 static void scan_everything(struct search *s, struct search_scratch *scratch)
 {
-    s->uses_graph = false;
+    bool listed = s->memo && search_plan_ns(s, PLAN_LISTED, 0) <
+                                 search_plan_ns(s, PLAN_FLAT, 0);
+
+    s->plan = listed ? PLAN_LISTED : PLAN_FLAT;
     s->cut_short = false;
     s->n_extra = 0;
     s->scan.best.n = 0;
+    if (listed) {
+        search_list(s, scratch);
+        return;
+    }
     s->scan.source.first_run = 0;
     s->scored += s->view.n_slots;
     flat_scan_runs(&s->scan, scratch->flat);
@@ -342,9 +282,14 @@ static void merge(struct search *s)
     s->scan.best.n = kept;
 }
 
-void search_graph_part(struct search *s, struct search_scratch *scratch)
+void search_second_part(struct search *s, struct search_scratch *scratch)
 {
-    if (atomic_load_explicit(&s->scan.stopped, memory_order_relaxed)) {
+    if (s->plan == PLAN_FLAT ||
+        atomic_load_explicit(&s->scan.stopped, memory_order_relaxed)) {
+        return;
+    }
+    if (s->plan == PLAN_LISTED) {
+        search_list(s, scratch);
         return;
     }
     s->scored += s->view.n_slots - s->graph.fresh_from;

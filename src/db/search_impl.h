@@ -2,6 +2,7 @@
 #ifndef VECTRA_DB_SEARCH_IMPL_H
 #define VECTRA_DB_SEARCH_IMPL_H
 
+#include "db/filter_memo.h"
 #include "db/graph.h"
 #include "db/search.h"
 #include "db/vset_impl.h"
@@ -16,6 +17,14 @@ struct search_scratch {
     float *keys;
 };
 
+/* Where an answer comes from. */
+enum search_plan {
+    PLAN_FLAT,    /* all rows */
+    PLAN_HNSW,    /* the graph, and the rows it does not hold yet */
+    PLAN_TWO_HOP, /* likewise, past nodes that fail the filter */
+    PLAN_LISTED,  /* the rows that are not known to fail the filter */
+};
+
 struct search {
     struct flat_search scan;
     struct completion completion;
@@ -23,13 +32,19 @@ struct search {
     struct vset *set;
     struct slots_view view;
     uint64_t ticket;
-    bool uses_graph;
+    enum search_plan plan;
     bool in_ring;
     bool cut_short;   /* the client's bound was met before there were k */
     uint32_t ef_most; /* EF_MAX, or the bound the client set to filtering */
     struct graph_view graph;
     struct vec_query *code_query; /* of the graph's codes */
-    uint32_t ef;
+    uint32_t ef;                  /* as if there were no filter */
+    double share;                 /* of the rows, estimated, that pass it */
+    int64_t expected_ns;
+    struct filter_memo *memo;     /* NULL: none, or no filter */
+    slot_id learn_from, learn_to; /* slots to ask for the next search's sake */
+    uint32_t n_seeds;
+    slot_id seeds[MEMO_SEEDS];
     size_t n_extra, cap_extra; /* hits from the graph, behind the heap */
     uint64_t scored;           /* by the graph and in its tail */
     struct task task;
@@ -61,11 +76,25 @@ struct search_pool {
     struct search_pool_stats stats;
 };
 
-/* ---- search_graph.c ---------------------------------------------------- */
+/* ---- search_plan.c ----------------------------------------------------- */
 
-/* Decides, when the search has its view and filter, whether the graph answers
- * it; then says with what effort and which part of the set is scanned. */
-void search_plan(struct search *s, const struct search_request *r);
+/* Decides, when the search has its view and filter, where the answer comes
+ * from; then says with what effort and which part of the set is scanned. */
+void search_decide(struct search *s, const struct search_request *r);
+
+/* Nanoseconds, about: of a plan, with an effort in the graph. thread any. */
+int64_t search_plan_ns(const struct search *s, enum search_plan plan,
+                       uint32_t ef);
+
+/* The size of PLAN_HNSW's pool. thread any. */
+uint32_t search_hnsw_ef(const struct search *s);
+
+/* How many questions to the filter PLAN_TWO_HOP takes, about. */
+double search_two_hop_asks(double ef, double share);
+
+enum { SEARCH_EF_MAX = 1 << 20 };
+
+/* ---- search_graph.c ---------------------------------------------------- */
 
 /* Hits the graph may contribute to an answer of k. */
 size_t search_graph_hits(const struct vset *v, size_t k);
@@ -73,11 +102,29 @@ size_t search_graph_hits(const struct vset *v, size_t k);
 /* Bytes of the query the graph wants besides, 0 when it takes the set's own. */
 size_t search_code_query_bytes(const struct vset *v);
 
-/* What remains when the tail's runs have been scanned: the rest of the tail,
- * the graph, and putting it together. thread any. */
-void search_graph_part(struct search *s, struct search_scratch *scratch);
+/* What remains when the runs that the plan leaves have been scanned: the rest
+ * of the tail, the graph, and putting it together. thread any. */
+void search_second_part(struct search *s, struct search_scratch *scratch);
 
-/* Nanoseconds it will take, about. */
-uint64_t search_graph_ns(const struct search *s);
+/* Scores rows one by one; those not known to fail before they are asked. */
+void search_score(struct search *s, struct search_scratch *scratch,
+                  const slot_id *slots, uint32_t n);
+
+bool search_should_stop(const void *search);
+
+/* ---- search_filter.c --------------------------------------------------- */
+
+/* Estimates the share that passes, and chooses seeds. */
+void search_sample(struct search *s);
+
+/* Scores what is not known to fail. thread any. */
+void search_list(struct search *s, struct search_scratch *scratch);
+
+/* Decides what search_learn() does. */
+void search_plan_learning(struct search *s);
+
+/* Asks for some slots that nobody asked for, so that the next search with this
+ * filter knows. thread any. */
+void search_learn(struct search *s);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "db/filter_memo.h"
 #include "db/graph.h"
 #include "db/name_order.h"
 
@@ -59,6 +60,7 @@ void vset_free(struct vset *v)
     if (v->order) {
         name_order_free(v);
     }
+    filter_memos_free(v);
     graph_free(v);
     region_free(&v->memory, v->matrix, vset_matrix_bytes(v), 1);
     elements_deinit(&v->elements);
@@ -315,6 +317,9 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     if (attribute) {
         elements_set_attr(&v->elements, slot, attribute);
     }
+    if (UNLIKELY(v->memos)) {
+        filter_memos_note_slot(v, slot);
+    }
     if (UNLIKELY(v->order)) {
         name_order_note_put(v, old, slot, e->name);
     }
@@ -473,6 +478,7 @@ enum err vset_set_attribute(struct vset *v, slot_id slot, struct bytes json)
                   : replace_under_way(v, slot, old, json);
     }
     if (!err) {
+        filter_memos_note_change(v, slot);
         v->n_attributes += (json.len > 0);
         v->n_attributes -= had;
     }

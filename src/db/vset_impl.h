@@ -6,6 +6,7 @@
 #include "db/recall.h"
 #include "db/vset.h"
 
+struct filter_memo;
 struct flat_ring;
 struct graph;
 struct name_order;
@@ -47,7 +48,8 @@ struct vset {
     uint32_t calibrated_at;
     uint64_t calibrated_build;
     bool is_calibrating;
-    struct name_order *order; /* see name_order.h; NULL: nobody asked */
+    struct filter_memo *memos; /* see filter_memo.h */
+    struct name_order *order;  /* see name_order.h; NULL: nobody asked */
     struct vset *unsettled_next;
     struct vset **unsettled_at; /* what points here; NULL when not listed */
     struct retired retired;

@@ -41,6 +41,7 @@
 
 #include "base/epoch.h"
 #include "base/region.h"
+#include "index/verdicts.h"
 #include "vec/row_map.h"
 #include "vec/vec.h"
 
@@ -124,12 +125,23 @@ struct hnsw_search {
      * travelled through but take no place in the answer. */
     bool (*admits)(const void *arg, uint32_t node);
     const void *arg;
+    size_t want; /* the answer's first so many are enough; 0: all */
+    /* Nodes that fail are not scored but looked through: for filters that a
+     * third to a thirtieth of the nodes pass. ef then counts nodes that pass.
+     * Only nodes without a verdict are asked about on the way. Seeds are linked
+     * nodes that pass, wherever they are. */
+    const struct verdicts *two_hop; /* NULL: not so */
+    const uint32_t *seeds;
+    uint32_t n_seeds;
+    uint32_t asks_most; /* of admits(); 0: no bound */
     /* the answer: topk entries, best first, in memory of the scratch's; at most
      * ef of them, dead nodes among them unless admits() said no. */
     const uint64_t *found;
     size_t n_found;
     bool exhausted; /* more effort would find no more */
     size_t met;     /* of the nodes, when exhausted: all that links lead to */
+    uint32_t asked; /* two_hop's questions to admits() */
+    bool gave_up;   /* after asks_most; what was found is no answer */
     uint32_t scored;
     uint32_t hops;
 };

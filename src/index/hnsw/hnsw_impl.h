@@ -203,6 +203,8 @@ struct hnsw_scratch {
     float *keys;
     uint32_t *near;
     uint64_t *winners;
+    uint32_t *failing; /* see hnsw_filter.c */
+    size_t cap_failing;
     /* for choosing neighbours */
     size_t choose_cap;
     uint64_t *chosen;
@@ -224,6 +226,10 @@ struct hnsw_scratch {
 /* Room for a search of a graph. */
 void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef);
 
+/* Room for a row's neighbours and so many more. */
+uint32_t *hnsw_scratch_fit_failing(struct hnsw_scratch *s, const struct hnsw *h,
+                                   size_t more, size_t *cap);
+
 /* Room for choosing among n candidates, and for merging as many. */
 void hnsw_scratch_fit_choice(struct hnsw_scratch *s, const struct hnsw *h,
                              size_t n);
@@ -234,22 +240,41 @@ void hnsw_sort_entries(uint64_t *v, size_t n);
  * the table a node's place and its upper bits, which are kept there, tell
  * exactly which node it is. `lossy` is the scratch's. */
 enum { NODE_UPPER = 1 << 15, LOSSY_VISITS = 1 << 17 };
+ALWAYS_INLINE uint32_t *lossy_place(const struct hnsw_scratch *s, uint32_t node,
+                                    uint32_t *mark)
+{
+    uint32_t upper = node / s->places;
+
+    *mark = s->lossy_visit * NODE_UPPER + upper;
+    return &s->last_seen[(node + upper * 40503u) & (s->places - 1)];
+}
+
 ALWAYS_INLINE bool hnsw_visit(struct hnsw_scratch *s, uint32_t node, bool lossy)
 {
     bool fresh;
 
     if (lossy) {
-        uint32_t upper = node / s->places;
-        uint32_t at = (node + upper * 40503u) & (s->places - 1);
-        uint32_t mark = s->lossy_visit * NODE_UPPER + upper;
+        uint32_t mark;
+        uint32_t *place = lossy_place(s, node, &mark);
 
-        fresh = s->last_seen[at] != mark;
-        s->last_seen[at] = mark;
+        fresh = *place != mark;
+        *place = mark;
         return fresh;
     }
     fresh = s->visited[node] != s->visit;
     s->visited[node] = s->visit;
     return fresh;
+}
+
+/* Whether a node has been visited, as far as remembered. */
+ALWAYS_INLINE bool hnsw_was_visited(const struct hnsw_scratch *s, uint32_t node)
+{
+    if (s->lossy) {
+        uint32_t mark;
+
+        return *lossy_place(s, node, &mark) == mark;
+    }
+    return s->visited[node] == s->visit;
 }
 
 /* ---- searching --------------------------------------------------------- */
@@ -275,9 +300,25 @@ bool hnsw_beam_descend(struct beam *b, int level);
 /* Widens the pool to the ef nearest on a level. */
 void hnsw_beam_widen(struct beam *b, int level, size_t ef);
 
-/* Scores the n <= row_cap nodes in scratch->ids, and keeps those near enough.
- */
-void hnsw_beam_offer(struct beam *b, size_t n, size_t ef);
+/* The same with q's ef for nodes that pass, on level 0: see hnsw_filter.c. The
+ * pool has HNSW_TWO_HOP_EXTRA more places, and nodes that fail among them. */
+enum { HNSW_TWO_HOP_EXTRA = 16 };
+void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q);
+
+/* Scores the n <= row_cap nodes in scratch->ids, and keeps those near enough;
+ * returns where the pool changed, SIZE_MAX for nowhere. */
+size_t hnsw_beam_offer(struct beam *b, size_t n, size_t ef);
+
+/* The first node of the pool, from `at` on, that has not been gone through. */
+size_t hnsw_next_open(const struct hnsw_scratch *s, size_t at);
+
+ALWAYS_INLINE void hnsw_prefetch_links(const struct hnsw *h, uint32_t node)
+{
+    const link *row = base_links(h, node);
+
+    __builtin_prefetch((const void *)row);
+    __builtin_prefetch((const void *)(row + 16));
+}
 
 /* ---- choosing neighbours ------------------------------------------------- */
 

@@ -53,6 +53,7 @@ void hnsw_scratch_destroy(struct hnsw_scratch *s)
     mem_free(s->keys);
     mem_free(s->near);
     mem_free(s->winners);
+    mem_free(s->failing);
     mem_free(s->chosen);
     mem_free(s->choose_rows);
     mem_free(s->choose_at);
@@ -105,6 +106,18 @@ void hnsw_scratch_fit(struct hnsw_scratch *s, const struct hnsw *h, size_t ef)
         s->near = mem_realloc(s->near, s->row_cap * sizeof(*s->near));
         s->winners = mem_realloc(s->winners, s->row_cap * sizeof(*s->winners));
     }
+}
+
+uint32_t *hnsw_scratch_fit_failing(struct hnsw_scratch *s, const struct hnsw *h,
+                                   size_t more, size_t *cap)
+{
+    *cap = h->row_links + more;
+    if (s->cap_failing < *cap) {
+        s->cap_failing = *cap;
+        s->failing =
+            mem_realloc(s->failing, s->cap_failing * sizeof(*s->failing));
+    }
+    return s->failing;
 }
 
 /* A new search: nothing has been visited. */
@@ -412,35 +425,6 @@ static size_t take_winners(struct hnsw_scratch *s, const struct hop *hop,
     return s->lossy ? drop_known(s, n_win) : n_win;
 }
 
-void hnsw_beam_offer(struct beam *b, size_t n, size_t ef)
-{
-    struct hnsw_scratch *s = b->s;
-    struct hop hop = first_hop(s);
-    size_t n_win;
-
-    hop.n = n;
-    hnsw_rows_of(b->h, b->rows, s->ids, n, s->rows);
-    score(b, &hop);
-    n_win = take_winners(s, &hop, ef);
-    pool_merge(s, s->winners, n_win, ef);
-}
-
-static void prefetch_links(const struct hnsw *h, uint32_t node)
-{
-    const link *row = base_links(h, node);
-
-    __builtin_prefetch((const void *)row);
-    __builtin_prefetch((const void *)(row + 16));
-}
-
-static size_t next_open(const struct hnsw_scratch *s, size_t at)
-{
-    while (at < s->n_pool && (s->pool[at] & POOL_DONE)) {
-        at++;
-    }
-    return at;
-}
-
 /* Scores and adds what a hop brought; returns where the pool changed. */
 static size_t land(struct beam *b, const struct hop *hop, size_t ef)
 {
@@ -450,6 +434,23 @@ static size_t land(struct beam *b, const struct hop *hop, size_t ef)
     score(b, hop);
     n_win = take_winners(s, hop, ef);
     return n_win ? pool_merge(s, s->winners, n_win, ef) : SIZE_MAX;
+}
+
+size_t hnsw_beam_offer(struct beam *b, size_t n, size_t ef)
+{
+    struct hop hop = first_hop(b->s);
+
+    hop.n = n;
+    hnsw_rows_of(b->h, b->rows, hop.ids, n, hop.rows);
+    return land(b, &hop, ef);
+}
+
+size_t hnsw_next_open(const struct hnsw_scratch *s, size_t at)
+{
+    while (at < s->n_pool && (s->pool[at] & POOL_DONE)) {
+        at++;
+    }
+    return at;
 }
 
 /* Marks the nearest nodes that have not been gone through and fetches their
@@ -465,11 +466,11 @@ static uint32_t choose_next(struct beam *b, int level, size_t *next,
         uint32_t node = pool_node(s->pool[*next]);
 
         if (level == 0) {
-            prefetch_links(b->h, node);
+            hnsw_prefetch_links(b->h, node);
         }
         nodes[n++] = node;
         s->pool[*next] |= POOL_DONE;
-        *next = next_open(s, *next + 1);
+        *next = hnsw_next_open(s, *next + 1);
     }
     return n;
 }
@@ -511,7 +512,7 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
         if (here->n) {
             size_t at = land(b, here, ef);
 
-            next = next_open(s, at < next ? at : next);
+            next = hnsw_next_open(s, at < next ? at : next);
         } else if (!coming->n && !n_nodes) {
             return;
         }
@@ -529,21 +530,29 @@ void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
                      .start = q->start,
                      .stop = q->stop,
                      .arg = q->arg};
+    const size_t want = q->want ? q->want : SIZE_MAX;
     size_t i, n = 0;
 
-    hnsw_scratch_fit(s, h, q->ef);
+    hnsw_scratch_fit(s, h, (size_t)q->ef + HNSW_TWO_HOP_EXTRA);
     /* Nodes that get a page from here on were in the tail when the search was
      * dispatched. */
     b.n_slots =
         b.n_slots < s->visited_cap ? b.n_slots : (uint32_t)s->visited_cap;
     s->scored = 0;
     s->hops = 0;
+    q->asked = 0;
+    q->gave_up = false;
+    s->n_pool = 0;
     if (hnsw_beam_descend(&b, 0)) {
-        hnsw_beam_widen(&b, 0, q->ef);
+        if (q->two_hop) {
+            hnsw_beam_widen_passing(&b, q);
+        } else {
+            hnsw_beam_widen(&b, 0, q->ef);
+        }
     }
-    q->exhausted = s->n_pool < q->ef;
+    q->exhausted = s->n_pool < q->ef && !q->two_hop;
     q->met = s->n_pool;
-    for (i = 0; i < s->n_pool; i++) {
+    for (i = 0; i < s->n_pool && n < want; i++) {
         uint32_t node = pool_node(s->pool[i]);
 
         if (!q->admits || q->admits(q->arg, node)) {

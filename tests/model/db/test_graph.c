@@ -423,8 +423,8 @@ static struct asked *ask_twin(const struct question *qu)
 /* Sets of this size would rather be scanned. */
 static void send_through_graph(struct search *s)
 {
-    if (s->scan.source.n_runs && s->graph.hnsw && !s->uses_graph) {
-        s->uses_graph = true;
+    if (s->scan.source.n_runs && s->graph.hnsw && s->plan == PLAN_FLAT) {
+        s->plan = PLAN_HNSW;
         s->scored = 0;
         s->scan.source.first_run =
             s->graph.fresh_from < s->view.n_slots

@@ -445,6 +445,55 @@ start_server {} {
         r flushall
     }
 
+    test {WITHSTATS says how a filter was dealt with} {
+        r flushall
+        r vcreate set DIM 96 FP32 INDEX HNSW
+        add set 20000 96
+        for {set i 0} {$i < 20000} {incr i} {
+            r send vsetattr set e$i "{\"n\":$i}"
+            if {$i % 1000 == 999} {
+                flush [r channel]
+                for {set j 0} {$j < 1000} {incr j} { assert_equal 1 [r read] }
+            }
+        }
+        settled set
+        proc plan_of {filter args} {
+            lassign [r vsearch set ELE e1 FILTER $filter {*}$args WITHSTATS] got stats
+            foreach e $got { assert {[string range $e 1 end] in [passing $filter]} "$e for $filter" }
+            return [list [dict get $stats plan] [llength $got] [dict get $stats complete]]
+        }
+        # `.n % a < b`
+        proc passing {filter} {
+            global passing
+            if {![info exists passing($filter)]} {
+                for {set i 0} {$i < 20000} {incr i} {
+                    if {[expr [string map [list .n $i] $filter]]} { lappend passing($filter) $i }
+                }
+            }
+            return $passing($filter)
+        }
+        assert_equal {hnsw 10 1} [plan_of {.n % 10 < 9} EF 12]
+        # What passes is not known yet: few questions are asked.
+        assert_equal {hnsw 10 1} [plan_of {.n % 10 < 1} EF 12]
+        wait_for {[plan_of {.n % 10 < 1} EF 12] eq {hnsw-two-hop 10 1}}
+        # Rare, and known after some searches: listed.
+        assert_equal {10 1} [lrange [plan_of {.n % 1000 < 1}] 1 2]
+        wait_for {[plan_of {.n % 1000 < 1}] eq {listed 10 1}}
+        assert_equal {listed 20 1} [plan_of {.n % 1000 < 1} K 30]
+        assert_equal {listed 20 1} [plan_of {.n % 1000 < 1} K 30 EXACT]
+        # The client bounds the effort: that is cheap, and short.
+        assert_equal {hnsw 0} [lreplace [plan_of {.n % 2000 < 1} FILTER-EF 12] 1 1]
+        # An attribute that goes takes its element along at once.
+        r vsetattr set e0 ""
+        assert_equal {listed 19 1} [plan_of {.n % 1000 < 1} K 30]
+        r vsetattr set e1 {{"n":0}}
+        set ::passing(.n\ %\ 1000\ <\ 1) [concat 1 [passing {.n % 1000 < 1}]]
+        assert_equal {listed 20 1} [plan_of {.n % 1000 < 1} K 30]
+        r vrem set e2000
+        assert_equal {listed 19 1} [plan_of {.n % 1000 < 1} K 30]
+        array unset ::passing
+    }
+
     test {in a transaction nobody waits} {
         r flushall
         r vcreate set DIM 16 INDEX HNSW
