@@ -166,6 +166,7 @@ static void begin_graph(const struct search *s, struct hnsw_search *h)
         .arg = s,
         .want = s->cap_extra,
         .ef = search_hnsw_ef(s),
+        .k = (size_t)((double)s->scan.best.cap / s->share),
     };
     if (s->plan == PLAN_TWO_HOP) {
         h->ef = s->ef;

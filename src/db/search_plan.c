@@ -10,7 +10,7 @@
 enum {
     EF_DEFAULT = 100,
     /* Measured on glove-100 and on 768 dimensions. */
-    SCORED_PER_EF = 18,
+    SCORED_PER_EF = 22,
     SCORE_NS = 8, /* and one per so many bytes: */
     SCORE_BYTES_PER_NS = 16,
     POOL_MOVES = 8, /* and of all pairs of the pool one in so many */

@@ -1,5 +1,6 @@
-/* What is known of a filter: two bits per row, that it fails and that it passes.
- * None: nobody asked. Both: the answer has changed and must be asked for.
+/* What is known of a filter: two bits per row, that it fails and that it
+ * passes. None: nobody asked. Both: the answer has changed and must be asked
+ * for.
  *
  * Rows that pass may be dead, or not visible to a search; rows that fail are of
  * no interest either way.

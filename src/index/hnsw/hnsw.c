@@ -292,6 +292,8 @@ struct hnsw *hnsw_create(const struct hnsw_options *o)
     atomic_init(&h->dir, NULL);
     atomic_init(&h->n_pages, 0);
     atomic_init(&h->entry, ENTRY_NONE);
+    atomic_init(&h->spread_sum, 0);
+    atomic_init(&h->spread_n, 0);
     return h;
 }
 

@@ -119,6 +119,11 @@ struct hnsw_search {
                                     * looked at */
     uint64_t start;                /* hnsw_start() as of the view; 0: now */
     uint32_t ef;
+    /* How many of them matter: the search then ends when the next node to go
+     * through is as much farther than the k-th as the ef-th usually is. It so
+     * takes less where that is clear, and more where it is not. 0: the ef
+     * nearest met are gone through, whatever their distances. */
+    size_t k;
     /* When set, asked now and then: true ends the search, without an answer. */
     bool (*stop)(const void *arg);
     /* When set, asked of each node that is scored: nodes that fail are

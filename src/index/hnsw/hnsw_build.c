@@ -364,6 +364,9 @@ static void plan_unit(struct hnsw_batch *b, uint32_t unit,
         if (s->n_pool || hnsw_beam_descend(&beam, level)) {
             hnsw_beam_widen(&beam, level, h->options.ef);
         }
+        if (level == 0) {
+            hnsw_note_spread(h, s);
+        }
         offer_mates(b, &beam, n->node, level);
         if (level == 0 && find_equal(b, &beam, n)) {
             n->n_links = 0;

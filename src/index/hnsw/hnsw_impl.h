@@ -68,6 +68,9 @@ struct hnsw {
     uint32_t n_nodes;
     size_t page_bytes; /* of the region's */
     _Atomic uint64_t entry;
+    /* Of the nodes linked so far: see hnsw_note_spread(). */
+    _Atomic uint64_t spread_sum;
+    _Atomic uint32_t spread_n;
 };
 
 /* ---- where things lie -------------------------------------------------- */
@@ -291,7 +294,21 @@ struct beam {
     uint64_t start; /* see struct hnsw_search */
     bool (*stop)(const void *arg);
     const void *arg;
+    /* When not 0, the search is over when the next node is so many times as far
+     * away as the one in this place of the pool. */
+    size_t anchor;
+    float far;
+    uint32_t hops_least; /* but not before it has gone through so many */
 };
+
+/* Keys grow with rank, near a node of the set, about as a power of it; the
+ * exponent says how long a search must go on. It is estimated from the pools
+ * that nodes' links are chosen from: this notes one. */
+void hnsw_note_spread(struct hnsw *h, const struct hnsw_scratch *s);
+
+/* The factor by which the ef-th nearest is farther than the k-th; infinite when
+ * nothing is known. */
+float hnsw_spread(const struct hnsw *h, double ef, double k);
 
 /* Starts with the nearest node a greedy walk finds on the levels above
  * `level`; false when the graph is empty. */

@@ -9,6 +9,7 @@
  * links of two. Nodes that are near enough are sorted and merged into the array
  * in one pass from its end.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,10 @@ enum {
     STRIDE_FROM = 32,    /* nodes in the pool, to go on from two at a time */
     SORT_SHORT = 128,    /* entries that are sorted by insertion, at most */
     STOP_EVERY = 64,     /* rounds; a power of two */
+    ANCHOR_MIN = 10,     /* the nearest few are too near or too far */
+    SPREAD_UNIT = 1 << 16,
+    SPREAD_MIN = 64, /* pools, before they are believed */
+    HOPS_SHARE = 4,  /* one in so many of ef is gone through in any case */
 };
 
 /* ---- scratch ----------------------------------------------------------- */
@@ -453,6 +458,53 @@ size_t hnsw_next_open(const struct hnsw_scratch *s, size_t at)
     return at;
 }
 
+void hnsw_note_spread(struct hnsw *h, const struct hnsw_scratch *s)
+{
+    size_t last = s->n_pool - 1;
+    float near, far;
+
+    if (s->n_pool < 2 * (size_t)ANCHOR_MIN) {
+        return;
+    }
+    near = pool_key(s->pool[ANCHOR_MIN - 1]);
+    far = pool_key(s->pool[last]);
+    /* Copies of one vector say nothing; keys of VEC_IP have no zero. */
+    if (near > 0 && far < 1e6F * near) {
+        double slope = log((double)far / (double)near) /
+                       log((double)s->n_pool / ANCHOR_MIN);
+
+        /* Whole numbers: the sum does not depend on the order. */
+        atomic_fetch_add_explicit(&h->spread_sum,
+                                  (uint64_t)(slope * SPREAD_UNIT),
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&h->spread_n, 1, memory_order_relaxed);
+    }
+}
+
+float hnsw_spread(const struct hnsw *h, double ef, double k)
+{
+    uint64_t sum = atomic_load_explicit(&h->spread_sum, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&h->spread_n, memory_order_relaxed);
+
+    if (n < SPREAD_MIN || h->options.format->metric == VEC_IP) {
+        return INFINITY;
+    }
+    return (float)pow(ef / k, (double)sum / n / SPREAD_UNIT);
+}
+
+/* Whether to go through the next node and those after it is not worth it. */
+static bool is_far_enough(const struct beam *b, size_t next)
+{
+    const struct hnsw_scratch *s = b->s;
+    float anchor;
+
+    if (s->hops < b->hops_least || next >= s->n_pool || s->n_pool < b->anchor) {
+        return false;
+    }
+    anchor = pool_key(s->pool[b->anchor - 1]);
+    return anchor > 0 && pool_key(s->pool[next]) > b->far * anchor;
+}
+
 /* Marks the nearest nodes that have not been gone through and fetches their
  * links. */
 static uint32_t choose_next(struct beam *b, int level, size_t *next,
@@ -462,6 +514,9 @@ static uint32_t choose_next(struct beam *b, int level, size_t *next,
     uint32_t most = s->n_pool < STRIDE_FROM ? 1 : STRIDE_MAX;
     uint32_t n = 0;
 
+    if (b->anchor && is_far_enough(b, *next)) {
+        return 0;
+    }
     while (n < most && *next < s->n_pool) {
         uint32_t node = pool_node(s->pool[*next]);
 
@@ -519,6 +574,41 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef)
     }
 }
 
+/* Says when the search may end; returns the size of its pool: some searches
+ * then go on for longer than ef. */
+static size_t plan_end(struct beam *b, const struct hnsw_search *q)
+{
+    size_t k = q->k < ANCHOR_MIN ? ANCHOR_MIN : q->k;
+
+    if (!q->k || q->two_hop || q->ef <= k) {
+        return q->ef;
+    }
+    b->far = hnsw_spread(b->h, q->ef, (double)k);
+    if (isinf(b->far)) {
+        return q->ef;
+    }
+    b->anchor = k;
+    b->hops_least = q->ef / HOPS_SHARE;
+    return q->ef + q->ef / 2 * 3;
+}
+
+/* The nodes of the pool that are admitted. */
+static void take_found(struct hnsw_search *q, struct hnsw_scratch *s)
+{
+    const size_t want = q->want ? q->want : SIZE_MAX;
+    size_t i, n = 0;
+
+    for (i = 0; i < s->n_pool && n < want; i++) {
+        uint32_t node = pool_node(s->pool[i]);
+
+        if (!q->admits || q->admits(q->arg, node)) {
+            s->pool[n++] = (s->pool[i] & ~(uint64_t)UINT32_MAX) | node;
+        }
+    }
+    q->found = s->pool;
+    q->n_found = n;
+}
+
 void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
                  struct hnsw_scratch *s)
 {
@@ -530,37 +620,29 @@ void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
                      .start = q->start,
                      .stop = q->stop,
                      .arg = q->arg};
-    const size_t want = q->want ? q->want : SIZE_MAX;
-    size_t i, n = 0;
+    const size_t ef = plan_end(&b, q);
 
-    hnsw_scratch_fit(s, h, (size_t)q->ef + HNSW_TWO_HOP_EXTRA);
+    hnsw_scratch_fit(s, h, ef + HNSW_TWO_HOP_EXTRA);
     /* Nodes that get a page from here on were in the tail when the search was
      * dispatched. */
     b.n_slots =
         b.n_slots < s->visited_cap ? b.n_slots : (uint32_t)s->visited_cap;
     s->scored = 0;
     s->hops = 0;
+    s->n_pool = 0;
     q->asked = 0;
     q->gave_up = false;
-    s->n_pool = 0;
     if (hnsw_beam_descend(&b, 0)) {
         if (q->two_hop) {
             hnsw_beam_widen_passing(&b, q);
         } else {
-            hnsw_beam_widen(&b, 0, q->ef);
+            hnsw_beam_widen(&b, 0, ef);
         }
     }
-    q->exhausted = s->n_pool < q->ef && !q->two_hop;
+    q->exhausted =
+        s->n_pool < ef && !q->two_hop && hnsw_next_open(s, 0) == s->n_pool;
     q->met = s->n_pool;
-    for (i = 0; i < s->n_pool && n < want; i++) {
-        uint32_t node = pool_node(s->pool[i]);
-
-        if (!q->admits || q->admits(q->arg, node)) {
-            s->pool[n++] = (s->pool[i] & ~(uint64_t)UINT32_MAX) | node;
-        }
-    }
-    q->found = s->pool;
-    q->n_found = n;
     q->scored = s->scored;
     q->hops = s->hops;
+    take_found(q, s);
 }

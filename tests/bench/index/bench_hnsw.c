@@ -333,7 +333,7 @@ static void search_one(struct searcher *s, uint32_t q, uint32_t ef,
     const float *x = s->data->query + (size_t)q * s->data->dim;
     struct vec_query *query = NULL;
     struct hnsw_search search = {
-        .rows = s->set->rows, .n_slots = s->data->n, .ef = ef};
+        .rows = s->set->rows, .n_slots = s->data->n, .ef = ef, .k = K};
     size_t n, i;
 
     (void)!vec_query_init(hnsw_format(s->h), x, s->code_query, &query);

@@ -144,9 +144,8 @@ static struct bytes name_of(uint32_t i, char *text)
 
 static struct bytes attribute_of_name(uint32_t i, char *text)
 {
-    return bytes_of(text,
-                    (size_t)snprintf(text, 48, "{\"any\":%u,\"side\":%u}",
-                                     w.any[i], w.side[i]));
+    return bytes_of(text, (size_t)snprintf(text, 48, "{\"any\":%u,\"side\":%u}",
+                                           w.any[i], w.side[i]));
 }
 
 static uint32_t below(uint32_t n)
@@ -195,10 +194,10 @@ static void change(uint32_t i)
 
     if (w.there[i]) {
         w.any[i] = below(NAMES);
-        assert_int_equal(
-            vset_set_attribute(w.set, vset_find(w.set, name_of(i, name)),
-                               attribute_of_name(i, attribute)),
-            ERR_OK);
+        assert_int_equal(vset_set_attribute(w.set,
+                                            vset_find(w.set, name_of(i, name)),
+                                            attribute_of_name(i, attribute)),
+                         ERR_OK);
     }
 }
 
@@ -295,10 +294,8 @@ static void check(struct search *s, void *arg)
             fail_msg("%s: %u does not pass, or is there twice", told->plan,
                      told->of[i].name);
         }
-        assert_true(fabsf(truth - told->of[i].distance) <
-                    1e-3F + w.tolerance);
-        assert_true(i == 0 ||
-                    told->of[i].distance >= told->of[i - 1].distance);
+        assert_true(fabsf(truth - told->of[i].distance) < 1e-3F + w.tolerance);
+        assert_true(i == 0 || told->of[i].distance >= told->of[i - 1].distance);
         found += truth <= asked->kth + w.tolerance;
         asked->distance[told->of[i].name] = INFINITY;
     }
