@@ -3,7 +3,6 @@
 #include "cmd/vsearch.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -265,15 +264,19 @@ bool vsearch_parse_filter(struct cmd_ctx *ctx, size_t at,
 static bool vsearch_number(struct cmd_ctx *ctx, size_t *at, const char *word,
                            int64_t max, int64_t *n, bool *matched)
 {
-    char error[64];
+    int64_t v;
 
     *matched = arg_is(ctx, *at, word) && *at + 1 < ctx->argc;
     if (!*matched) {
         return true;
     }
-    snprintf(error, sizeof(error), "ERR invalid %s", word);
     (*at)++;
-    return arg_int_in(ctx, *at, 1, max, error, n);
+    if (!num_parse_i64(ctx->argv[*at], &v) || v < 1 || v > max) {
+        cmd_error_fmt(ctx, "ERR invalid %s", word);
+        return false;
+    }
+    *n = v;
+    return true;
 }
 
 /* The options with a number that need no more than that. */

@@ -265,6 +265,16 @@ static void merge(struct search *s)
     size_t n = s->scan.best.n;
     size_t kept = 0, i;
 
+    if (n == 0) { /* nearly always: there is no tail */
+        for (i = 0; i < s->n_extra; i++) {
+            uint64_t entry = extra_of(s)[i];
+
+            if (topk_wants(&s->scan.best, entry)) {
+                topk_push(&s->scan.best, entry);
+            }
+        }
+        return;
+    }
     memmove(heap + n, extra_of(s), s->n_extra * sizeof(*heap));
     n += s->n_extra;
     qsort(heap, n, sizeof(*heap), compare_entries);

@@ -25,6 +25,8 @@ struct world {
     float *x; /* ROWS_MAX x dim */
     uint32_t dim, n;
     struct rng rng;
+    size_t k;        /* for searches that end by distance */
+    uint64_t scored; /* by all searches */
 };
 
 static void make(struct world *w, enum vec_type type, enum vec_metric metric,
@@ -200,8 +202,12 @@ static bool is_in(const void *arg, uint32_t node)
 static size_t hits(struct world *w, const float *x, uint32_t ef)
 {
     void *memory = aligned_alloc(VEC_ALIGN, vec_query_bytes(&w->codes));
-    struct hnsw_search s = {
-        .rows = w->rows, .n_slots = w->n, .ef = ef, .admits = is_in, .arg = w};
+    struct hnsw_search s = {.rows = w->rows,
+                            .n_slots = w->n,
+                            .ef = ef,
+                            .admits = is_in,
+                            .arg = w,
+                            .k = w->k};
     struct vec_query *q = NULL;
     uint64_t heap[K];
     struct topk best;
@@ -227,6 +233,7 @@ static size_t hits(struct world *w, const float *x, uint32_t ef)
     }
     s.query = q;
     hnsw_search(w->h, &s, w->scratch[0]);
+    w->scored += s.scored;
     for (i = 0; i < best.n; i++) {
         for (j = 0; j < s.n_found && j < K; j++) {
             found += s.found[j] == heap[i];
@@ -291,6 +298,57 @@ static void recall_of_every_type_and_metric(void **state)
         }
         unmake(&w);
     }
+}
+
+/* The work of 100 searches and their recall. */
+static double work_and_recall(struct world *w, uint32_t ef, uint64_t *scored)
+{
+    double found;
+
+    rng_seed(&w->rng, 12);
+    w->scored = 0;
+    found = recall(w, ef);
+    *scored = w->scored;
+    return found;
+}
+
+static void ending_by_distance_finds_more_for_the_same_work(void **state)
+{
+    static const enum vec_metric metrics[] = {VEC_COSINE, VEC_L2, VEC_L1,
+                                              VEC_IP};
+    double gained = 0;
+    size_t c;
+
+    (void)state;
+    for (c = 0; c < ARRAY_LEN(metrics); c++) {
+        uint64_t fixed = 0, by_distance = 0;
+        double found, wanted;
+        uint32_t ef = 28;
+        struct world w;
+        uint32_t i;
+
+        make(&w, VEC_F32, metrics[c], 24, 5, 24);
+        for (i = 0; i < 6000; i++) {
+            invent(&w, i);
+        }
+        link_range(&w, 0, 6000, 0);
+        w.k = K;
+        found = work_and_recall(&w, ef, &by_distance);
+        w.k = 0;
+        /* As much work, or a little less, without. */
+        for (wanted = 0; fixed < by_distance; ef++) {
+            wanted = work_and_recall(&w, ef, &fixed);
+        }
+        if (metrics[c] == VEC_IP) {
+            assert_true(ef == 29 &&
+                        fixed == by_distance); /* no distances to go by */
+        } else {
+            assert_true(found > wanted - 0.01);
+            gained += found - wanted;
+        }
+        unmake(&w);
+    }
+    assert_true(gained > 0);
 }
 
 static void the_graph_does_not_depend_on_who_builds_it(void **state)
@@ -575,6 +633,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recall_of_every_type_and_metric),
+        cmocka_unit_test(ending_by_distance_finds_more_for_the_same_work),
         cmocka_unit_test(the_graph_does_not_depend_on_who_builds_it),
         cmocka_unit_test(ten_turnovers_cost_no_recall),
         cmocka_unit_test(equal_rows_do_not_hide_the_others),
