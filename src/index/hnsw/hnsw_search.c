@@ -463,7 +463,8 @@ void hnsw_note_spread(struct hnsw *h, const struct hnsw_scratch *s)
     size_t last = s->n_pool - 1;
     float near, far;
 
-    if (s->n_pool < 2 * (size_t)ANCHOR_MIN) {
+    if (s->n_pool < 2 * (size_t)ANCHOR_MIN ||
+        h->options.format->metric == VEC_IP) {
         return;
     }
     near = pool_key(s->pool[ANCHOR_MIN - 1]);
@@ -486,7 +487,7 @@ float hnsw_spread(const struct hnsw *h, double ef, double k)
     uint64_t sum = atomic_load_explicit(&h->spread_sum, memory_order_relaxed);
     uint32_t n = atomic_load_explicit(&h->spread_n, memory_order_relaxed);
 
-    if (n < SPREAD_MIN || h->options.format->metric == VEC_IP) {
+    if (n < SPREAD_MIN) {
         return INFINITY;
     }
     return (float)pow(ef / k, (double)sum / n / SPREAD_UNIT);
