@@ -166,10 +166,12 @@ static void begin_graph(const struct search *s, struct hnsw_search *h)
         .arg = s,
         .want = s->cap_extra,
         .ef = search_hnsw_ef(s),
-        .k = (size_t)((double)s->scan.best.cap / s->share),
+        /* A pool that is made long for a filter's sake is long enough. */
+        .k = s->filter ? 0 : s->scan.best.cap,
     };
     if (s->plan == PLAN_TWO_HOP) {
         h->ef = s->ef;
+        h->k = s->scan.best.cap;
         h->two_hop = &s->memo->verdicts;
         h->seeds = s->seeds;
         h->n_seeds = s->n_seeds;
@@ -218,7 +220,7 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
         /* A pool of passing nodes that was not filled missed some: there are
          * more, or it had not been chosen. */
         enough = h.n_found >= s->scan.best.cap && !h.gave_up &&
-                 (!h.two_hop || h.met >= h.ef);
+                 !(h.two_hop && h.exhausted);
         all = h.exhausted && h.met >= s->graph.nodes;
         bounded = h.ef >= s->ef_most && s->ef_most < SEARCH_EF_MAX;
         if (enough || all || bounded) {

@@ -43,6 +43,8 @@ static double tail_rows(const struct search *s)
 
 #define HOPS_PER_EF    1.5
 #define LOOKED_THROUGH 1.4
+#define TWO_HOP_SHARE                                                          \
+    0.35 /* else nodes that fail are too few to be in the way */
 
 /* Slots nobody has asked the filter about. */
 static double unknown_rows(const struct search *s)
@@ -181,7 +183,7 @@ static void consider_graph(struct search *s, const struct search_request *r)
         return;
     }
     consider(s, PLAN_HNSW, search_hnsw_ef(s));
-    if (s->memo) {
+    if (s->memo && s->share < TWO_HOP_SHARE) {
         consider(s, PLAN_TWO_HOP, s->ef);
     }
 }

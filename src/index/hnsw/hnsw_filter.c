@@ -156,15 +156,18 @@ static void offer_seeds(struct two_hop *t, size_t ef)
     hnsw_beam_offer(t->b, t->n_ids, ef);
 }
 
-void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q)
+void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q, size_t ef)
 {
+    const size_t anchor = b->anchor;
     struct hnsw_scratch *s = b->s;
     struct two_hop t = {.b = b, .q = q, .ids = s->ids};
-    /* The first few may fail, and keep their places. */
-    size_t ef = (size_t)q->ef + NEAR;
     size_t next = 0, i;
 
+    /* Nodes that fail keep their places. */
+    ef += NEAR;
+    b->anchor = 0;
     hnsw_beam_widen(b, 0, NEAR);
+    b->anchor = anchor;
     t.failing = hnsw_scratch_fit_failing(s, b->h, CHAIN_STEPS, &t.cap_failing);
     hnsw_visit_begin(s);
     for (i = 0; i < s->n_pool; i++) {
@@ -172,7 +175,7 @@ void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q)
         hnsw_visit(s, pool_node(s->pool[i]), s->lossy);
     }
     offer_seeds(&t, ef);
-    while (next < s->n_pool) {
+    while (next < s->n_pool && !(anchor && hnsw_beam_ends(b, next))) {
         uint32_t node = pool_node(s->pool[next]);
         size_t at, n;
 

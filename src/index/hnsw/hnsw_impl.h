@@ -317,10 +317,13 @@ bool hnsw_beam_descend(struct beam *b, int level);
 /* Widens the pool to the ef nearest on a level. */
 void hnsw_beam_widen(struct beam *b, int level, size_t ef);
 
-/* The same with q's ef for nodes that pass, on level 0: see hnsw_filter.c. The
- * pool has HNSW_TWO_HOP_EXTRA more places, and nodes that fail among them. */
+/* The same for nodes that pass, on level 0: see hnsw_filter.c. The pool has
+ * HNSW_TWO_HOP_EXTRA more places, and nodes that fail among them. */
 enum { HNSW_TWO_HOP_EXTRA = 16 };
-void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q);
+void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q, size_t ef);
+
+/* Whether it is not worth it to go through the pool from `next` on. */
+bool hnsw_beam_ends(const struct beam *b, size_t next);
 
 /* Scores the n <= row_cap nodes in scratch->ids, and keeps those near enough;
  * returns where the pool changed, SIZE_MAX for nowhere. */

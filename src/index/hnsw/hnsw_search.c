@@ -493,8 +493,7 @@ float hnsw_spread(const struct hnsw *h, double ef, double k)
     return (float)pow(ef / k, (double)sum / n / SPREAD_UNIT);
 }
 
-/* Whether to go through the next node and those after it is not worth it. */
-static bool is_far_enough(const struct beam *b, size_t next)
+bool hnsw_beam_ends(const struct beam *b, size_t next)
 {
     const struct hnsw_scratch *s = b->s;
     float anchor;
@@ -515,7 +514,7 @@ static uint32_t choose_next(struct beam *b, int level, size_t *next,
     uint32_t most = s->n_pool < STRIDE_FROM ? 1 : STRIDE_MAX;
     uint32_t n = 0;
 
-    if (b->anchor && is_far_enough(b, *next)) {
+    if (b->anchor && hnsw_beam_ends(b, *next)) {
         return 0;
     }
     while (n < most && *next < s->n_pool) {
@@ -581,7 +580,10 @@ static size_t plan_end(struct beam *b, const struct hnsw_search *q)
 {
     size_t k = q->k < ANCHOR_MIN ? ANCHOR_MIN : q->k;
 
-    if (!q->k || q->two_hop || q->ef <= k) {
+    if (q->two_hop) { /* some of the nearest in the pool fail */
+        k += HNSW_TWO_HOP_EXTRA;
+    }
+    if (!q->k || q->ef <= k) {
         return q->ef;
     }
     b->far = hnsw_spread(b->h, q->ef, (double)k);
@@ -635,7 +637,7 @@ void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
     q->gave_up = false;
     if (hnsw_beam_descend(&b, 0)) {
         if (q->two_hop) {
-            hnsw_beam_widen_passing(&b, q);
+            hnsw_beam_widen_passing(&b, q, ef);
         } else {
             hnsw_beam_widen(&b, 0, ef);
         }

@@ -21,7 +21,7 @@
 #include "db/keyspace.h"
 #include "db/search.h"
 
-enum { K = 10, QUERIES = 200, WARM = 1 };
+enum { K = 10, QUERIES = 200, WARM = 2 };
 
 struct data {
     uint32_t n, nq, dim;
