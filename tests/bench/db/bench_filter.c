@@ -21,7 +21,7 @@
 #include "db/keyspace.h"
 #include "db/search.h"
 
-enum { K = 10, QUERIES = 200, WARM = 2 };
+enum { K = 10, QUERIES = 200, WARM = 5 };
 
 struct data {
     uint32_t n, nq, dim;
