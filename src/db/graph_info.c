@@ -169,18 +169,6 @@ bool graph_was_checked(const struct vset *v, const struct graph_check *check,
     return (int32_t)(g->checks_made - check->number) >= 0;
 }
 
-static bool is_late(const struct graph *g, slot_id slot)
-{
-    uint32_t i;
-
-    for (i = g->late_from; i < g->late_n; i++) {
-        if (g->late->slots[i] == slot) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static const char *check_slot(const struct graph *g, slot_id slot)
 {
     bool has_room = slot / 64 < g->held_words;
@@ -192,7 +180,8 @@ static const char *check_slot(const struct graph *g, slot_id slot)
         if (dead) {
             return "B2: a live slot is to be swept";
         }
-        return held || slot >= g->fresh_from || is_late(g, slot)
+        return held || slot >= g->fresh_from ||
+                       (has_room && graph_bit(g->waiting, slot))
                    ? NULL
                    : "B1: a live slot is in neither body nor tail";
     }

@@ -1,4 +1,5 @@
 /* Linking a batch of nodes: see the phases in hnsw.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -43,6 +44,10 @@ struct batch_node {
     uint32_t first_link;
     uint32_t n_links;
     uint64_t hash;
+    /* What a greedy walk finds on the levels above 0: a pool entry, and its
+     * region, by which nodes are put in order. */
+    uint64_t way_in;
+    uint32_t region;
 };
 
 struct hnsw_batch {
@@ -53,6 +58,7 @@ struct hnsw_batch {
     const uint64_t *dead;
     struct row_map rows;
     struct batch_node *nodes;
+    uint64_t *order; /* region and index of each node, sorted */
     struct back_link *links, *sorted;
     uint32_t n_links;
     uint32_t *starts; /* first back-link of each target */
@@ -90,6 +96,7 @@ uint32_t hnsw_batch_size(const struct hnsw *h, uint32_t waiting)
 static void batch_free(struct hnsw_batch *b)
 {
     mem_free(b->nodes);
+    mem_free(b->order);
     mem_free(b->links);
     mem_free(b->sorted);
     mem_free(b->starts);
@@ -112,6 +119,7 @@ struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
     b->targets_per_unit = targets_per_unit(h);
     b->mates = n > h->n_nodes / MATES_SHARE;
     b->nodes = mem_try_alloc(n * sizeof(*b->nodes));
+    b->order = mem_try_alloc(n * sizeof(*b->order));
     for (i = 0; b->nodes && i < n; i++) {
         ASSERT(nodes[i] < HNSW_NODE_MAX);
         b->nodes[i] = (struct batch_node){
@@ -123,7 +131,7 @@ struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
     b->links = mem_try_alloc(total * sizeof(*b->links));
     b->sorted = mem_try_alloc(total * sizeof(*b->sorted));
     b->starts = mem_try_alloc((total + 1) * sizeof(*b->starts));
-    if (!b->nodes || !b->links || !b->sorted || !b->starts ||
+    if (!b->nodes || !b->order || !b->links || !b->sorted || !b->starts ||
         hnsw_reserve(h, highest + 1) != ERR_OK) {
         batch_free(b);
         return NULL;
@@ -154,6 +162,13 @@ uint32_t hnsw_batch_units(const struct hnsw_batch *b)
     return 0;
 }
 
+static int graph_level(const struct hnsw *h)
+{
+    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+
+    return entry == ENTRY_NONE ? -1 : entry_level(entry);
+}
+
 /* ---- CODE and TWIN ----------------------------------------------------- */
 
 void hnsw_store_code(struct hnsw *h, const struct row_map *rows, uint32_t node,
@@ -174,6 +189,26 @@ void hnsw_store_code(struct hnsw *h, const struct row_map *rows, uint32_t node,
     }
 }
 
+/* Finds the way in to level 0. Its region is what the walk finds two levels
+ * up: some hundreds of nodes have the same. */
+static void find_way_in(struct hnsw_batch *b, struct batch_node *n,
+                        struct hnsw_scratch *s)
+{
+    struct hnsw *h = b->h;
+    struct beam beam = {
+        .h = h, .rows = &b->rows, .n_slots = UINT32_MAX, .s = s};
+
+    hnsw_scratch_fit(s, h, 1);
+    hnsw_scratch_fit_choice(s, h, 1);
+    beam.query = vec_query_from_row(
+        h->options.format, node_row(h, &b->rows, n->node), s->plan_query);
+    if (graph_level(h) >= 2 && hnsw_beam_descend(&beam, 1)) {
+        n->region = pool_node(s->pool[0]);
+        beam.start = entry_of(n->region, 2) + 1;
+    }
+    n->way_in = hnsw_beam_descend(&beam, 0) ? s->pool[0] : 0;
+}
+
 static void code_unit(struct hnsw_batch *b, uint32_t unit,
                       struct hnsw_scratch *s)
 {
@@ -189,6 +224,8 @@ static void code_unit(struct hnsw_batch *b, uint32_t unit,
         }
         n->hash = hash_bytes(node_row(h, &b->rows, n->node),
                              h->options.format->row_bytes);
+        find_way_in(b, n, s);
+        b->order[i] = (uint64_t)n->region << 32 | i;
     }
 }
 
@@ -196,6 +233,13 @@ static bool same_row(const struct hnsw_batch *b, uint32_t x, uint32_t y)
 {
     return memcmp(node_row(b->h, &b->rows, x), node_row(b->h, &b->rows, y),
                   b->h->options.format->row_bytes) == 0;
+}
+
+static int compare_order(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
 }
 
 /* Chains each node behind the first of the batch that equals it. */
@@ -228,13 +272,7 @@ static void twin_unit(struct hnsw_batch *b)
         }
     }
     mem_free(table);
-}
-
-static int graph_level(const struct hnsw *h)
-{
-    uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
-
-    return entry == ENTRY_NONE ? -1 : entry_level(entry);
+    qsort(b->order, b->n, sizeof(*b->order), compare_order);
 }
 
 /* ---- PLAN -------------------------------------------------------------- */
@@ -340,7 +378,7 @@ static void plan_unit(struct hnsw_batch *b, uint32_t unit,
                       struct hnsw_scratch *s)
 {
     struct hnsw *h = b->h;
-    struct batch_node *n = &b->nodes[unit];
+    struct batch_node *n = &b->nodes[(uint32_t)b->order[unit]];
     struct beam beam = {
         .h = h, .rows = &b->rows, .n_slots = UINT32_MAX, .s = s};
     int top = graph_level(h);
@@ -360,6 +398,9 @@ static void plan_unit(struct hnsw_batch *b, uint32_t unit,
         plan_level(b, n, level, s);
     }
     s->n_pool = 0;
+    if (level == 0 && n->way_in) {
+        s->pool[s->n_pool++] = n->way_in;
+    }
     for (; level >= 0; level--) {
         if (s->n_pool || hnsw_beam_descend(&beam, level)) {
             hnsw_beam_widen(&beam, level, h->options.ef);
