@@ -212,7 +212,7 @@ void run_hnswlib(const Data &d)
 }
 
 void run_ivf(const Data &d, const char *peer, faiss::IndexIVF *ivf,
-             faiss::IndexRefineFlat *refine, const Search &search)
+             faiss::IndexRefine *refine, const Search &search)
 {
     const std::vector<int> factors =
         refine ? std::vector<int>{4, 10, 30} : std::vector<int>{1};
@@ -236,7 +236,7 @@ void run_faiss(const Data &d, const char *peer)
 {
     std::unique_ptr<faiss::Index> index(
         faiss::index_factory(d.dim, peer, metric_of(d)));
-    auto *refine = dynamic_cast<faiss::IndexRefineFlat *>(index.get());
+    auto *refine = dynamic_cast<faiss::IndexRefine *>(index.get());
     faiss::Index *inner = refine ? refine->base_index : index.get();
     auto *hnsw = dynamic_cast<faiss::IndexHNSW *>(inner);
     auto *ivf = dynamic_cast<faiss::IndexIVF *>(inner);
