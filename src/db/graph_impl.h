@@ -28,6 +28,7 @@ struct graph_job {
     int walks;
     struct row_map rows;
     const uint8_t **pages; /* a copy: the set's own may be moved */
+    uint64_t *gone;        /* JOB_BATCH: see hnsw_batch_avoid() */
     slot_id fresh_to;      /* where the tail begins when the batch is done */
     uint32_t late_to;
     uint64_t hold;

@@ -153,6 +153,7 @@ static void job_end(struct graph_job *job, bool go_on)
     unlist_job(job);
     g->job = NULL;
     mem_free(job->pages);
+    mem_free(job->gone);
     mem_free(job);
     graph_job_ended(g, go_on);
     epoch_release(epoch, hold);
@@ -249,6 +250,19 @@ static void batch_phase_done(struct completion *c)
     graph_abandon_job(job);
 }
 
+/* What has died so far and is not to be swept yet: builders cannot look at what
+ * the loop goes on to note. NULL when there is none, or no memory. */
+static uint64_t *copy_dying(const struct graph *g)
+{
+    size_t bytes = g->held_words * sizeof(*g->dying);
+    uint64_t *copy = g->n_dying ? mem_try_alloc(bytes) : NULL;
+
+    if (copy) {
+        memcpy(copy, g->dying, bytes);
+    }
+    return copy;
+}
+
 void graph_begin_batch(struct graph *g)
 {
     uint32_t size = hnsw_batch_size(g->hnsw, UINT32_MAX);
@@ -281,6 +295,8 @@ void graph_begin_batch(struct graph *g)
             job_end(job, false);
             return;
         }
+        job->gone = copy_dying(g);
+        hnsw_batch_avoid(job->batch, job->gone);
         run_phase(job, hnsw_batch_units(job->batch));
     } else if (n) {
         untake(g, nodes, n, late_to);

@@ -179,6 +179,12 @@ struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
                                     uint32_t n, const struct row_map *rows,
                                     const uint64_t *dead);
 
+/* Before its first unit: `gone`, a bitmap over all nodes there are, says which
+ * have died, though they are not to be swept yet. New nodes link to them only
+ * where there are few others, and hang behind none of them in a chain. NULL for
+ * none; the caller's, and stays. */
+void hnsw_batch_avoid(struct hnsw_batch *b, const uint64_t *gone);
+
 /* How big a batch is worth while on a graph of this size. */
 uint32_t hnsw_batch_size(const struct hnsw *h, uint32_t waiting);
 

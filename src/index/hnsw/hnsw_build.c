@@ -56,6 +56,7 @@ struct hnsw_batch {
     uint32_t n;
     bool mates;
     const uint64_t *dead;
+    const uint64_t *gone; /* see hnsw_batch_avoid() */
     struct row_map rows;
     struct batch_node *nodes;
     uint64_t *order; /* region and index of each node, sorted */
@@ -137,6 +138,11 @@ struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
         return NULL;
     }
     return b;
+}
+
+void hnsw_batch_avoid(struct hnsw_batch *b, const uint64_t *gone)
+{
+    b->gone = gone;
 }
 
 static uint32_t units_of(uint32_t n, uint32_t per_unit)
@@ -227,6 +233,11 @@ static void code_unit(struct hnsw_batch *b, uint32_t unit,
         find_way_in(b, n, s);
         b->order[i] = (uint64_t)n->region << 32 | i;
     }
+}
+
+static bool is_gone(const struct hnsw_batch *b, uint32_t node)
+{
+    return bit_test(b->gone, node);
 }
 
 static bool same_row(const struct hnsw_batch *b, uint32_t x, uint32_t y)
@@ -333,7 +344,7 @@ static bool find_equal(struct hnsw_batch *b, struct beam *beam,
         uint32_t node = pool_node(s->pool[i]);
 
         if (s->pool[i] >> 32 == bits && !bit_test(b->dead, node) &&
-            same_row(b, node, n->node)) {
+            !is_gone(b, node) && same_row(b, node, n->node)) {
             n->head = node;
             return true;
         }
@@ -341,18 +352,37 @@ static bool find_equal(struct hnsw_batch *b, struct beam *beam,
     return false;
 }
 
+/* Gathers candidates from the pool, best first. Of those that are gone a row
+ * that equals the node's own is left out in any case: it is as near to all
+ * others as the node is, so that none of them would be chosen beside it. */
+static size_t gather_candidates(struct hnsw_batch *b,
+                                const struct batch_node *n, bool with_gone,
+                                struct hnsw_scratch *s)
+{
+    size_t n_good = 0, i;
+
+    for (i = 0; i < s->n_pool; i++) {
+        uint32_t node = pool_node(s->pool[i]);
+
+        if (!bit_test(b->dead, node) &&
+            (!is_gone(b, node) || (with_gone && !same_row(b, node, n->node)))) {
+            s->merge[n_good++] = s->pool[i] & ~(uint64_t)POOL_DONE;
+        }
+    }
+    return n_good;
+}
+
 /* Chooses the node's links on a level and notes the links back. */
 static void plan_level(struct hnsw_batch *b, struct batch_node *n, int level,
                        struct hnsw_scratch *s)
 {
     struct hnsw *h = b->h;
-    size_t n_good = 0, n_chosen, i;
+    size_t n_good, n_chosen, i;
 
     hnsw_scratch_fit_choice(s, h, s->n_pool);
-    for (i = 0; i < s->n_pool; i++) {
-        if (!bit_test(b->dead, pool_node(s->pool[i]))) {
-            s->merge[n_good++] = s->pool[i] & ~(uint64_t)POOL_DONE;
-        }
+    n_good = gather_candidates(b, n, false, s);
+    if (n_good < 2 * h->options.m && b->gone) {
+        n_good = gather_candidates(b, n, true, s);
     }
     n_chosen = hnsw_choose(h, &b->rows, s->merge, n_good, h->options.m,
                            links_least(h), s);
