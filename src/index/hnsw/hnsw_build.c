@@ -547,7 +547,8 @@ static void sort_unit(struct hnsw_batch *b)
 
 /* ---- LINK -------------------------------------------------------------- */
 
-/* A full row: its links and the new ones compete. */
+/* A full row: its links and the new ones compete. Nodes that are gone do not: a
+ * row that comes again as it was would lose its place to its dead self. */
 static void prune(struct hnsw_batch *b, uint32_t target, int level,
                   const uint64_t *fresh, size_t n_fresh, struct hnsw_scratch *s)
 {
@@ -567,7 +568,7 @@ static void prune(struct hnsw_batch *b, uint32_t target, int level,
         }
         if (id & LINK_CHAIN) {
             chain = id & ~LINK_CHAIN;
-        } else if (!bit_test(b->dead, id)) {
+        } else if (!bit_test(b->dead, id) && !is_gone(b, id)) {
             s->ids[n] = id;
             s->rows[n++] = node_row(h, &b->rows, id);
         }

@@ -230,6 +230,25 @@ static void order_by_distance(const struct hnsw *h, const struct row_map *rows,
     hnsw_sort_entries(s->merge, n);
 }
 
+/* Adds to what was chosen of n candidates the links the row has already,
+ * nearest first, while there is room: a row that was chosen anew from its few
+ * diverse neighbours alone would lose links whenever one of them dies. */
+static size_t keep_links(const link *row, uint32_t cap, size_t n, size_t room,
+                         size_t n_chosen, struct hnsw_scratch *s)
+{
+    size_t n_new = n_chosen;
+    size_t i, j = 0;
+
+    for (i = 0; i < n && n_chosen < room; i++) {
+        if (j < n_new && s->chosen[j] == s->merge[i]) {
+            j++; /* both are in order */
+        } else if (hnsw_row_has(row, cap, pool_node(s->merge[i]))) {
+            s->chosen[n_chosen++] = s->merge[i];
+        }
+    }
+    return n_chosen;
+}
+
 static void repair_row(struct hnsw_sweep *w, uint32_t node, int level,
                        struct hnsw_scratch *s)
 {
@@ -240,6 +259,7 @@ static void repair_row(struct hnsw_sweep *w, uint32_t node, int level,
                           .most = h->row_links + SECOND_HAND,
                           .chain = LINK_NONE};
     uint32_t cap = links_on(h, level);
+    link *row = hnsw_row_of_links(h, node, level);
     struct vec_query *q;
     size_t n;
 
@@ -258,8 +278,8 @@ static void repair_row(struct hnsw_sweep *w, uint32_t node, int level,
     n = hnsw_choose(h, &w->rows, s->merge, g.n,
                     links_wanted(h, level) - (g.chain != LINK_NONE),
                     links_least(h), s);
-    hnsw_write_links(hnsw_row_of_links(h, node, level), cap, g.chain, s->chosen,
-                     n);
+    n = keep_links(row, cap, g.n, cap - (g.chain != LINK_NONE), n, s);
+    hnsw_write_links(row, cap, g.chain, s->chosen, n);
 }
 
 /* ---- the entry --------------------------------------------------------- */
