@@ -316,4 +316,15 @@ start_server {} {
         assert_equal OK [r flushall]
         $other close
     }
+
+    test {a file that Redis 8 wrote has all its sets} {
+        set data [file join [file dirname [info script]] .. .. data]
+        file copy -force $data/redis-8.0.6-vectorsets.rdb [srv dir]/dump.rdb
+        assert_equal OK [r debug reload nosave]
+        assert_equal c833f8faa2416a823e61e646d02f64c9dd04896a [r debug digest]
+        assert_equal 4102444800000 [r pexpiretime f32]
+        assert_equal 40 [r vcard many:Q8]
+        r debug reload
+        assert_equal c833f8faa2416a823e61e646d02f64c9dd04896a [r debug digest]
+    }
 }
