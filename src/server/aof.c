@@ -451,11 +451,13 @@ static enum err open_increment(struct aof *a, struct err_ctx *ctx)
     enum err err;
 
     if (last && a->file.size > 0) {
+        snprintf(a->file_name, sizeof(a->file_name), "%s", last->name);
         aof_path(a, last->name, path);
         return aof_file_open(&a->file, path, a->file.size, lsn, ctx);
     }
     last =
         aof_manifest_add_incr(&a->manifest, a->s->config.appendfilename, lsn);
+    snprintf(a->file_name, sizeof(a->file_name), "%s", last->name);
     aof_path(a, last->name, path);
     err = aof_file_create(&a->file, path, ctx);
     if (!err) {

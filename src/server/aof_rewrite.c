@@ -127,10 +127,6 @@ static void begin(struct aof *a)
     rw->persist = a->state == AOF_ON;
     rw->stage = REWRITE_READY;
     if (rw->with_file) {
-        if (a->state == AOF_WAIT_BASE && a->file.fd >= 0 && !a->is_suspect) {
-            /* Of an attempt that failed: nobody has named it. */
-            aof_manifest_add_history(&rw->next, a->file_name);
-        }
         aof_manifest_add_incr(&rw->next, a->s->config.appendfilename,
                               a->s->commands.stream.lsn);
         rw->stage = REWRITE_PREPARES;
@@ -238,14 +234,33 @@ static void child_main(struct aof *a, pid_t parent)
     _exit(why ? 1 : 0);
 }
 
+/* An increment whose base was never written is named by nobody. */
+static bool is_named(const struct aof *a, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < a->manifest.n; i++) {
+        if (strcmp(a->manifest.entries[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool switch_increment(struct aof *a, struct err_ctx *why)
 {
     struct aof_rewrite *rw = &a->rw;
     size_t n = aof_manifest_incr_count(&rw->next);
     const char *name = aof_manifest_incr(&rw->next, n - 1)->name;
+    bool drop = a->file.fd >= 0 && !is_named(a, a->file_name);
+    char path[PATH_MAX];
 
+    aof_path(a, a->file_name, path);
     if (aof_switch_file(a, &rw->file, name, why) != ERR_OK) {
         return false;
+    }
+    if (drop) {
+        unlink(path);
     }
     /* Should there be no base, the next attempt is to take another name. */
     a->manifest.incr_seq = rw->next.incr_seq;

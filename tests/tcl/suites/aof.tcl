@@ -517,3 +517,29 @@ start_server {appendonly yes appendfsync always save {""}} {
         assert_equal "" [r get b]
     }
 }
+
+start_server {save {""}} {
+    test {a first base that fails is tried again, and nothing is lost by it} {
+        set random ""
+        for {set i 0} {$i < 3000} {incr i} {
+            append random [format %c [expr {int(rand() * 94) + 33}]]
+        }
+        r set long $random
+        exec prlimit --pid [srv pid] --fsize=2000:unlimited
+        r config set appendonly yes
+        wait_for {[info_field aof_rewrites_consecutive_failures] > 1}
+        assert_equal err [info_field aof_last_bgrewrite_status]
+        r set meanwhile 1
+        assert_equal {0 0} [r waitaof 1 0 10]
+        exec prlimit --pid [srv pid] --fsize=unlimited:unlimited
+        wait_for {[info_field aof_rewrites] == 1}
+        r set after 1
+        assert_equal {1 0} [r waitaof 1 0 0]
+        set digest [r debug digest]
+        assert_match "*All AOF files and manifest are valid*" \
+            [exec redis-check-aof [log_dir]/appendonly.aof.manifest]
+        wait_for {[llength [glob [log_dir]/*]] == 3}
+        crash_and_restart {appendonly yes save {""}}
+        assert_equal $digest [r debug digest]
+    }
+}
