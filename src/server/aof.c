@@ -461,6 +461,11 @@ static enum err open_increment(struct aof *a, struct err_ctx *ctx)
     aof_path(a, last->name, path);
     err = aof_file_create(&a->file, path, ctx);
     if (!err) {
+        /* Its name first, or a power cut may leave a manifest that names what
+         * is not there. */
+        err = file_sync_dir(a->dir, ctx);
+    }
+    if (!err) {
         err = aof_save_manifest(a->dir, a->s->config.appendfilename,
                                 &a->manifest, ctx);
     }
