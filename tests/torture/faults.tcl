@@ -71,29 +71,17 @@ proc torture::fault_case {policy n blow} {
         set patient 0
     }
     set words [list [dict get $state op] [file tail [dict get $state path]]]
-    if {[is_up]} {
+    if {[is_up] && [unless_dead {
         if {![string match kill* $action]} { reads_work }
-        if {[string match kill* $action] && [dict get $state acted]} {
-            # The blow fell on a process that was no longer needed.
-            lappend words "alive"
-        }
         set refused [ledger refused]
         if {$patient && [string match *MISCONF* $refused]} {
             fail "refused: $refused"
         }
         shim::disarm
-        if {[catch {
-            service_returns
-            verify
-            lappend words "served on"
-        } why o]} {
-            # What failed in the background may be noticed a moment later.
-            after 50
-            if {[is_up] || $policy ne "always" || $action ne "fail"} {
-                return -options $o $why
-            }
-            lappend words "ended later"
-        }
+        service_returns
+        verify
+    }]} {
+        lappend words "served on"
         kill9
     } else {
         if {$patient} { fail "it ended: [tail_of_log]" }
@@ -153,10 +141,18 @@ proc torture::fault_writes {n} {
 # be is open. What the server has then is what is gone on with.
 proc torture::cut_off {ended} {
     if {![regexp {lost=0} $ended]} {
-        # It may be about to die.
-        after 20
-        if {[is_up]} { verify }
+        unless_dead { verify }
     }
+}
+
+# Runs a script, and says whether the server outlived it: one that is about to
+# die is not alive enough for anything.
+proc torture::unless_dead {script} {
+    if {![catch {uplevel 1 $script} why o]} { return 1 }
+    set end [expr {[clock milliseconds] + 500}]
+    while {[is_up] && [clock milliseconds] < $end} { after 5 }
+    if {[is_up]} { return -options $o $why }
+    return 0
 }
 
 proc torture::calm {field} {
