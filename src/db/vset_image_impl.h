@@ -25,7 +25,8 @@ enum image_flag {
     IMAGE_COMING = 1 << 4, /* a graph was being built */
     IMAGE_CALIBRATED = 1 << 5,
     IMAGE_MATRIX = 1 << 6,
-    IMAGE_FLAGS_ALL = (1 << 7) - 1,
+    IMAGE_SPREAD = 1 << 7, /* of the graph's rows is known */
+    IMAGE_FLAGS_ALL = (1 << 8) - 1,
 };
 
 /* What a block holds; a section is the blocks of a kind, which cover slots (or

@@ -30,6 +30,7 @@ struct reader {
     uint64_t seed, node_uid;
     uint32_t n_slots, n_rows, n_live;
     uint32_t graph_m, graph_ef, n_nodes, entry, fresh_from;
+    struct hnsw_spread spread;
     struct graph *graph;
     float recall[RECALL_EFS_MAX];
     uint32_t calibrated_at;
@@ -209,6 +210,11 @@ static bool get_header(struct reader *r)
         }
         if (r->graph_m < HNSW_M_MIN || r->graph_ef == 0) {
             return corrupt(r, "a graph's M or EF is out of range");
+        }
+        if ((r->flags & IMAGE_SPREAD) &&
+            (!rdb_get_unsigned(r->in, &r->spread.sum) ||
+             !get_number(r, UINT32_MAX, "a spread", &r->spread.n))) {
+            return false;
         }
     }
     return get_recall(r);
@@ -576,6 +582,7 @@ static bool check_links(struct reader *r)
     if (hnsw_count(h) != r->n_nodes) {
         return corrupt(r, "the number of nodes is wrong");
     }
+    hnsw_image_set_spread(h, r->spread);
     hnsw_image_end_begin(&end, h, r->entry, &rows);
     while (hnsw_image_end_step(&end, CHECKS_AT_ONCE)) {
         rdb_yield(r->in);

@@ -368,7 +368,7 @@ static uint32_t flags_of(const struct writer *w)
     flags |= v->matrix ? IMAGE_MATRIX : 0;
     flags |= is_calibrated(w) ? IMAGE_CALIBRATED : 0;
     if (w->keeps_slots) {
-        flags |= IMAGE_GRAPH;
+        flags |= IMAGE_GRAPH | IMAGE_SPREAD;
         flags |= graph_walk_is_due(v) ? IMAGE_WALK_DUE : 0;
     }
     return flags;
@@ -394,11 +394,15 @@ static void put_header(struct writer *w, uint32_t flags)
     rdb_put_unsigned(w->out, w->n_rows);
     rdb_put_unsigned(w->out, v->elements.slots.n_live);
     if (flags & IMAGE_GRAPH) {
+        struct hnsw_spread spread = hnsw_image_spread(graph_of(v));
+
         rdb_put_unsigned(w->out, hnsw_m(graph_of(v)));
         rdb_put_unsigned(w->out, graph_ef(v));
         rdb_put_unsigned(w->out, hnsw_count(graph_of(v)));
         rdb_put_unsigned(w->out, hnsw_image_entry(graph_of(v)));
         rdb_put_unsigned(w->out, graph_fresh_from(v));
+        rdb_put_unsigned(w->out, spread.sum);
+        rdb_put_unsigned(w->out, spread.n);
     }
     if (flags & IMAGE_CALIBRATED) {
         rdb_put_unsigned(w->out, v->calibrated_at);

@@ -141,6 +141,19 @@ uint32_t hnsw_image_entry(const struct hnsw *h)
     return entry == ENTRY_NONE ? HNSW_NO_NODE : entry_node(entry);
 }
 
+struct hnsw_spread hnsw_image_spread(const struct hnsw *h)
+{
+    return (struct hnsw_spread){
+        .sum = atomic_load_explicit(&h->spread_sum, memory_order_relaxed),
+        .n = atomic_load_explicit(&h->spread_n, memory_order_relaxed)};
+}
+
+void hnsw_image_set_spread(struct hnsw *h, struct hnsw_spread s)
+{
+    atomic_store_explicit(&h->spread_sum, s.sum, memory_order_relaxed);
+    atomic_store_explicit(&h->spread_n, s.n, memory_order_relaxed);
+}
+
 /* ---- reading ----------------------------------------------------------- */
 
 size_t hnsw_image_node_bytes(const struct hnsw *h)

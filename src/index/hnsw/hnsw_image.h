@@ -45,6 +45,14 @@ const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
 #define HNSW_NO_NODE UINT32_MAX
 uint32_t hnsw_image_entry(const struct hnsw *h);
 
+/* What the graph has learned of how its rows are spread; it steers searches. */
+struct hnsw_spread {
+    uint64_t sum;
+    uint32_t n;
+};
+struct hnsw_spread hnsw_image_spread(const struct hnsw *h);
+void hnsw_image_set_spread(struct hnsw *h, struct hnsw_spread s);
+
 /* All nodes are there: sets the entry, computes codes of the graph's own, and
  * checks every link, some nodes per call.
  *
