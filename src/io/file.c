@@ -171,8 +171,10 @@ enum err file_replace(const char *path, struct bytes content,
         }
         strcpy(target, path);
     }
-    snprintf(temp, sizeof(temp), "%s.XXXXXX", target);
-    fd = mkostemp(temp, O_CLOEXEC);
+    do {
+        snprintf(temp, sizeof(temp), "%s.XXXXXX", target);
+        fd = mkostemp(temp, O_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         goto fail;
     }

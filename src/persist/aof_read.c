@@ -434,6 +434,9 @@ static enum scan scan_item(struct aof_reader *r, size_t *used, uint64_t *need)
                        : scan_command(p, len, used, need);
 }
 
+static const char not_the_next[] =
+    "the batch is not the one that follows the last";
+
 /* A batch ends with the annotation of `len` bytes at r->pos; true when it is
  * what was written. */
 static const char *check_batch(struct aof_reader *r, size_t len,
@@ -452,7 +455,7 @@ static const char *check_batch(struct aof_reader *r, size_t len,
     }
     if ((r->has_lsn && note.start != r->lsn) ||
         note.end - note.start != stream_bytes) {
-        return "the batch is not the one that follows the last";
+        return not_the_next;
     }
     r->lsn = note.end;
     r->has_lsn = true;
@@ -503,6 +506,13 @@ next_unit(struct aof_reader *r, struct aof_unit *unit, struct err_ctx *ctx)
         } else if (is_note(r->buf.data + r->pos, used) && r->has_sums) {
             const char *wrong = check_batch(r, used, stream_bytes);
 
+            if (wrong == not_the_next) {
+                /* Its sum is right: it was written like this, and no power cut
+                 * did that. */
+                err_set(ctx, ERR_CORRUPT, "offset %" PRIu64 ": %s",
+                        offset_of(r, r->pos), wrong);
+                return AOF_READ_DAMAGED;
+            }
             if (wrong) {
                 return bad(r, wrong, ctx);
             }

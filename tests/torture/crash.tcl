@@ -20,7 +20,7 @@ namespace eval torture {
     # How many of each there are in `make test`; of faults, per mille.
     variable samples {
         always 10 everysec 6 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 del 2
-        faults 25 powerloss 60 fulldisk 2
+        faults 10 powerloss 60 fulldisk 2
     }
     # A data folder serves this many rounds.
     variable folder_rounds 25

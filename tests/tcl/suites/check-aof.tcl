@@ -144,6 +144,16 @@ test {a file that does not go on where the last one ended is told} {
     file delete -force $dir
 }
 
+test {a whole batch that does not follow the one before is damage, not a torn tail} {
+    set dir [make_log]
+    set path $dir/appendonly.aof.2.incr.aof
+    write_bytes $path "[read_bytes $path][batch 5000 [list [command SET k 1]]]"
+    lassign [check_aof "" $dir] code output
+    assert_equal 1 $code
+    assert_match {*2.incr.aof: * 3 commands in 3 batches*DAMAGED*not the one that follows*} $output
+    file delete -force $dir
+}
+
 test {--truncate-to-lsn keeps the batches up to there, in whatever file} {
     # wanted LSN, files left, LSN at the end
     foreach {lsn files end} {274 2 274 273 2 245 216 2 216 200 2 187 186 1 158 129 1 129} {
