@@ -200,7 +200,8 @@ void cmd_call(struct cmd_env *env, struct client *c,
         propagate_append(env, db, argv, argc);
     }
     env->stream.said = outer_said;
-    if (env->stream.lsn != lsn) {
+    /* A read that met an expired key has written nothing of its client's. */
+    if (env->stream.lsn != lsn && (command->flags & CMD_WRITE)) {
         c->write_lsn = env->stream.lsn;
     }
     /* Behind the handler, which knows what is not to be shown. */

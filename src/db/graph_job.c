@@ -124,12 +124,14 @@ static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
     job->kind = kind;
     job->n_tasks = n;
     job->completion.done = done;
-    job->pages = mem_try_alloc(s->n_pages * sizeof(*job->pages));
+    job->pages = mem_try_alloc((s->n_pages + 1) * sizeof(*job->pages));
     if (!job->pages) {
         mem_free(job);
         return NULL;
     }
-    memcpy(job->pages, s->dir->rows, s->n_pages * sizeof(*job->pages));
+    if (s->n_pages) { /* a set that never had an element has no directory */
+        memcpy(job->pages, s->dir->rows, s->n_pages * sizeof(*job->pages));
+    }
     job->rows = (struct row_map){&s->geometry, job->pages};
     for (i = 0; i < n; i++) {
         job->tasks[i].task.step = step;

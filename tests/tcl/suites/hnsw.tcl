@@ -516,6 +516,12 @@ start_server {} {
 }
 
 start_server {} {
+    test {a graph of a set that never had an element is whole} {
+        r vcreate empty DIM 3 INDEX HNSW
+        r vtrain empty HNSW
+        assert_equal OK [r debug vcheck empty]
+    }
+
     test {a server that stops ends what is under way} {
         r vcreate set DIM 16 INDEX HNSW
         add set 6000 16
