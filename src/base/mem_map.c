@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -40,6 +41,21 @@ void *mem_map_resize(void *ptr, size_t old_size, size_t size)
     }
     mem_account((int64_t)size - (ptr ? (int64_t)old_size : 0));
     return p;
+}
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; an error before */
+#endif
+
+void mem_touch(void *ptr, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)ptr + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)ptr + size) & ~(page - 1);
+
+    if (from < to) {
+        madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+    }
 }
 
 void mem_map_free(void *ptr, size_t size)

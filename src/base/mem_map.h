@@ -23,6 +23,11 @@ void *mem_map_resize(void *ptr, size_t old_size, size_t size) MUST_USE;
 
 void mem_map_free(void *ptr, size_t size);
 
+/* Has the system back memory that is mapped, whole pages of it, so that whoever
+ * writes there first is not held up; what is in it stays. Memory that is not
+ * mapped any more is left alone. */
+void mem_touch(void *ptr, size_t size);
+
 /* From now on blocks that are freed wait for mem_unmap_some(). */
 void mem_unmap_slowly(bool yes);
 

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/mem_map.h"
 #include "base/num.h"
 #include "db/filter_memo.h"
 #include "db/graph.h"
@@ -25,12 +26,42 @@ static bool holds_slot(void *arg, slot_id slot)
     return graph_holds(arg, slot);
 }
 
+/* Finding memory takes the system milliseconds at times: 2 MiB are cleared at
+ * once. The background thread frees sets, too, in order, so the memory is still
+ * the set's when it is touched. */
+struct touch_job {
+    struct reaper_job job;
+    void *memory;
+    size_t bytes;
+};
+
+static void touch(struct reaper_job *job)
+{
+    struct touch_job *t = CONTAINER_OF(job, struct touch_job, job);
+
+    mem_touch(t->memory, t->bytes);
+    mem_free(t);
+}
+
+static void touch_in_background(void *arg, void *memory, size_t bytes)
+{
+    struct vset *v = arg;
+    struct touch_job *t = mem_try_alloc(sizeof(*t));
+
+    if (t) {
+        *t = (struct touch_job){{.run = touch}, memory, bytes};
+        reaper_submit(v->keyspace->reaper, &t->job);
+    }
+}
+
 struct vset *vset_create(struct keyspace *ks, struct database *db,
                          const struct vset_options *o)
 {
     struct vset *v = mem_try_alloc(sizeof(*v));
-    struct elements_ops ops = {
-        .free_attr = free_attribute, .holds = holds_slot, .arg = v};
+    struct elements_ops ops = {.free_attr = free_attribute,
+                               .holds = holds_slot,
+                               .expect = touch_in_background,
+                               .arg = v};
 
     if (!v) {
         return NULL;

@@ -56,11 +56,20 @@ static bool slot_released(void *arg, slot_id slot, uint32_t kept)
     return e->ops.holds && e->ops.holds(e->ops.arg, slot);
 }
 
+static void rows_expected(void *arg, void *memory, size_t bytes)
+{
+    struct elements *e = arg;
+
+    e->ops.expect(e->ops.arg, memory, bytes);
+}
+
 void elements_init(struct elements *e, uint32_t row_bytes, uint32_t overread,
                    struct region *region, struct epoch *epoch,
                    const struct elements_ops *ops)
 {
-    struct slots_ops slots_ops = {.released = slot_released, .arg = e};
+    struct slots_ops slots_ops = {.released = slot_released,
+                                  .expect = ops->expect ? rows_expected : NULL,
+                                  .arg = e};
 
     e->region = region;
     e->ops = *ops;

@@ -29,6 +29,8 @@ struct elements_ops {
     /* Whether a slot that is dead for everybody is to be held back, see
      * slots_free(). May be NULL. */
     bool (*holds)(void *arg, slot_id slot);
+    /* See slots_ops. May be NULL. */
+    void (*expect)(void *arg, void *memory, size_t bytes);
     void *arg;
 };
 

@@ -79,6 +79,10 @@ void slots_deinit(struct slots *s)
                     n * sizeof(struct page_attr), 1);
         page_free(&s->geometry, i, p, s->region);
     }
+    while (s->n_ahead > 0) {
+        page_free(&s->geometry, s->geometry.small_pages, s->ahead[--s->n_ahead],
+                  s->region);
+    }
     if (s->dir) {
         region_free(s->region, s->dir, dir_bytes(s->dir->cap), 1);
     }
@@ -120,6 +124,37 @@ static enum err dir_grow(struct slots *s)
     return ERR_OK;
 }
 
+/* All big pages are alike. */
+static struct page *page_ahead(struct slots *s)
+{
+    struct page *p = s->ahead[0];
+
+    s->n_ahead--;
+    memmove(s->ahead, s->ahead + 1, s->n_ahead * sizeof(*s->ahead));
+    return p;
+}
+
+/* Without memory to spare there is nothing ahead. */
+static void look_ahead(struct slots *s)
+{
+    uint32_t small = s->geometry.small_pages;
+    uint32_t want =
+        s->n_pages > small ? (s->n_pages - small) / SLOTS_AHEAD_SHARE : 0;
+
+    want = want < SLOTS_AHEAD_MAX ? want : SLOTS_AHEAD_MAX;
+    while (s->ops.expect && s->n_ahead < want &&
+           mem_has_room(page_cost(&s->geometry, small))) {
+        struct page *p = page_create(&s->geometry, small, s->region);
+
+        if (!p) {
+            return;
+        }
+        s->ahead[s->n_ahead++] = p;
+        s->ops.expect(s->ops.arg, p->rows,
+                      (size_t)s->geometry.big_rows * s->geometry.row_bytes);
+    }
+}
+
 static enum err add_page(struct slots *s)
 {
     struct page *p;
@@ -131,12 +166,14 @@ static enum err add_page(struct slots *s)
             return err;
         }
     }
-    p = page_create(&s->geometry, s->n_pages, s->region);
+    p = s->n_ahead > 0 ? page_ahead(s)
+                       : page_create(&s->geometry, s->n_pages, s->region);
     if (!p) {
         return ERR_NOMEM;
     }
     s->dir->rows[s->n_pages] = p->rows;
     s->dir->pages[s->n_pages++] = p;
+    look_ahead(s);
     return ERR_OK;
 }
 

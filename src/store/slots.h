@@ -22,11 +22,17 @@
 
 #define SLOTS_MAX (UINT32_MAX - 1)
 
+/* Pages a large set has ready, so that the system's work of finding memory is
+ * done elsewhere; at most one in SLOTS_AHEAD_SHARE of those in use. */
+enum { SLOTS_AHEAD_MAX = 4, SLOTS_AHEAD_SHARE = 32 };
+
 /* Called when a slot leaves limbo: its name and attribute may be freed. True
  * when the slot is not to be used again before slots_free(): an index still
  * leads to its row. */
 struct slots_ops {
     bool (*released)(void *arg, slot_id slot, uint32_t kept);
+    /* Memory that will be written to before long; may be NULL. */
+    void (*expect)(void *arg, void *memory, size_t bytes);
     void *arg;
 };
 
@@ -64,6 +70,8 @@ struct slots {
     struct region *region;
     struct epoch *epoch;
     struct page_dir *dir;
+    struct page *ahead[SLOTS_AHEAD_MAX]; /* big pages, not in use yet */
+    uint32_t n_ahead;
     uint32_t n_pages;
     slot_id n_slots;
     uint32_t n_live;

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/mem_map.h"
 #include "store/elements.h"
 
 enum {
@@ -365,6 +366,62 @@ static void a_failed_allocation_leaves_the_elements_as_they_were(void **state)
     end(&m);
 }
 
+/* ---- pages ahead --------------------------------------------------------- */
+
+struct expected {
+    void *memory[128];
+    size_t n;
+};
+
+static void expect(void *arg, void *memory, size_t bytes)
+{
+    struct expected *x = arg;
+
+    assert_true(x->n < sizeof(x->memory) / sizeof(x->memory[0]));
+    x->memory[x->n++] = memory;
+    memset(memory, 1, bytes);
+    mem_touch(memory, bytes);
+    assert_int_equal(((uint8_t *)memory)[bytes - 1], 1);
+}
+
+static void a_large_set_expects_the_pages_it_takes_next(void **state)
+{
+    enum { WIDE = 32 * 1024, BIG_PAGES = 3 * SLOTS_AHEAD_SHARE };
+    struct expected x = {.n = 0};
+    struct slots_ops ops = {.expect = expect, .arg = &x};
+    struct epoch *epoch = epoch_create();
+    struct region region;
+    struct slots s;
+    size_t i;
+
+    (void)state;
+    region_init(&region, 0);
+    slots_init(&s, WIDE, 0, &region, epoch, &ops);
+    while (s.n_pages < s.geometry.small_pages + BIG_PAGES) {
+        uint32_t before = s.n_pages;
+
+        assert_int_equal(
+            slots_extend(&s, row_page_first(&s.geometry, s.n_pages) + 1),
+            ERR_OK);
+        assert_int_equal(s.n_pages, before + 1);
+        assert_true(s.n_ahead * SLOTS_AHEAD_SHARE <= s.n_pages);
+    }
+    assert_int_equal(s.n_ahead, 3);
+    assert_true(x.n > s.n_ahead);
+    for (i = 0; i < x.n; i++) {
+        size_t page = s.n_pages + s.n_ahead - x.n + i;
+        const uint8_t *rows = page < s.n_pages
+                                  ? s.dir->rows[page]
+                                  : s.ahead[page - s.n_pages]->rows;
+
+        assert_ptr_equal(rows, x.memory[i]);
+    }
+    slots_deinit(&s);
+    epoch_destroy(epoch);
+    assert_int_equal(region.bytes, 0);
+    region_deinit(&region);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +430,7 @@ int main(void)
         cmocka_unit_test(churn_does_not_grow_a_quiet_set),
         cmocka_unit_test(slots_are_used_again_while_searches_keep_coming),
         cmocka_unit_test(a_failed_allocation_leaves_the_elements_as_they_were),
+        cmocka_unit_test(a_large_set_expects_the_pages_it_takes_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
