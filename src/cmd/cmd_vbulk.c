@@ -13,6 +13,7 @@
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
 #include "db/attribute.h"
+#include "vec/fine.h"
 
 enum {
     BULK_MAX = 10000000, /* elements of one VMADD */
@@ -159,6 +160,7 @@ struct vmadd_job {
     size_t hashed;   /* names; their hashes are kept until they are added */
     uint64_t hashes[2 * AHEAD];
     uint8_t *rows;                   /* room for VEC_ENCODE_MAX, or NULL */
+    uint8_t *fine;                   /* behind them, their fine parts */
     size_t encoded_from, encoded_to; /* elements whose rows are there */
     int64_t added;
     struct vec_format format; /* what vectors are checked against */
@@ -252,8 +254,11 @@ static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
     enum err err;
 
     if (m->done < m->encoded_to) {
-        e.row =
-            m->rows + (m->done - m->encoded_from) * vset_format(v)->row_bytes;
+        const struct vec_format *f = vset_format(v);
+        size_t i = m->done - m->encoded_from;
+
+        e.row = m->rows + i * f->row_bytes;
+        e.fine = m->fine + i * vec_fine_bytes(f);
     }
     if (m->attrs_at) {
         e.attribute = argv[m->attrs_at + m->done];
@@ -308,11 +313,13 @@ static void vmadd_encode(struct vmadd_job *m, const struct vset *v)
         return;
     }
     if (!m->rows) {
-        m->rows = mem_alloc(VEC_ENCODE_MAX * (size_t)f->row_bytes);
+        m->rows = mem_alloc(VEC_ENCODE_MAX *
+                            ((size_t)f->row_bytes + vec_fine_bytes(f)));
+        m->fine = m->rows + VEC_ENCODE_MAX * (size_t)f->row_bytes;
     }
     m->encoded_from = m->done;
-    m->encoded_to =
-        m->done + vec_encode_many(f, vmadd_vector(m, m->done), n, m->rows);
+    m->encoded_to = m->done + vec_encode_many(f, vmadd_vector(m, m->done), n,
+                                              m->rows, m->fine);
 }
 
 /* Adds until all are added, one fails or the slice is over. */
@@ -488,7 +495,8 @@ static void choose_format(struct cmd_ctx *ctx, struct vmadd_job *m)
  * it is taken: rows, names, attributes and the table that finds them. */
 static size_t vmadd_cost(const struct cmd_ctx *ctx, const struct vmadd_job *m)
 {
-    size_t bytes = m->n * (m->format.row_bytes + ELEMENT_BYTES);
+    size_t bytes = m->n * (m->format.row_bytes + vec_fine_bytes(&m->format) +
+                           ELEMENT_BYTES);
     size_t i;
 
     for (i = 0; i < m->n; i++) {

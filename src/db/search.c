@@ -269,6 +269,23 @@ static bool past_deadline(struct flat_search *scan)
 
 /* ---- making one -------------------------------------------------------- */
 
+/* The vector of an element, as exactly as answers are scored. */
+static void decode_slot(const struct search *s, slot_id slot, float *out)
+{
+    const struct vset *v = s->set;
+
+    if (s->fine) {
+        struct slots_view view;
+        struct vec_fine_row row;
+
+        slots_view_take(&v->elements.slots, &view);
+        row = vset_fine_row(&view, slot);
+        vec_fine_decode(&v->format, &row, out);
+    } else {
+        vec_decode(&v->format, vset_row(v, slot), out);
+    }
+}
+
 static enum err prepare_query(struct search *s, struct search_request *r,
                               void *memory, void *code_memory)
 {
@@ -285,13 +302,16 @@ static enum err prepare_query(struct search *s, struct search_request *r,
     }
     if (!vector) {
         work->len = 0;
-        buf_room(work, f->dim * sizeof(float));
-        vec_decode(f, vset_row(s->set, r->slot), (float *)(void *)work->data);
+        decode_slot(s, r->slot,
+                    (float *)(void *)buf_room(work, f->dim * sizeof(float)));
         vector = work->data;
     }
     err = vec_query_init(f, vector, memory, &query);
     s->scan.query = query;
     s->code_query = query;
+    if (!err && s->fine) {
+        s->fine = vec_fine_query_init(f, vector, s->fine);
+    }
     if (!err && search_code_query_bytes(s->set)) {
         err = vec_query_init(hnsw_format(graph_of(s->set)), vector, code_memory,
                              &s->code_query);
@@ -305,17 +325,20 @@ enum err search_create(struct vset *v, struct search_request *r,
     struct search_pool *p = v->keyspace->searches;
     uint32_t n_live = vset_count(v);
     size_t k = r->k < n_live ? r->k : n_live;
+    bool fine = search_wants_fine(v, r, k);
     size_t query_bytes = vec_query_bytes(&v->format);
     size_t code_query_bytes = search_code_query_bytes(v);
+    size_t fine_bytes = fine ? vec_fine_query_bytes(&v->format) : 0;
+    size_t n_best = fine ? search_fine_candidates(v, k) : k;
     size_t n_extra;
     size_t at;
     struct search *s;
     enum err err;
 
-    n_extra = search_graph_hits(v, k);
+    n_extra = search_graph_hits(v, n_best);
     s = block_take(p,
                    sizeof(*s) + VEC_ALIGN + query_bytes + code_query_bytes +
-                       (k + 1 + n_extra) * sizeof(uint64_t),
+                       fine_bytes + (n_best + 1 + n_extra) * sizeof(uint64_t),
                    k * sizeof(uint64_t));
     if (!s) {
         filter_destroy(r->filter);
@@ -333,6 +356,11 @@ enum err search_create(struct vset *v, struct search_request *r,
     memcpy(s->format_data, r->format_data, sizeof(s->format_data));
     s->n_extra = 0;
     s->cap_extra = n_extra;
+    s->k = k;
+    /* Behind the other queries; where it is to be made, so far. */
+    s->fine = fine
+                  ? (void *)((uint8_t *)s + at + query_bytes + code_query_bytes)
+                  : NULL;
     err =
         prepare_query(s, r, (uint8_t *)s + at, (uint8_t *)s + at + query_bytes);
     if (err) {
@@ -342,10 +370,14 @@ enum err search_create(struct vset *v, struct search_request *r,
     }
     topk_init(&s->scan.best,
               (uint64_t *)(void *)((uint8_t *)s + at + query_bytes +
-                                   code_query_bytes),
-              k ? k : 1);
+                                   code_query_bytes + fine_bytes),
+              n_best ? n_best : 1);
     s->scan.limit =
         isinf(r->radius) ? INFINITY : vec_key_limit(&v->format, r->radius);
+    if (s->fine) { /* who is within it is seen when scored by fine parts */
+        s->fine_limit = s->scan.limit;
+        s->scan.limit = INFINITY;
+    }
     s->scan.stop = s->deadline ? past_deadline : NULL;
     s->memo = s->filter ? filter_memo_take(v, r->filter_text) : NULL;
     slots_view_take(&v->elements.slots, &s->view);
@@ -395,6 +427,9 @@ static void conclude(struct search *s)
 {
     if (atomic_load_explicit(&s->scan.stopped, memory_order_relaxed)) {
         s->scan.best.n = 0;
+    }
+    if (s->fine) {
+        search_fine_part(s);
     }
     topk_sort(&s->scan.best);
     s->format(s, s->format_data, &s->reply);
@@ -526,7 +561,7 @@ size_t search_expects(const struct search *s)
 {
     size_t block = s->block_bytes > BLOCK_LARGE ? s->block_bytes : 0;
 
-    return block + s->scan.best.cap * HIT_BYTES;
+    return block + s->k * HIT_BYTES;
 }
 
 /* ---- the answer -------------------------------------------------------- */

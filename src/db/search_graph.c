@@ -219,8 +219,7 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
         }
         /* A pool of passing nodes that was not filled missed some: there are
          * more, or it had not been chosen. */
-        enough = h.n_found >= s->scan.best.cap && !h.gave_up &&
-                 !(h.two_hop && h.exhausted);
+        enough = h.n_found >= s->k && !h.gave_up && !(h.two_hop && h.exhausted);
         all = h.exhausted && h.met >= s->graph.nodes;
         bounded = h.ef >= s->ef_most && s->ef_most < SEARCH_EF_MAX;
         if (enough || all || bounded) {

@@ -5,6 +5,7 @@
 #include "db/filter_memo.h"
 #include "db/graph.h"
 #include "db/search.h"
+#include "db/vset_fine.h"
 #include "db/vset_impl.h"
 #include "index/flat/flat_scan.h"
 
@@ -38,6 +39,9 @@ struct search {
     uint32_t ef_most; /* EF_MAX, or the bound the client set to filtering */
     struct graph_view graph;
     struct vec_query *code_query; /* of the graph's codes */
+    size_t k;                     /* asked for; the heap may hold more */
+    struct vec_fine_query *fine;  /* scores the best once more; NULL: nothing */
+    float fine_limit;             /* then */
     uint32_t ef;                  /* as if there were no filter */
     double share;                 /* of the rows, estimated, that pass it */
     int64_t expected_ns;
@@ -75,6 +79,18 @@ struct search_pool {
     bool all_inline;
     struct search_pool_stats stats;
 };
+
+/* ---- search_fine.c ----------------------------------------------------- */
+
+/* Whether the answer of a search is to be scored by fine parts. */
+bool search_wants_fine(const struct vset *v, const struct search_request *r,
+                       size_t k);
+
+/* Candidates for k of them, and bytes of the query. */
+size_t search_fine_candidates(const struct vset *v, size_t k);
+
+/* Scores the heap's rows, and leaves the k best of them. thread any. */
+void search_fine_part(struct search *s);
 
 /* ---- search_plan.c ----------------------------------------------------- */
 

@@ -153,12 +153,12 @@ static uint32_t effort(const struct search *s, const struct search_request *r)
     double ef = r->ef ? r->ef : EF_DEFAULT;
 
     if (r->recall > 0) {
-        ef = recall_effort(s->set, r->recall, s->scan.best.cap);
+        ef = recall_effort(s->set, r->recall, s->k);
         if (ef <= 0) {
             return 0;
         }
     }
-    ef = ef < (double)s->scan.best.cap ? (double)s->scan.best.cap : ef;
+    ef = ef < (double)s->k ? (double)s->k : ef;
     return ef < (double)s->ef_most ? (uint32_t)ef : s->ef_most;
 }
 

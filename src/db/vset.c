@@ -11,6 +11,7 @@
 #include "db/filter_memo.h"
 #include "db/graph.h"
 #include "db/name_order.h"
+#include "vec/fine.h"
 
 static void free_attribute(void *arg, void *attribute)
 {
@@ -62,6 +63,7 @@ struct vset *vset_create(struct keyspace *ks, struct database *db,
                                .holds = holds_slot,
                                .expect = touch_in_background,
                                .arg = v};
+    struct row_layout layout;
 
     if (!v) {
         return NULL;
@@ -73,8 +75,10 @@ struct vset *vset_create(struct keyspace *ks, struct database *db,
     v->uid = v->seed = ks->next_vset_uid++;
     vec_format_init(&v->format, o->type, o->metric, o->dim);
     region_init(&v->memory, v->uid);
-    elements_init(&v->elements, v->format.row_bytes, v->format.overread,
-                  &v->memory, ks->epoch, &ops);
+    layout = (struct row_layout){.row_bytes = v->format.row_bytes,
+                                 .side_bytes = vec_fine_bytes(&v->format),
+                                 .overread = v->format.overread};
+    elements_init(&v->elements, &layout, &v->memory, ks->epoch, &ops);
     db->n_vsets++;
     return v;
 }
@@ -246,24 +250,27 @@ void vset_project(const struct vset *v, const void *x, float *out)
     }
 }
 
-/* Stores the element's vector into a row. */
+/* Stores the element's vector into the row of the taken slot. */
 static enum err encode(struct vset *v, const struct vset_element *e,
-                       uint8_t *row)
+                       slot_id slot)
 {
+    uint8_t *row = slots_row(&v->elements.slots, slot);
+    uint8_t *fine = slots_side(&v->elements.slots, slot);
     struct buf *work = &v->keyspace->work;
     float *out;
 
     if (e->row) {
         memcpy(row, e->row, v->format.row_bytes);
+        memcpy(fine, e->fine, vec_fine_bytes(&v->format));
         return ERR_OK;
     }
     if (!e->projected) {
-        return vec_encode(&v->format, e->vector, row);
+        return vec_encode_fine(&v->format, e->vector, row, NULL, fine);
     }
     work->len = 0;
     out = (float *)(void *)buf_room(work, v->options.dim * sizeof(float));
     vset_project(v, e->vector, out);
-    return vec_encode(&v->format, out, row);
+    return vec_encode_fine(&v->format, out, row, NULL, fine);
 }
 
 static bool has_room(const struct vset *v, const struct vset_element *e,
@@ -336,7 +343,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     }
     err = graph_prepare(v, slot);
     if (LIKELY(!err)) {
-        err = encode(v, e, slots_row(&v->elements.slots, slot));
+        err = encode(v, e, slot);
     }
     if (LIKELY(!err)) {
         err = new_attribute(v, e, slot, &attribute);

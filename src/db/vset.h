@@ -74,7 +74,8 @@ struct vset_element {
     struct bytes name;
     uint64_t hash; /* vset_hash() of the name where it is known, else 0 */
     const void *vector;
-    const uint8_t *row; /* vector as vec_encode() stores it, or NULL */
+    const uint8_t *row;  /* vector as vec_encode() stores it, or NULL */
+    const uint8_t *fine; /* and the fine part of the row, where it has one */
     struct bytes attribute;
     bool projected; /* vector has input_dim components, to be projected */
     bool has_attribute;

@@ -26,7 +26,8 @@ enum image_flag {
     IMAGE_CALIBRATED = 1 << 5,
     IMAGE_MATRIX = 1 << 6,
     IMAGE_SPREAD = 1 << 7, /* of the graph's rows is known */
-    IMAGE_FLAGS_ALL = (1 << 8) - 1,
+    IMAGE_FINE = 1 << 8,   /* rows have their fine parts behind them */
+    IMAGE_FLAGS_ALL = (1 << 9) - 1,
 };
 
 /* What a block holds; a section is the blocks of a kind, which cover slots (or

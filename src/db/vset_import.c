@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "db/vset_fine.h"
 #include "db/vset_load.h"
 #include "store/elements_image.h"
 
@@ -388,6 +389,7 @@ static bool import_set(struct importer *m)
         return false;
     }
     elements_image_finish(&v->elements, no_node, NULL);
+    vset_fine_have_none(v);
     v->node_uid = m->max_id;
     v->db->n_vectors += vset_count(v);
     graph_begin_if_due(v);

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "db/vset_fine.h"
 #include "db/vset_load.h"
 #include "persist/crc32c.h"
 #include "store/elements_image.h"
@@ -125,6 +126,9 @@ static bool get_options(struct reader *r)
     if ((o->input_dim && o->input_dim < o->dim) ||
         ((r->flags & IMAGE_MATRIX) && !o->input_dim)) {
         return corrupt(r, "an input dimension is out of range");
+    }
+    if ((r->flags & IMAGE_FINE) && o->type != VEC_I8) {
+        return corrupt(r, "only int8 rows have fine parts");
     }
     return true;
 }
@@ -353,6 +357,8 @@ static bool load_row_block(struct reader *r, struct block *b)
 {
     struct vset *v = r->set;
     uint32_t row_bytes = v->format.row_bytes;
+    uint32_t side_bytes =
+        r->flags & IMAGE_FINE ? vec_fine_bytes(&v->format) : 0;
     slot_id slot;
 
     if (!take_presence(r, b) ||
@@ -365,15 +371,17 @@ static bool load_row_block(struct reader *r, struct block *b)
         if ((r->flags & IMAGE_GRAPH) && !bit_at(r->present.data, slot)) {
             continue;
         }
-        if (b->body.len < row_bytes) {
+        if (b->body.len < row_bytes + side_bytes) {
             return corrupt(r, "a block of rows is too short");
         }
         memcpy(row, b->body.data, row_bytes);
         if (vec_adopt_row(&v->format, row) != ERR_OK) {
             return corrupt(r, "a vector is not one that could be stored");
         }
-        b->body.data += row_bytes;
-        b->body.len -= row_bytes;
+        memcpy(slots_side(&v->elements.slots, slot), b->body.data + row_bytes,
+               side_bytes);
+        b->body.data += row_bytes + side_bytes;
+        b->body.len -= row_bytes + side_bytes;
         r->rows_read++;
     }
     return b->body.len == 0 || corrupt(r, "a block of rows is too long");
@@ -655,6 +663,9 @@ static bool finish(struct reader *r)
     uint64_t build;
     enum err err;
 
+    if (!(r->flags & IMAGE_FINE)) { /* it is older than they are */
+        vset_fine_have_none(v);
+    }
     if (r->graph) {
         elements_image_finish(&v->elements, holds, graph_image_hnsw(r->graph));
         err = graph_image_install(r->graph, r->fresh_from,

@@ -205,7 +205,8 @@ static void put_rows(struct writer *w)
 {
     const struct vset *v = w->set;
     uint32_t row_bytes = v->format.row_bytes;
-    uint32_t room = BLOCK_FILL / row_bytes;
+    uint32_t side_bytes = v->elements.slots.geometry.side_bytes;
+    uint32_t room = BLOCK_FILL / (row_bytes + side_bytes);
     struct cursor c = {0, 0};
 
     room = room > BLOCK_SLOTS_MAX ? BLOCK_SLOTS_MAX : room;
@@ -231,6 +232,7 @@ static void put_rows(struct writer *w)
                 }
             }
             stage(w, slots_row(&v->elements.slots, slot), row_bytes);
+            stage(w, slots_side(&v->elements.slots, slot), side_bytes);
         }
         flush(w, BLOCK_ROWS, first, n);
     }
@@ -366,6 +368,7 @@ static uint32_t flags_of(const struct writer *w)
     flags |= v->n_attributes ? IMAGE_ATTRIBUTES : 0;
     flags |= v->coming ? IMAGE_COMING : 0;
     flags |= v->matrix ? IMAGE_MATRIX : 0;
+    flags |= v->elements.slots.geometry.side_bytes ? IMAGE_FINE : 0;
     flags |= is_calibrated(w) ? IMAGE_CALIBRATED : 0;
     if (w->keeps_slots) {
         flags |= IMAGE_GRAPH | IMAGE_SPREAD;

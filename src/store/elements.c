@@ -63,7 +63,7 @@ static void rows_expected(void *arg, void *memory, size_t bytes)
     e->ops.expect(e->ops.arg, memory, bytes);
 }
 
-void elements_init(struct elements *e, uint32_t row_bytes, uint32_t overread,
+void elements_init(struct elements *e, const struct row_layout *layout,
                    struct region *region, struct epoch *epoch,
                    const struct elements_ops *ops)
 {
@@ -74,7 +74,7 @@ void elements_init(struct elements *e, uint32_t row_bytes, uint32_t overread,
     e->region = region;
     e->ops = *ops;
     e->pending_old = SLOT_NONE;
-    slots_init(&e->slots, row_bytes, overread, region, epoch, &slots_ops);
+    slots_init(&e->slots, layout, region, epoch, &slots_ops);
     table_init(&e->table, 4, region, hash_of_slot, e);
     table_set_fetch(&e->table, fetch_name);
     name_heap_init(&e->names, region, epoch);

@@ -45,7 +45,7 @@ struct elements {
     name_ref pending_name;
 };
 
-void elements_init(struct elements *e, uint32_t row_bytes, uint32_t overread,
+void elements_init(struct elements *e, const struct row_layout *layout,
                    struct region *region, struct epoch *epoch,
                    const struct elements_ops *ops);
 

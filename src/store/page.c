@@ -4,9 +4,12 @@
 #include <string.h>
 
 void page_geometry_init(struct row_geometry *g, uint32_t row_bytes,
-                        uint32_t overread)
+                        uint32_t side_bytes, uint32_t overread)
 {
-    row_geometry_init(g, row_bytes, overread, PAGE_BYTES, PAGE_WIDE_ROWS);
+    row_geometry_init(g, row_bytes + side_bytes, overread, PAGE_BYTES,
+                      PAGE_WIDE_ROWS);
+    g->row_bytes = row_bytes;
+    g->side_bytes = side_bytes;
 }
 
 /* Names follow the live bits in one block. */
@@ -18,7 +21,7 @@ static size_t meta_bytes(uint32_t n_rows)
 
 static size_t rows_bytes(const struct row_geometry *g, uint32_t n_rows)
 {
-    return (size_t)n_rows * g->row_bytes + g->overread;
+    return (size_t)n_rows * (g->row_bytes + g->side_bytes) + g->overread;
 }
 
 /* A small page's codes start where they fall; a big one's on a huge-page
@@ -43,6 +46,7 @@ struct page *page_create(const struct row_geometry *g, uint32_t page,
     }
     memset(p, 0, meta_bytes(n));
     p->rows = rows;
+    p->side = rows + (size_t)n * g->row_bytes;
     p->names = (uint32_t *)(void *)(p->live + (n + 63) / 64);
     return p;
 }

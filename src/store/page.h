@@ -71,6 +71,8 @@ struct page_attr {
 
 struct page {
     uint8_t *rows;   /* codes, row_bytes apart */
+    uint8_t *side;   /* what else there is of rows, side_bytes apart: read for
+                      * the few that score well; as constant as a row (P1) */
     uint32_t *names; /* name reference; the next free slot's id when
                       * the slot is free */
     _Atomic(struct page_attr *) attrs; /* NULL until a row has an attribute */
@@ -78,9 +80,9 @@ struct page {
     _Atomic uint64_t live[];
 };
 
-/* Pages of about PAGE_BYTES. */
+/* Pages of about PAGE_BYTES; each row has side_bytes besides. */
 void page_geometry_init(struct row_geometry *g, uint32_t row_bytes,
-                        uint32_t overread);
+                        uint32_t side_bytes, uint32_t overread);
 
 /* fails  NULL when memory is out. */
 struct page *page_create(const struct row_geometry *g, uint32_t page,

@@ -7,7 +7,7 @@
 
 enum { DIR_MIN = 4, LIMBO_MIN = 16 };
 
-void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
+void slots_init(struct slots *s, const struct row_layout *layout,
                 struct region *region, struct epoch *epoch,
                 const struct slots_ops *ops)
 {
@@ -16,7 +16,8 @@ void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
                         .free_head = SLOT_NONE,
                         .taken = SLOT_NONE,
                         .ops = *ops};
-    page_geometry_init(&s->geometry, row_bytes, overread);
+    page_geometry_init(&s->geometry, layout->row_bytes, layout->side_bytes,
+                       layout->overread);
 }
 
 static size_t dir_bytes(uint32_t cap)
@@ -151,7 +152,8 @@ static void look_ahead(struct slots *s)
         }
         s->ahead[s->n_ahead++] = p;
         s->ops.expect(s->ops.arg, p->rows,
-                      (size_t)s->geometry.big_rows * s->geometry.row_bytes);
+                      (size_t)s->geometry.big_rows *
+                          (s->geometry.row_bytes + s->geometry.side_bytes));
     }
 }
 

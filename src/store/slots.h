@@ -26,6 +26,13 @@
  * done elsewhere; at most one in SLOTS_AHEAD_SHARE of those in use. */
 enum { SLOTS_AHEAD_MAX = 4, SLOTS_AHEAD_SHARE = 32 };
 
+/* Bytes of a row, of what lies beside it, and that may be read behind. */
+struct row_layout {
+    uint32_t row_bytes;
+    uint32_t side_bytes;
+    uint32_t overread;
+};
+
 /* Called when a slot leaves limbo: its name and attribute may be freed. True
  * when the slot is not to be used again before slots_free(): an index still
  * leads to its row. */
@@ -89,7 +96,7 @@ struct slots {
 };
 
 /* region and epoch outlive it. */
-void slots_init(struct slots *s, uint32_t row_bytes, uint32_t overread,
+void slots_init(struct slots *s, const struct row_layout *layout,
                 struct region *region, struct epoch *epoch,
                 const struct slots_ops *ops);
 
@@ -170,6 +177,14 @@ static inline bool slots_is_live(const struct slots *s, slot_id slot)
     }
     p = slots_page(s, slot, &row);
     return page_is_live(p, row);
+}
+
+static inline uint8_t *slots_side(const struct slots *s, slot_id slot)
+{
+    uint32_t row;
+    struct page *p = slots_page(s, slot, &row);
+
+    return p->side + (size_t)row * s->geometry.side_bytes;
 }
 
 /* ---- views ------------------------------------------------------------- */

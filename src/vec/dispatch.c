@@ -92,6 +92,7 @@ static void fill_avx2(struct vec_kernels *k)
     vec_avx2_i8_side_fill(k);
     vec_avx2_bit_fill(k);
     vec_avx2_code_fill(k);
+    vec_avx2_fine_fill(k);
 }
 
 static void fill_avx512(struct vec_kernels *k, const struct machine *m)
@@ -99,6 +100,7 @@ static void fill_avx512(struct vec_kernels *k, const struct machine *m)
     fill_avx2(k);
     vec_avx512_float_fill(k);
     vec_avx512_code_fill(k);
+    vec_avx512_fine_fill(k);
     if (m->vnni) {
         vec_avx512_i8_fill(k);
     }

@@ -176,6 +176,66 @@ static void put_scaled(const struct vec_format *f, const uint8_t *x,
     }
 }
 
+static void finish_fine(const struct vec_format *f, struct vec_fine_writer *w,
+                        const uint8_t *fine)
+{
+    uint32_t i;
+
+    for (i = 0; i < w->n_bits; i += 8) {
+        *w->out++ = (uint8_t)(w->bits >> i);
+    }
+    memset(w->out, 0, (size_t)(fine + vec_fine_bytes(f) - w->out));
+}
+
+/* The fine part of a vector that is one of whole numbers when multiplied by
+ * `times`; false when it is not. */
+static bool put_whole(const struct vec_format *f, const uint8_t *x,
+                      const struct measured *m, float times, const uint8_t *row,
+                      uint8_t *fine)
+{
+    struct vec_fine_writer w = {.out = fine + 1};
+    float most = m->max_abs * times;
+    float nearest = rintf(most);
+
+    if (!(nearest >= 1 && nearest <= 255 && nearest != VEC_FINE_NONE &&
+          fabsf(most - nearest) <= 1e-3f) ||
+        !vec_in_use->fine->put_whole(&w, x, f->dim, times, nearest, row)) {
+        return false;
+    }
+    fine[0] = (uint8_t)nearest;
+    finish_fine(f, &w, fine);
+    return true;
+}
+
+/* The fine part. What put() divided and multiplied by is put together: codes
+ * have been rounded, and this need not be as exact. */
+static void put_fine(const struct vec_format *f, const uint8_t *x,
+                     const struct measured *m, struct divisor by,
+                     const uint8_t *row, const struct vec_fine_plan *plan,
+                     uint8_t *fine)
+{
+    struct vec_fine_writer w = {.plan = plan, .out = fine + 1};
+    const float times = by.mul / by.root;
+    struct scaled part;
+    uint32_t i;
+
+    if (m->scale == 1.0f && (put_whole(f, x, m, 1, row, fine) ||
+                             put_whole(f, x, m, 255, row, fine))) {
+        return;
+    }
+    fine[0] = 0;
+    if (LIKELY(m->scale == 1.0f)) {
+        vec_in_use->fine->put(&w, x, f->dim, times, row);
+    } else {
+        for (i = 0; i < f->dim; i += (uint32_t)part.n) {
+            const uint8_t *p = scaled_part(&part, x, i, f->dim, m->scale);
+
+            vec_in_use->fine->put(&w, p, part.n, times, row + i);
+        }
+    }
+    finish_fine(f, &w, fine);
+}
+
 static enum err check_limit(const struct vec_format *f,
                             const struct measured *m)
 {
@@ -239,8 +299,11 @@ static void put_sumsq(const struct vec_format *f, uint8_t *row)
     memcpy(row + f->factor_at + 8, &sumsq, sizeof(sumsq));
 }
 
-static void encode_measured(const struct vec_format *f, const void *x,
-                            const struct measured *m, uint8_t *row)
+/* fine: NULL when it is not wanted. */
+ALWAYS_INLINE void encode_measured(const struct vec_format *f, const void *x,
+                                   const struct measured *m, uint8_t *row,
+                                   const struct vec_fine_plan *plan,
+                                   uint8_t *fine)
 {
     const bool cosine = f->metric == VEC_COSINE;
     struct divisor by = {1.0f, 0};
@@ -266,23 +329,28 @@ static void encode_measured(const struct vec_format *f, const void *x,
     if (f->type == VEC_I8 && f->metric == VEC_L2) {
         put_sumsq(f, row);
     }
+    if (fine) {
+        put_fine(f, x, m, by, row, plan, fine);
+    }
 }
 
-enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
+static enum err encode(const struct vec_format *f, const void *x, uint8_t *row,
+                       const struct vec_fine_plan *plan, uint8_t *fine)
 {
     struct measured m;
     enum err err = measure_for(f, x, &m);
 
     if (!err) {
-        encode_measured(f, x, &m, row);
+        encode_measured(f, x, &m, row, plan, fine);
     }
     return err;
 }
 
 size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
-                       uint8_t *rows)
+                       uint8_t *rows, uint8_t *fine)
 {
     const size_t bytes = f->dim * sizeof(float);
+    const size_t fine_bytes = fine ? vec_fine_bytes(f) : 0;
     const uint8_t *from = x;
     struct measured m[VEC_ENCODE_MAX];
     size_t good = 0;
@@ -294,9 +362,22 @@ size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
         good++;
     }
     for (i = 0; i < good; i++) {
-        encode_measured(f, from + i * bytes, &m[i], rows + i * f->row_bytes);
+        encode_measured(f, from + i * bytes, &m[i], rows + i * f->row_bytes,
+                        NULL, fine_bytes ? fine + i * fine_bytes : NULL);
     }
     return good;
+}
+
+enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
+{
+    return encode(f, x, row, NULL, NULL);
+}
+
+enum err vec_encode_fine(const struct vec_format *f, const void *x,
+                         uint8_t *row, const struct vec_fine_plan *plan,
+                         uint8_t *fine)
+{
+    return encode(f, x, row, plan, vec_fine_bytes(f) ? fine : NULL);
 }
 
 /* ---- back -------------------------------------------------------------- */

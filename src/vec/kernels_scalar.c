@@ -425,4 +425,5 @@ const struct vec_kernels vec_scalar = {
     .widen_bf16 = widen_bf16,
     .project = project,
     .select = select_keys,
+    .fine = &vec_scalar_fine,
 };

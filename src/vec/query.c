@@ -14,7 +14,7 @@ static size_t padded(size_t bytes)
     return (bytes + VEC_ALIGN - 1) & ~(size_t)(VEC_ALIGN - 1);
 }
 
-static enum vec_op op_of(enum vec_metric metric)
+enum vec_op vec_op_of(enum vec_metric metric)
 {
     switch (metric) {
     case VEC_L2:
@@ -67,7 +67,7 @@ static void set_key_constants(struct vec_query *q)
     const struct vec_format *f = q->format;
 
     q->key_add = f->metric == VEC_COSINE ? 1.0f : 0.0f;
-    q->key_mul = op_of(f->metric) == VEC_OP_DOT ? -1.0f : 1.0f;
+    q->key_mul = vec_op_of(f->metric) == VEC_OP_DOT ? -1.0f : 1.0f;
     q->key_div = 1.0f;
     q->key_min = -INFINITY;
     q->key_max = INFINITY;
@@ -205,7 +205,7 @@ void vec_scan(const struct vec_query *q, const uint8_t *rows, size_t n,
     const struct vec_format *f = q->format;
 
     if (n > 0) {
-        vec_in_use->scan[f->type][op_of(f->metric)](q, rows, n, keys);
+        vec_in_use->scan[f->type][vec_op_of(f->metric)](q, rows, n, keys);
     }
 }
 
@@ -215,7 +215,7 @@ void vec_gather(const struct vec_query *q, const uint8_t *const *rows, size_t n,
     const struct vec_format *f = q->format;
 
     if (n > 0) {
-        vec_in_use->gather[f->type][op_of(f->metric)](q, rows, n, keys);
+        vec_in_use->gather[f->type][vec_op_of(f->metric)](q, rows, n, keys);
     }
 }
 
@@ -223,7 +223,7 @@ void vec_gather_fetched(const struct vec_query *q, const uint8_t *const *rows,
                         size_t n, float *keys)
 {
     const struct vec_format *f = q->format;
-    const enum vec_op op = op_of(f->metric);
+    const enum vec_op op = vec_op_of(f->metric);
     vec_gather_fn fn = vec_in_use->fetched[f->type][op];
 
     if (n > 0) {
@@ -240,8 +240,8 @@ void vec_scan_many(const struct vec_query *const *q, size_t nq,
     if (nq > 1 && n > 0) {
         const struct vec_format *f = q[0]->format;
 
-        vec_in_use->many[f->type][op_of(f->metric)](q, nq, rows, n, keys,
-                                                    key_stride);
+        vec_in_use->many[f->type][vec_op_of(f->metric)](q, nq, rows, n, keys,
+                                                        key_stride);
     } else if (nq == 1) {
         vec_scan(q[0], rows, n, keys);
     }

@@ -12,6 +12,7 @@ void row_geometry_init(struct row_geometry *g, uint32_t row_bytes,
         page_bytes *= 2;
     }
     g->row_bytes = row_bytes;
+    g->side_bytes = 0;
     g->overread = overread;
     g->big_rows = (uint32_t)((page_bytes - overread) / row_bytes);
     /* The largest small page has a quarter of the rows below small_rows. */

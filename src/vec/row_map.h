@@ -19,6 +19,7 @@ enum { ROW_PAGE_FIRST = 8 /* rows of the first page */ };
 /* How row numbers map to pages. */
 struct row_geometry {
     uint32_t row_bytes;
+    uint32_t side_bytes; /* of each row's, behind all rows of a page; 0: none */
     uint32_t overread;
     uint32_t small_rows; /* a power of two; rows below lie in small pages */
     uint32_t small_pages;
@@ -27,7 +28,7 @@ struct row_geometry {
 };
 
 /* Pages of about page_bytes, but of at least min_rows rows; `overread` bytes
- * behind the last row of a page are readable. */
+ * behind the last row of a page are readable. side_bytes is 0. */
 void row_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                        uint32_t overread, uint64_t page_bytes,
                        uint32_t min_rows);

@@ -79,9 +79,11 @@ enum { VEC_ENCODE_MAX = 8 };
 /* Stores up to VEC_ENCODE_MAX vectors that lie one after the other as
  * consecutive rows: faster than one by one between other work, since several
  * are under way at the same time. Returns how many there are before the first
- * that vec_encode() refuses; rows from there on are undefined. */
+ * that vec_encode() refuses; rows from there on are undefined.
+ *
+ * out    fine: their fine parts (fine.h) likewise; NULL when not wanted. */
 size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
-                       uint8_t *rows);
+                       uint8_t *rows, uint8_t *fine);
 
 /* Whether vec_encode() would store the vector: the same errors. */
 enum err vec_check(const struct vec_format *f, const void *x) MUST_USE;

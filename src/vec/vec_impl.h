@@ -22,9 +22,12 @@
 #ifndef VECTRA_VEC_VEC_IMPL_H
 #define VECTRA_VEC_VEC_IMPL_H
 
+#include "vec/fine.h"
 #include "vec/vec.h"
 
 enum vec_op { VEC_OP_DOT, VEC_OP_L2, VEC_OP_L1, VEC_OP_COUNT };
+
+enum vec_op vec_op_of(enum vec_metric metric);
 
 struct vec_query {
     const struct vec_format *format;
@@ -182,6 +185,44 @@ typedef void (*vec_many_fn)(const struct vec_query *const *q, size_t nq,
                             const uint8_t *rows, size_t n, float *keys,
                             size_t key_stride);
 
+/* Where the fine part of a row is being written: whole bytes, and bits that do
+ * not make one yet. */
+struct vec_fine_writer {
+    const struct vec_fine_plan *plan;
+    size_t block;
+    uint64_t bits;
+    uint32_t n_bits;
+    uint8_t *out;
+};
+
+/* What a row's components are multiples of, but for bits. */
+ALWAYS_INLINE float vec_fine_scale(const struct vec_format *f,
+                                   const struct vec_fine_row *r)
+{
+    const float range = vec_load_f32(r->row + f->factor_at + 4);
+
+    const uint8_t most = r->fine[0];
+
+    return range / (most && most != VEC_FINE_NONE ? (float)most : 127.0f);
+}
+
+/* See kernels_fine.h. */
+struct vec_fine_kernels {
+    /* Of n components, which are in steps of their codes when multiplied by
+     * `times`; n % VEC_FINE_BLOCK == 0 in all calls but the last. */
+    void (*put)(struct vec_fine_writer *w, const uint8_t *x, size_t n,
+                float times, const uint8_t *codes);
+    /* The same of a vector that is one of whole numbers when multiplied by
+     * `times`, `most` the largest;
+     * false when it is none, what has been written is then to be forgotten. */
+    bool (*put_whole)(struct vec_fine_writer *w, const uint8_t *x, size_t n,
+                      float times, float most, const uint8_t *codes);
+    /* The components in steps of vec_fine_scale(). */
+    void (*open)(const struct vec_fine_row *r, size_t dim, float *out);
+    void (*sum[VEC_OP_COUNT])(const float *q, const struct vec_fine_row *r,
+                              size_t dim, float scale, float *sums);
+};
+
 struct vec_kernels {
     vec_scan_fn scan[VEC_TYPE_COUNT][VEC_OP_COUNT];
     vec_gather_fn gather[VEC_TYPE_COUNT][VEC_OP_COUNT];
@@ -211,12 +252,14 @@ struct vec_kernels {
     void (*project)(const uint8_t *x, uint32_t in_dim, float *out,
                     uint32_t out_dim);
     size_t (*select)(const float *keys, size_t n, float limit, uint32_t *at);
+    const struct vec_fine_kernels *fine;
 };
 
 /* The kernels in use; vec_scalar until vec_simd_select(). */
 extern const struct vec_kernels *vec_in_use;
 
 extern const struct vec_kernels vec_scalar;
+extern const struct vec_fine_kernels vec_scalar_fine;
 
 /* Replace the entries that this instruction set does better. */
 void vec_avx2_float_fill(struct vec_kernels *k);
@@ -224,8 +267,10 @@ void vec_avx2_i8_fill(struct vec_kernels *k);
 void vec_avx2_i8_side_fill(struct vec_kernels *k);
 void vec_avx2_bit_fill(struct vec_kernels *k);
 void vec_avx2_code_fill(struct vec_kernels *k);
+void vec_avx2_fine_fill(struct vec_kernels *k);
 void vec_avx512_float_fill(struct vec_kernels *k);
 void vec_avx512_code_fill(struct vec_kernels *k);
+void vec_avx512_fine_fill(struct vec_kernels *k);
 void vec_avx512_i8_fill(struct vec_kernels *k);   /* needs VNNI too */
 void vec_avx512_bit_fill(struct vec_kernels *k);  /* needs VPOPCNTDQ too */
 void vec_avx512_bf16_fill(struct vec_kernels *k); /* needs BF16 too */

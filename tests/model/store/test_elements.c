@@ -51,12 +51,13 @@ static void free_attr(void *arg, void *attr)
 static void begin(struct model *m)
 {
     struct elements_ops ops = {.free_attr = free_attr, .arg = m};
+    const struct row_layout layout = {.row_bytes = ROW_BYTES};
 
     memset(m, 0, sizeof(*m));
     cm_seed(&m->rng);
     region_init(&m->region, 0);
     m->epoch = epoch_create();
-    elements_init(&m->e, ROW_BYTES, 0, &m->region, m->epoch, &ops);
+    elements_init(&m->e, &layout, &m->region, m->epoch, &ops);
 }
 
 static struct bytes name_of(uint32_t i, char *text)
@@ -389,6 +390,7 @@ static void a_large_set_expects_the_pages_it_takes_next(void **state)
     enum { WIDE = 32 * 1024, BIG_PAGES = 3 * SLOTS_AHEAD_SHARE };
     struct expected x = {.n = 0};
     struct slots_ops ops = {.expect = expect, .arg = &x};
+    struct row_layout layout = {.row_bytes = WIDE, .side_bytes = WIDE / 8};
     struct epoch *epoch = epoch_create();
     struct region region;
     struct slots s;
@@ -396,7 +398,7 @@ static void a_large_set_expects_the_pages_it_takes_next(void **state)
 
     (void)state;
     region_init(&region, 0);
-    slots_init(&s, WIDE, 0, &region, epoch, &ops);
+    slots_init(&s, &layout, &region, epoch, &ops);
     while (s.n_pages < s.geometry.small_pages + BIG_PAGES) {
         uint32_t before = s.n_pages;
 

@@ -37,6 +37,27 @@ start_server {} {
         }
     }
 
+    test {VMADD stores all that VADD does of what a search goes by} {
+        r flushall
+        set n 1500
+        set blob ""
+        for {set i 0} {$i < $n} {incr i} {
+            set v [random_vector 21]
+            if {$i % 3 == 0} { set v [lmap x $v {expr {int($x * 100)}}] }
+            append blob [fp32 $v]
+            r vadd one FP32 [fp32 $v] e$i
+        }
+        assert_equal $n [r vmadd many $n FP32 $blob {*}[names 0 $n]]
+        for {set i 0} {$i < 50} {incr i} {
+            set q [fp32 [random_vector 21]]
+            foreach options {{} TRUTH {EF 500}} {
+                assert_equal [r vsim one FP32 $q WITHSCORES COUNT 20 {*}$options] \
+                    [r vsim many FP32 $q WITHSCORES COUNT 20 {*}$options]
+            }
+        }
+        assert_equal [r vsim one ELE e7 WITHSCORES] [r vsim many ELE e7 WITHSCORES]
+    }
+
     test {VMADD answers how many are new, and replaces the others} {
         r flushall
         assert_equal 2 [r vmadd s 2 FP32 [fp32 {1 2 3 4}] a b NOQUANT]

@@ -17,7 +17,7 @@ static void slots_fill_pages_in_order_without_gaps(void **state)
         uint32_t page;
         slot_id next = 0;
 
-        page_geometry_init(&g, row_sizes[i], 64);
+        page_geometry_init(&g, row_sizes[i], 0, 64);
         for (page = 0; page < g.small_pages + 5; page++) {
             uint32_t n = row_page_count(&g, page);
             struct row_place first = row_place(&g, next);
@@ -45,7 +45,7 @@ static void places_are_right_up_to_the_last_slot(void **state)
         struct rng rng;
         int k;
 
-        page_geometry_init(&g, row_sizes[i], 0);
+        page_geometry_init(&g, row_sizes[i], 0, 0);
         cm_seed(&rng);
         for (k = 0; k < 10000; k++) {
             slot_id slot = (slot_id)rng_below(&rng, UINT32_MAX);
@@ -64,7 +64,7 @@ static void ten_rows_take_little_more_than_ten_rows(void **state)
     uint32_t pages, rows = 0, page;
 
     (void)state;
-    page_geometry_init(&g, 136, 0);
+    page_geometry_init(&g, 136, 0, 0);
     pages = row_pages_for(&g, 10);
     for (page = 0; page < pages; page++) {
         rows += row_page_count(&g, page);
@@ -81,7 +81,7 @@ static void large_pages_fill_their_allocation(void **state)
         struct row_geometry g;
         size_t bytes;
 
-        page_geometry_init(&g, row_sizes[i], 64);
+        page_geometry_init(&g, row_sizes[i], 0, 64);
         bytes = (size_t)g.big_rows * row_sizes[i] + 64;
         assert_true(g.big_rows >= PAGE_WIDE_ROWS);
         assert_true(region_cost(bytes, CACHE_LINE) - bytes <=
@@ -96,7 +96,7 @@ static void a_page_costs_what_it_says(void **state)
     struct page *p;
 
     (void)state;
-    page_geometry_init(&g, 100, 20);
+    page_geometry_init(&g, 100, 0, 20);
     region_init(&r, 0);
     p = page_create(&g, 0, &r);
     assert_non_null(p);

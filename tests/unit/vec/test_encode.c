@@ -4,6 +4,8 @@
 #include <float.h>
 #include <math.h>
 
+#include "vec/fine.h"
+
 /* A vector of dim components that ends where reading on becomes a fault, so
  * that it is aligned to four bytes only. */
 static float *guarded_vector(struct guarded *g, size_t dim)
@@ -172,24 +174,33 @@ static void many_rows_at_once_are_those_made_one_by_one(void **state)
             for (metric = 0; metric < VEC_METRIC_COUNT; metric++) {
                 struct vec_format f;
                 uint8_t *rows, *row;
+                uint8_t fine[DIM], fines[VEC_ENCODE_MAX * DIM];
+                size_t fine_bytes;
 
                 vec_format_init(&f, (enum vec_type)type,
                                 (enum vec_metric)metric, DIM);
+                fine_bytes = vec_fine_bytes(&f);
                 rows = malloc(VEC_ENCODE_MAX * f.row_bytes);
                 row = malloc(f.row_bytes);
                 for (i = 0; i < VEC_ENCODE_MAX; i++) {
                     fill_vector(r, i % 3 ? KIND_NORMAL : KIND_TINY, x[i], DIM);
                 }
                 for (n = 0; n <= VEC_ENCODE_MAX; n++) {
-                    assert_int_equal(vec_encode_many(&f, x, n, rows), n);
+                    assert_int_equal(
+                        vec_encode_many(&f, x, n, rows, n % 2 ? fines : NULL),
+                        n);
                     for (i = 0; i < n; i++) {
-                        assert_int_equal(vec_encode(&f, x[i], row), ERR_OK);
+                        assert_int_equal(
+                            vec_encode_fine(&f, x[i], row, NULL, fine), ERR_OK);
                         assert_memory_equal(row, rows + i * f.row_bytes,
                                             f.row_bytes);
+                        assert_true(n % 2 == 0 ||
+                                    memcmp(fine, fines + i * fine_bytes,
+                                           fine_bytes) == 0);
                     }
                 }
                 x[5][DIM - 1] = NAN;
-                assert_int_equal(vec_encode_many(&f, x, n - 1, rows), 5);
+                assert_int_equal(vec_encode_many(&f, x, n - 1, rows, NULL), 5);
                 free(row);
                 free(rows);
             }

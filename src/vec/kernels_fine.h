@@ -1,0 +1,344 @@
+/* The kernels of fine parts (fine.h), written once for all instruction sets:
+ * vectors of sixteen that the compiler splits into what there is. A file that
+ * includes this may define before
+ *
+ *     FINE_WIDEN(from, to)   sixteen codes to floats; the compiler is bad at it
+ *     FINE_SIGNS(v)          16 bits, one for each negative lane
+ *     FINE_SPREAD(bits, to)  the low bits to where `to` has ones, and
+ *     FINE_GATHER(bits, of)  back again
+ *
+ * Fine parts are the same to the bit on all; sums are added up in one order. */
+#ifndef VECTRA_VEC_KERNELS_FINE_H
+#define VECTRA_VEC_KERNELS_FINE_H
+
+#include "vec/vec_impl.h"
+
+typedef float fine_floats __attribute__((vector_size(64)));
+typedef int32_t fine_ints __attribute__((vector_size(64)));
+typedef int8_t fine_codes __attribute__((vector_size(16)));
+
+#ifndef FINE_WIDEN
+#define FINE_WIDEN(from, to)                                                   \
+    (*(to) = __builtin_convertvector(from, fine_floats))
+#endif
+
+#ifndef FINE_SIGNS
+static uint32_t fine_signs(const fine_ints *v)
+{
+    uint32_t bits = 0;
+    int i;
+
+    for (i = 0; i < VEC_FINE_BLOCK; i++) {
+        bits |= ((uint32_t)(*v)[i] >> 31) << i;
+    }
+    return bits;
+}
+#define FINE_SIGNS(v) fine_signs(&(v))
+#endif
+
+#ifndef FINE_SPREAD
+static uint32_t fine_spread(uint32_t bits, uint32_t to)
+{
+    uint32_t out = 0;
+
+    if (to == 0xffff) {
+        return bits & 0xffff;
+    }
+    for (; to; to &= to - 1, bits >>= 1) {
+        out |= bits & 1 ? to & -to : 0;
+    }
+    return out;
+}
+
+static uint32_t fine_gather(uint32_t bits, uint32_t of)
+{
+    uint32_t out = 0;
+    uint32_t i;
+
+    if (of == 0xffff) {
+        return bits & 0xffff;
+    }
+    for (i = 0; of; of &= of - 1, i++) {
+        out |= bits & of & -of ? 1u << i : 0;
+    }
+    return out;
+}
+#define FINE_SPREAD(bits, to) fine_spread(bits, to)
+#define FINE_GATHER(bits, of) fine_gather(bits, of)
+#endif
+
+static const fine_ints fine_lane = {0, 1, 2,  3,  4,  5,  6,  7,
+                                    8, 9, 10, 11, 12, 13, 14, 15};
+
+/* Which components of a block get a bit; past the last component none does. */
+ALWAYS_INLINE uint32_t fine_gets(const struct vec_fine_plan *plan, size_t block,
+                                 int bit, size_t n)
+{
+    uint32_t gets = plan ? plan->gets[block][bit] : (bit ? 0 : 0xffff);
+
+    return n < VEC_FINE_BLOCK ? gets & ((1u << n) - 1) : gets;
+}
+
+/* ---- making them --------------------------------------------------------- */
+
+/* Up to a block, the rest of which is zeros. The size is told to the compiler
+ * where it is a block's, which is nearly always. */
+ALWAYS_INLINE void fine_load_codes(const uint8_t *row, size_t n,
+                                   fine_floats *out)
+{
+    fine_codes codes = {0};
+
+    if (LIKELY(n >= VEC_FINE_BLOCK)) {
+        memcpy(&codes, row, sizeof(codes));
+    } else {
+        memcpy(&codes, row, n);
+    }
+    FINE_WIDEN(codes, out);
+}
+
+ALWAYS_INLINE void fine_load(const uint8_t *x, size_t n, fine_floats *out)
+{
+    if (LIKELY(n >= VEC_FINE_BLOCK)) {
+        memcpy(out, x, sizeof(*out));
+    } else {
+        *out = (fine_floats){0};
+        memcpy(out, x, 4 * n);
+    }
+}
+
+/* What is left below 64 bits after another block. */
+ALWAYS_INLINE void fine_flush(struct vec_fine_writer *w)
+{
+    for (; w->n_bits >= 16; w->n_bits -= 16, w->bits >>= 16) {
+        memcpy(w->out, &w->bits, 2);
+        w->out += 2;
+    }
+}
+
+ALWAYS_INLINE void fine_append(struct vec_fine_writer *w, uint32_t bits,
+                               uint32_t n)
+{
+    w->bits |= (uint64_t)bits << w->n_bits;
+    w->n_bits += n;
+}
+
+static void fine_put(struct vec_fine_writer *writer, const uint8_t *x, size_t n,
+                     float times, const uint8_t *codes)
+{
+    struct vec_fine_writer w = *writer;
+    size_t i;
+
+    for (i = 0; i < n; i += VEC_FINE_BLOCK, w.block++) {
+        fine_floats left, code;
+        float half = 0.25f;
+        int bit;
+
+        fine_load(x + 4 * i, n - i, &left);
+        fine_load_codes(codes + i, n - i, &code);
+        left = left * times - code;
+        for (bit = 0; bit < VEC_FINE_BITS; bit++, half /= 2) {
+            uint32_t gets = fine_gets(w.plan, w.block, bit, n - i);
+            fine_ints upper = left > 0;
+
+            if (!gets) {
+                break;
+            }
+            fine_append(&w, FINE_GATHER(FINE_SIGNS(upper), gets),
+                        (uint32_t)__builtin_popcount(gets));
+            left += half * __builtin_convertvector(2 * upper + 1, fine_floats);
+        }
+        fine_flush(&w);
+    }
+    *writer = w;
+}
+
+/* The least whole number that has a code, when the largest has 127. Ties may
+ * fall to either side; which it is shows when the number is put. */
+ALWAYS_INLINE void fine_whole(const fine_floats *code, float per_code,
+                              fine_floats *out)
+{
+    fine_floats from = (*code - 0.5f) * per_code - 1e-3f;
+    fine_ints whole = __builtin_convertvector(from, fine_ints);
+
+    whole -= from > __builtin_convertvector(whole, fine_floats);
+    whole &= *code != 0; /* 0 or 1, not -1 */
+    *out = __builtin_convertvector(whole, fine_floats);
+}
+
+static bool fine_put_whole(struct vec_fine_writer *writer, const uint8_t *x,
+                           size_t n, float times, float most,
+                           const uint8_t *codes)
+{
+    struct vec_fine_writer w = *writer;
+    size_t i;
+
+    for (i = 0; i < n; i += VEC_FINE_BLOCK) {
+        fine_floats left, code, whole;
+        uint32_t of = fine_gets(NULL, 0, 0, n - i);
+        fine_ints wrong;
+
+        fine_load(x + 4 * i, n - i, &left);
+        fine_load_codes(codes + i, n - i, &code);
+        fine_whole(&code, most / 127, &whole);
+        left = left * times - whole;
+        /* Neither 0 nor 1, but for what a float loses. */
+        wrong = ((left < -1e-3f) | (left > 1e-3f)) &
+                ((left < 0.999f) | (left > 1.001f));
+        if (FINE_SIGNS(wrong)) {
+            return false;
+        }
+        wrong = left > 0.5f;
+        fine_append(&w, FINE_SIGNS(wrong) & of,
+                    (uint32_t)__builtin_popcount(of));
+        fine_flush(&w);
+    }
+    *writer = w;
+    return true;
+}
+
+/* ---- reading them -------------------------------------------------------- */
+
+/* The components of a row, block by block, in steps of its codes. */
+struct fine_reader {
+    const struct vec_fine_row *r;
+    size_t at;      /* in the fine part, in bits */
+    float per_code; /* 0: not whole numbers */
+    bool none;
+};
+
+ALWAYS_INLINE struct fine_reader fine_read(const struct vec_fine_row *r)
+{
+    const bool none = r->fine[0] == VEC_FINE_NONE;
+
+    return (struct fine_reader){r, 8, none ? 0 : (float)r->fine[0] / 127, none};
+}
+
+ALWAYS_INLINE void fine_next(struct fine_reader *from, size_t i, size_t n,
+                             fine_floats *out)
+{
+    const struct vec_fine_plan *plan = from->r->plan;
+    float half = 0.25f;
+    uint64_t bits;
+    int bit;
+
+    memcpy(&bits, from->r->fine + from->at / 8, sizeof(bits));
+    bits >>= from->at % 8;
+    fine_load_codes(from->r->row + i, n, out);
+    if (from->none) {
+        return;
+    }
+    if (from->per_code > 0) {
+        fine_floats code = *out;
+        uint32_t set = (uint32_t)bits & fine_gets(NULL, 0, 0, n);
+
+        fine_whole(&code, from->per_code, out);
+        *out +=
+            __builtin_convertvector((int32_t)set >> fine_lane & 1, fine_floats);
+        from->at += VEC_FINE_BLOCK;
+        return;
+    }
+    for (bit = 0; bit < VEC_FINE_BITS; bit++, half /= 2) {
+        uint32_t gets = fine_gets(plan, i / VEC_FINE_BLOCK, bit, n);
+        uint32_t set = FINE_SPREAD((uint32_t)bits, gets);
+        uint32_t count = (uint32_t)__builtin_popcount(gets);
+        fine_ints sign;
+
+        if (!gets) {
+            break;
+        }
+        /* 1 where set, -1 where not, 0 where there is none */
+        sign = 2 * ((int32_t)set >> fine_lane & 1) -
+               ((int32_t)gets >> fine_lane & 1);
+        *out += half * __builtin_convertvector(sign, fine_floats);
+        bits >>= count;
+        from->at += count;
+    }
+}
+
+static void fine_open(const struct vec_fine_row *r, size_t dim, float *out)
+{
+    struct fine_reader from = fine_read(r);
+    size_t i;
+
+    for (i = 0; i < dim; i += VEC_FINE_BLOCK) {
+        fine_floats v;
+
+        fine_next(&from, i, dim - i, &v);
+        if (LIKELY(dim - i >= VEC_FINE_BLOCK)) {
+            memcpy(out + i, &v, sizeof(v));
+        } else {
+            memcpy(out + i, &v, 4 * (dim - i));
+        }
+    }
+}
+
+ALWAYS_INLINE float fine_add_up(const fine_floats *v)
+{
+    float sum = 0;
+    int i;
+
+    for (i = 0; i < VEC_FINE_BLOCK / 2; i++) {
+        sum += (*v)[i] + (*v)[i + VEC_FINE_BLOCK / 2];
+    }
+    return sum;
+}
+
+/* Of the query, padded with zeros to whole blocks, and a row: sums[0] is the
+ * one of the operation, sums[1] for DOT that of the row's squares in steps. */
+ALWAYS_INLINE void fine_sum(const float *q, const struct vec_fine_row *r,
+                            size_t dim, float scale, enum vec_op op,
+                            float *sums)
+{
+    struct fine_reader from = fine_read(r);
+    fine_floats sum = {0}, squares = {0};
+    size_t i;
+
+    for (i = 0; i < dim; i += VEC_FINE_BLOCK) {
+        fine_floats v, of_query;
+
+        fine_next(&from, i, dim - i, &v);
+        memcpy(&of_query, q + i, sizeof(of_query));
+        if (op == VEC_OP_DOT) {
+            sum += of_query * v;
+            squares += v * v;
+        } else {
+            fine_floats away = of_query - v * scale;
+
+            if (op == VEC_OP_L1) { /* without the sign */
+                sum += (fine_floats)((fine_ints)away & INT32_MAX);
+            } else {
+                sum += away * away;
+            }
+        }
+    }
+    sums[0] = fine_add_up(&sum);
+    sums[1] = fine_add_up(&squares);
+}
+
+static void fine_dot(const float *q, const struct vec_fine_row *r, size_t dim,
+                     float scale, float *sums)
+{
+    fine_sum(q, r, dim, scale, VEC_OP_DOT, sums);
+}
+
+static void fine_l2(const float *q, const struct vec_fine_row *r, size_t dim,
+                    float scale, float *sums)
+{
+    fine_sum(q, r, dim, scale, VEC_OP_L2, sums);
+}
+
+static void fine_l1(const float *q, const struct vec_fine_row *r, size_t dim,
+                    float scale, float *sums)
+{
+    fine_sum(q, r, dim, scale, VEC_OP_L1, sums);
+}
+
+#define FINE_KERNELS                                                           \
+    {                                                                          \
+        .put = fine_put, .put_whole = fine_put_whole, .open = fine_open,       \
+        .sum = {[VEC_OP_DOT] = fine_dot,                                       \
+                [VEC_OP_L2] = fine_l2,                                         \
+                [VEC_OP_L1] = fine_l1},                                        \
+    }
+
+#endif
