@@ -184,7 +184,9 @@ static void finish_fine(const struct vec_format *f, struct vec_fine_writer *w,
     for (i = 0; i < w->n_bits; i += 8) {
         *w->out++ = (uint8_t)(w->bits >> i);
     }
-    memset(w->out, 0, (size_t)(fine + vec_fine_bytes(f) - w->out));
+    if (UNLIKELY(w->out < fine + vec_fine_bytes(f))) {
+        memset(w->out, 0, (size_t)(fine + vec_fine_bytes(f) - w->out));
+    }
 }
 
 /* The fine part of a vector that is one of whole numbers when multiplied by
@@ -195,8 +197,12 @@ static bool put_whole(const struct vec_format *f, const uint8_t *x,
 {
     struct vec_fine_writer w = {.out = fine + 1};
     float most = m->max_abs * times;
-    float nearest = rintf(most);
+    float nearest;
 
+    if (!(most > 0.5f && most < 256.0f)) {
+        return false;
+    }
+    nearest = (float)(int32_t)(most + 0.5f);
     if (!(nearest >= 1 && nearest <= 255 && nearest != VEC_FINE_NONE &&
           fabsf(most - nearest) <= 1e-3f) ||
         !vec_in_use->fine->put_whole(&w, x, f->dim, times, nearest, row)) {

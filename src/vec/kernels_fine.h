@@ -122,13 +122,40 @@ ALWAYS_INLINE void fine_append(struct vec_fine_writer *w, uint32_t bits,
     w->n_bits += n;
 }
 
+/* Whole blocks with a bit for each component, which is nearly all there are:
+ * returns how many components. */
+ALWAYS_INLINE size_t fine_put_blocks(struct vec_fine_writer *w,
+                                     const uint8_t *x, size_t n, float times,
+                                     const uint8_t *codes)
+{
+    size_t i;
+
+    for (i = 0; i + VEC_FINE_BLOCK <= n; i += VEC_FINE_BLOCK) {
+        fine_floats left, code;
+        fine_ints upper;
+        uint16_t bits;
+
+        fine_load(x + 4 * i, VEC_FINE_BLOCK, &left);
+        fine_load_codes(codes + i, VEC_FINE_BLOCK, &code);
+        upper = left * times > code;
+        bits = (uint16_t)FINE_SIGNS(upper);
+        memcpy(w->out, &bits, sizeof(bits));
+        w->out += sizeof(bits);
+    }
+    w->block += (uint32_t)(i / VEC_FINE_BLOCK);
+    return i;
+}
+
 static void fine_put(struct vec_fine_writer *writer, const uint8_t *x, size_t n,
                      float times, const uint8_t *codes)
 {
     struct vec_fine_writer w = *writer;
-    size_t i;
+    size_t i = 0;
 
-    for (i = 0; i < n; i += VEC_FINE_BLOCK, w.block++) {
+    if (LIKELY(!w.plan && w.n_bits == 0)) {
+        i = fine_put_blocks(&w, x, n, times, codes);
+    }
+    for (; i < n; i += VEC_FINE_BLOCK, w.block++) {
         fine_floats left, code;
         float half = 0.25f;
         int bit;
