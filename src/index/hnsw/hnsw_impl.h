@@ -311,7 +311,7 @@ void hnsw_note_spread(struct hnsw *h, const struct hnsw_scratch *s);
 float hnsw_spread(const struct hnsw *h, double ef, double k);
 
 /* Starts with the nearest node a greedy walk finds on the levels above
- * `level`; false when the graph is empty. */
+ * `level`; false when the graph is empty or its entry is below. */
 bool hnsw_beam_descend(struct beam *b, int level);
 
 /* Widens the pool to the ef nearest on a level. */

@@ -374,7 +374,9 @@ bool hnsw_beam_descend(struct beam *b, int level)
     int at;
 
     s->n_pool = 0;
-    if (entry == ENTRY_NONE || entry_node(entry) >= b->n_slots) {
+    /* Nodes of higher levels than the entry's lead nowhere there. */
+    if (entry == ENTRY_NONE || entry_node(entry) >= b->n_slots ||
+        entry_level(entry) < level) {
         return false;
     }
     hnsw_visit_begin(s);
