@@ -12,11 +12,9 @@
  * manifest names the fresh increment only together with its base. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +23,7 @@
 #include "io/file.h"
 #include "server/aof_base.h"
 #include "server/aof_impl.h"
+#include "server/forked.h"
 
 enum {
     RETRY_US = 1000000,
@@ -182,23 +181,13 @@ static bool open_temp(struct aof *a, struct err_ctx *why)
     return true;
 }
 
-/* In the child: copies of pages that were made for it. */
-static uint64_t private_dirty(void)
+static void wait_after_key(void *arg)
 {
-    static char text[8192];
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
-    const char *at;
-    uint64_t kb = 0;
+    const struct config *config = arg;
 
-    text[n > 0 ? n : 0] = '\0';
-    at = strstr(text, "Private_Dirty:");
-    for (at = at ? at + 14 : ""; *at == ' '; at++) {
+    if (config->rdb_key_save_delay > 0) {
+        usleep((useconds_t)config->rdb_key_save_delay);
     }
-    while (*at >= '0' && *at <= '9') {
-        kb = kb * 10 + (uint64_t)(*at++ - '0');
-    }
-    return kb * 1024;
 }
 
 /* No allocation, no lock, no log from here on. */
@@ -207,31 +196,27 @@ static void child_main(struct aof *a, pid_t parent)
     struct aof_rewrite *rw = &a->rw;
     struct snapshot_about about = {.is_aof_base = true,
                                    .lsn = (int64_t)a->s->commands.stream.lsn};
-    struct snapshot_progress progress = {0};
-    const char *why = NULL;
+    struct snapshot_progress progress = {.tick = wait_after_key,
+                                         .arg = &a->s->config};
+    const int keep[] = {rw->out_fd < rw->null_fd ? rw->out_fd : rw->null_fd,
+                        rw->out_fd < rw->null_fd ? rw->null_fd : rw->out_fd};
+    bool failed;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) {
-        _exit(1);
-    }
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
+    forked_settle(parent, "vectra-base", keep, ARRAY_LEN(keep));
     if (a->s->config.aof_use_rdb_preamble) {
         snapshot_write(&rw->out, a->s->ks, &about, &progress);
     } else {
         aof_base_write(&rw->out, &rw->counter, a->s->ks);
     }
-    if (!why &&
-        (rdb_out_finish(&rw->out) != ERR_OK || file_fsync(rw->out_fd) != 0)) {
-        why = strerror(rw->out.error ? rw->out.error : errno);
-    }
-    rw->report->cow_bytes = private_dirty();
-    if (why) {
+    failed = rdb_out_finish(&rw->out) != ERR_OK || file_fsync(rw->out_fd) != 0;
+    if (failed) {
+        const char *why = strerror(rw->out.error ? rw->out.error : errno);
         size_t len = strnlen(why, sizeof(rw->report->why) - 1);
 
         memcpy(rw->report->why, why, len);
     }
-    _exit(why ? 1 : 0);
+    rw->report->cow_bytes = forked_private_bytes();
+    _exit(failed);
 }
 
 /* An increment whose base was never written is named by nobody. */
@@ -273,6 +258,7 @@ static void start_child(struct aof *a)
     struct aof_rewrite *rw = &a->rw;
     struct err_ctx why = {""};
     pid_t parent = getpid();
+    time_us before;
 
     if (!open_temp(a, &why)) {
         failed(a, why.text);
@@ -282,6 +268,7 @@ static void start_child(struct aof *a)
         failed(a, why.text);
         return;
     }
+    before = clock_mono_us();
     rw->child = fork();
     if (rw->child == 0) {
         child_main(a, parent);
@@ -293,6 +280,7 @@ static void start_child(struct aof *a)
         failed(a, text);
         return;
     }
+    child_note_fork(a->s->child, clock_mono_us() - before);
     rw->stage = REWRITE_CHILD;
     rw->look_for_child = true;
     LOG_NOTE(AOF, "a child writes a new base", "pid=%d lsn=%llu",
@@ -450,8 +438,8 @@ void aof_rewrite_poll(struct aof *a)
         }
         break;
     case REWRITE_READY:
-        if (a->trouble != AOF_WRITE_FAILED &&
-            child_kind(a->s->child) == CHILD_NONE && server_may_fork(a->s)) {
+        if (a->trouble != AOF_WRITE_FAILED && !child_is_busy(a->s->child) &&
+            server_may_fork(a->s)) {
             start_child(a);
             server_forked(a->s);
         }

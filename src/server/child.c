@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "io/file.h"
+#include "server/forked.h"
 #include "server/server.h"
 
 enum {
@@ -79,9 +79,9 @@ void child_destroy(struct child *c)
     mem_free(c);
 }
 
-enum child_kind child_kind(const struct child *c)
+bool child_is_busy(const struct child *c)
 {
-    return c->state == IDLE ? CHILD_NONE : c->order.kind;
+    return c->state != IDLE;
 }
 
 bool child_is_waiting(const struct child *c)
@@ -99,33 +99,17 @@ static void format_temp(struct child *c, pid_t pid)
     memcpy(c->temp + n, c->suffix, strlen(c->suffix) + 1);
 }
 
-/* ---- in the child ------------------------------------------------------ */
-
-/* Memory that this process has for itself alone because one of the two wrote to
- * it; 0 when the kernel does not tell. */
-static uint64_t private_dirty(void)
+void child_note_fork(struct child *c, time_us took)
 {
-    static const char field[] = "Private_Dirty:";
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-    char text[4096];
-    ssize_t got = 0, n = 0;
-    const char *at;
-
-    while (fd >= 0 && got < (ssize_t)sizeof(text) - 1 &&
-           (n = read(fd, text + got, sizeof(text) - 1 - (size_t)got)) > 0) {
-        got += n;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    text[got] = '\0';
-    at = strstr(text, field);
-    return at ? strtoull(at + sizeof(field) - 1, NULL, 10) * 1024 : 0;
+    c->stats.forks++;
+    c->stats.last_fork_us = took;
 }
+
+/* ---- in the child ------------------------------------------------------ */
 
 static void measure_cow(struct shared *s)
 {
-    uint64_t cow = private_dirty();
+    uint64_t cow = forked_private_bytes();
 
     atomic_store(&s->cow_bytes, cow);
     if (cow > atomic_load(&s->cow_peak)) {
@@ -165,34 +149,6 @@ static void note_key(void *arg)
     }
 }
 
-/* Everything but `keep` and the standard three: sockets above all, which the
- * parent could not close for good while a copy is open here. */
-static void close_others(int keep)
-{
-    if (close_range(3, (unsigned)keep - 1, 0) == 0 || keep == 3) {
-        close_range((unsigned)keep + 1, UINT_MAX, 0);
-    }
-}
-
-static void settle_child(pid_t parent)
-{
-    struct sigaction action;
-
-    memset(&action, 0, sizeof(action));
-    sigemptyset(&action.sa_mask);
-    action.sa_handler = SIG_IGN; /* Ctrl-C is for the parent */
-    sigaction(SIGINT, &action, NULL);
-    action.sa_handler = SIG_DFL;
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGCHLD, &action, NULL);
-    prctl(PR_SET_NAME, "vectra-save");
-    /* Nobody would give the file its name when the parent is gone. */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) {
-        _exit(1);
-    }
-}
-
 static void fail_child(struct child *c, const char *doing, int error)
 {
     atomic_store(&c->shared->doing, doing);
@@ -207,26 +163,20 @@ static void NORETURN run_child(struct child *c, struct rdb_out *out,
     struct writing w = {.child = c,
                         .progress = {.tick = note_key},
                         .next_cow = clock_mono_us() + COW_EVERY_US};
-    struct child_work work = {out, c->ks, &c->order.about, &w.progress};
     int fd;
 
-    settle_child(parent);
+    forked_settle(parent, "vectra-save", &c->dir_fd, 1);
     w.progress.arg = &w;
     out->progress = note_bytes;
     out->progress_arg = &w;
     format_temp(c, getpid());
-    close_others(c->dir_fd);
     fd = openat(c->dir_fd, c->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
                 0644);
     if (fd < 0) {
         fail_child(c, "creating", errno);
     }
     out->fd = fd;
-    if (c->order.write) {
-        c->order.write(c->order.arg, &work);
-    } else {
-        snapshot_write(out, c->ks, &c->order.about, &w.progress);
-    }
+    snapshot_write(out, c->ks, &c->order.about, &w.progress);
     if (rdb_out_finish(out) != ERR_OK) {
         fail_child(c, "writing", out->error);
     }
@@ -291,8 +241,7 @@ static enum err do_fork(struct child *c)
         c->pid = 0;
         err = err_set(ctx, ERR_LIMIT, "fork: %s", strerror(errno));
     } else {
-        c->stats.forks++;
-        c->stats.last_fork_us = clock_mono_us() - before;
+        child_note_fork(c, clock_mono_us() - before);
         format_temp(c, c->pid);
         c->state = RUNNING;
     }

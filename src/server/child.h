@@ -1,5 +1,5 @@
-/* The forked child that writes the keyspace to a file while the server goes on:
- * for BGSAVE and for the base of a new log. There is one at a time.
+/* The forked child that writes a snapshot to a file while the server goes on.
+ * There is one at a time; the log's (aof_rewrite.c) counts as one.
  *
  *     idle ── child_start() ──▶ waiting ── builders rest: fork ──▶ running
  *      ▲                                                              │ ended
@@ -23,8 +23,6 @@
 struct child;
 struct server;
 
-enum child_kind { CHILD_NONE, CHILD_SNAPSHOT, CHILD_LOG_BASE };
-
 struct child_result {
     bool ok;
     bool killed; /* by child_kill() */
@@ -34,16 +32,7 @@ struct child_result {
     struct err_ctx why; /* when not ok */
 };
 
-/* What the child may use and must tell. */
-struct child_work {
-    struct rdb_out *out; /* on the new file, options set, room prepared */
-    const struct keyspace *ks;
-    const struct snapshot_about *about;
-    struct snapshot_progress *progress; /* counted for INFO */
-};
-
 struct child_order {
-    enum child_kind kind;
     const char *dir; /* of the file; a name for open() */
     const char *prefix, *suffix;
     const char *name; /* of the file in the end, in dir */
@@ -55,8 +44,6 @@ struct child_order {
      * with words in ctx, and there is no fork. May be NULL. */
     enum err (*before_fork)(void *arg, struct snapshot_about *about,
                             struct err_ctx *ctx);
-    /* In the child: writes the file's content; NULL: a snapshot. */
-    void (*write)(void *arg, const struct child_work *w);
     /* When all is over, on the loop. */
     void (*done)(void *arg, const struct child_result *r);
     void *arg;
@@ -68,8 +55,8 @@ struct child *child_create(struct server *s);
 /* Nothing is under way any more, see child_kill(). */
 void child_destroy(struct child *c);
 
-/* CHILD_NONE when nothing is under way. */
-enum child_kind child_kind(const struct child *c);
+/* Whether one is under way. */
+bool child_is_busy(const struct child *c);
 
 /* It waits for something that no signal tells of: child_poll() at every turn.
  */
@@ -114,5 +101,8 @@ struct child_stats {
     time_us last_fork_us; /* what the fork took */
 };
 const struct child_stats *child_stats(const struct child *c);
+
+/* Another child was forked, which took that long. */
+void child_note_fork(struct child *c, time_us took);
 
 #endif

@@ -76,7 +76,7 @@ struct config {
     bool rdb_skip_unknown_types;
     bool rdb_del_sync_files;
     int64_t rdb_key_save_delay, key_load_delay; /* microseconds */
-    /* the log, of which there is none yet */
+    /* the log */
     bool appendonly;
     int64_t appendfsync; /* enum aof_fsync */
     char *appendfilename, *appenddirname;

@@ -85,10 +85,8 @@ static void gather_child(struct info_view *v)
     time_us now = clock_mono_us();
 
     v->saving_s = -1;
-    if (child_kind(c) != CHILD_NONE) {
+    if (child_is_busy(c)) {
         child_progress_read(c, &v->child);
-    }
-    if (child_kind(c) == CHILD_SNAPSHOT) {
         v->saving_s = (now - v->child.started_at) / 1000000;
     }
     if (v->child.cow_at > 0) {

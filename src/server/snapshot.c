@@ -140,7 +140,7 @@ enum err server_snapshot_save(struct server *s, struct err_ctx *ctx)
     int dir_fd;
     enum err err;
 
-    if (child_kind(s->child) == CHILD_SNAPSHOT) {
+    if (child_is_busy(s->child)) {
         return err_set(ctx, ERR_BUSY, "Background save already in progress");
     }
     dir_fd = file_open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -212,7 +212,6 @@ static enum err note_fork(void *arg, struct snapshot_about *about,
 enum err server_snapshot_begin(struct server *s, struct err_ctx *ctx)
 {
     struct child_order order = {
-        .kind = CHILD_SNAPSHOT,
         .dir = ".",
         .prefix = TEMP_PREFIX,
         .suffix = TEMP_SUFFIX,
@@ -265,7 +264,7 @@ void server_snapshot_cron(struct server *s)
     struct err_ctx ctx = {""};
     const struct save_point *p;
 
-    if (child_kind(s->child) != CHILD_NONE || aof_child_runs(s->aof) ||
+    if (child_is_busy(s->child) || aof_child_runs(s->aof) ||
         s->commands.is_loading || s->shutting_down ||
         (!n->last_ok && clock_mono_us() - n->last_try_at < RETRY_US)) {
         return;
@@ -303,7 +302,7 @@ const char *server_bgsave(void *server, bool schedule)
     struct server *s = server;
     struct err_ctx ctx = {""};
 
-    if (child_kind(s->child) != CHILD_NONE) {
+    if (child_is_busy(s->child)) {
         return "-ERR Background save already in progress";
     }
     if (aof_child_runs(s->aof) && !schedule) {

@@ -432,6 +432,25 @@ start_server {save {""}} {
         assert_equal 250 [r get y]
     }
 
+    test {a client that leaves while a base is written sees its connection end} {
+        for {set i 0} {$i < 50} {incr i} { r set slow:$i v }
+        r config set rdb-key-save-delay 100000
+        set leaving [client]
+        set forks [info_field total_forks]
+        r bgrewriteaof
+        wait_for {[info_field total_forks] > $forks}
+        assert {[info_field latest_fork_usec] > 0}
+        $leaving send quit
+        assert_equal OK [$leaving read]
+        assert_equal 1 [$leaving eof]
+        assert_equal 1 [info_field aof_rewrite_in_progress]
+        r config set appendonly no
+        r config set rdb-key-save-delay 0
+        wait_for {[info_field aof_rewrite_in_progress] == 0}
+        r config set appendonly yes
+        wait_for {[info_field aof_rewrite_in_progress] == 0}
+    }
+
     test {BGREWRITEAOF works while the log is off} {
         r config set appendonly no
         rewrite_log
