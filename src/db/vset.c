@@ -55,6 +55,9 @@ static void touch_in_background(void *arg, void *memory, size_t bytes)
     }
 }
 
+_Static_assert(sizeof(void *) != 8 || sizeof(struct vset) <= 640,
+               "see vset_impl.h");
+
 struct vset *vset_create(struct keyspace *ks, struct database *db,
                          const struct vset_options *o)
 {

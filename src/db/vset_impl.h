@@ -21,11 +21,14 @@ enum { VSET_PRIVATE_AT = 32 << 20 };
  *  V2  The set is in its database's list `unsettled` when its elements have
  *      something to settle.
  *  V3  memory is the sum of all blocks of the set, its own struct included. */
+/* There may be very many: the order of the fields leaves no gaps, and 640 bytes
+ * are a size the allocator has. */
 struct vset {
     struct keyspace *keyspace;
     struct database *db; /* where it counts; NULL once dropped */
     struct vset_options options;
     struct vec_format format;
+    bool is_calibrating; /* see recall.h */
     struct region memory;
     struct elements elements;
     uint64_t uid;
@@ -36,18 +39,17 @@ struct vset {
     float *matrix;
     uint64_t n_builds; /* of graphs */
     uint32_t n_attributes;
+    uint32_t n_scanning;
     size_t attribute_bytes;
     struct flat_ring *ring; /* while exact searches are under way */
-    uint32_t n_scanning;
-    struct graph *graph;  /* answers; see graph.h; NULL: none */
-    struct graph *coming; /* being built, to take its place */
-    struct graph *graphs; /* these, and dropped ones while work on them ends
-                           */
+    struct graph *graph;    /* answers; see graph.h; NULL: none */
+    struct graph *coming;   /* being built, to take its place */
+    struct graph *graphs;   /* these, and dropped ones while work on them ends
+                             */
     /* see recall.h */
     float recall[RECALL_EFS_MAX];
     uint32_t calibrated_at;
     uint64_t calibrated_build;
-    bool is_calibrating;
     struct filter_memo *memos; /* see filter_memo.h */
     struct name_order *order;  /* see name_order.h; NULL: nobody asked */
     struct vset *unsettled_next;

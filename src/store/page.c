@@ -21,7 +21,12 @@ static size_t meta_bytes(uint32_t n_rows)
 
 static size_t rows_bytes(const struct row_geometry *g, uint32_t n_rows)
 {
-    return (size_t)n_rows * (g->row_bytes + g->side_bytes) + g->overread;
+    size_t side =
+        g->side_bytes ? (size_t)n_rows * g->side_bytes + PAGE_SIDE_OVERREAD : 0;
+
+    /* What is read behind the rows may be what lies beside them. */
+    return (size_t)n_rows * g->row_bytes +
+           (side > g->overread ? side : g->overread);
 }
 
 /* A small page's codes start where they fall; a big one's on a huge-page

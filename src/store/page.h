@@ -44,7 +44,8 @@ typedef uint32_t slot_id;
 
 enum {
     PAGE_BYTES = 512 * 1024,
-    PAGE_WIDE_ROWS = 16, /* rows of a page of very wide vectors, at least */
+    PAGE_WIDE_ROWS = 16,    /* rows of a page of very wide vectors, at least */
+    PAGE_SIDE_OVERREAD = 8, /* bytes behind the side parts that may be read */
 };
 
 #define NEVER UINT64_MAX

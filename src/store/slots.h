@@ -24,7 +24,7 @@
 
 /* Pages a large set has ready, so that the system's work of finding memory is
  * done elsewhere; at most one in SLOTS_AHEAD_SHARE of those in use. */
-enum { SLOTS_AHEAD_MAX = 4, SLOTS_AHEAD_SHARE = 32 };
+enum { SLOTS_AHEAD_MAX = 2, SLOTS_AHEAD_SHARE = 32 };
 
 /* Bytes of a row, of what lies beside it, and that may be read behind. */
 struct row_layout {
@@ -85,12 +85,12 @@ struct slots {
     uint32_t n_free;
     uint32_t n_held;            /* released, but an index still leads there */
     slot_id free_head;          /* SLOT_NONE: none */
-    struct slot_bunch *bunches; /* free ones besides, n_bunched of them */
-    uint32_t n_bunched;
-    slot_id taken;             /* SLOT_NONE: none */
-    bool taken_fresh;          /* it has never been below any view's n_slots */
-    struct limbo_entry *limbo; /* a ring; limbo_cap is a power of two */
+    uint32_t n_bunched;         /* free ones besides */
+    struct slot_bunch *bunches; /* that hold them */
+    struct limbo_entry *limbo;  /* a ring; limbo_cap is a power of two */
     uint32_t limbo_head, limbo_len, limbo_cap;
+    slot_id taken;        /* SLOT_NONE: none */
+    bool taken_fresh;     /* it has never been below any view's n_slots */
     struct page *stamped; /* pages with stamps */
     struct slots_ops ops;
 };

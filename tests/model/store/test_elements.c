@@ -408,7 +408,7 @@ static void a_large_set_expects_the_pages_it_takes_next(void **state)
         assert_int_equal(s.n_pages, before + 1);
         assert_true(s.n_ahead * SLOTS_AHEAD_SHARE <= s.n_pages);
     }
-    assert_int_equal(s.n_ahead, 3);
+    assert_int_equal(s.n_ahead, SLOTS_AHEAD_MAX);
     assert_true(x.n > s.n_ahead);
     for (i = 0; i < x.n; i++) {
         size_t page = s.n_pages + s.n_ahead - x.n + i;
