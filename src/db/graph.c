@@ -203,6 +203,7 @@ struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
     memset(g, 0, sizeof(*g));
     g->set = v;
     g->keyspace = v->keyspace;
+    g->pace = 1;
     g->ef = o.ef;
     vec_format_init(&g->codes,
                     v->format.type == VEC_F32 ? VEC_I8 : v->format.type,

@@ -138,6 +138,12 @@ void graph_view_take(const struct vset *v, struct graph_view *out);
 /* The graph of a set that has one. */
 const struct hnsw *graph_of(const struct vset *v);
 
+/* How long searches through the graph took of late, in times of what was
+ * estimated; and what tells it. Rows differ in how far a search must go, and
+ * machines in how fast it gets there. */
+double graph_pace(const struct vset *v);
+void graph_note_pace(struct vset *v, int64_t estimated_ns, int64_t took_ns);
+
 /* ---- what is known ------------------------------------------------------- */
 
 struct graph_info {

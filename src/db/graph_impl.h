@@ -76,6 +76,7 @@ struct graph {
     uint64_t build; /* its number */
     uint32_t checks_asked, checks_made;
     const char *broken; /* what the last check found */
+    float pace;         /* see graph_pace() */
     uint32_t walked_at; /* nodes when the graph was last walked */
     bool walk_due;
     bool swept_last;       /* the last job was a sweep */

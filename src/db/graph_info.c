@@ -9,6 +9,24 @@ const struct hnsw *graph_of(const struct vset *v)
     return v->graph->hnsw;
 }
 
+enum { PACE_WEIGHT = 16, PACE_MIN = 1, PACE_MAX = 16 };
+
+double graph_pace(const struct vset *v)
+{
+    return v->graph ? v->graph->pace : PACE_MIN;
+}
+
+void graph_note_pace(struct vset *v, int64_t estimated_ns, int64_t took_ns)
+{
+    double ratio = (double)took_ns / (double)(estimated_ns + 1);
+
+    /* One that was held up says nothing of the others. */
+    ratio = ratio < PACE_MIN ? PACE_MIN : ratio < PACE_MAX ? ratio : PACE_MAX;
+    if (v->graph) {
+        v->graph->pace += (float)((ratio - v->graph->pace) / PACE_WEIGHT);
+    }
+}
+
 void graph_view_take(const struct vset *v, struct graph_view *out)
 {
     const struct graph *g = v->graph;

@@ -22,7 +22,7 @@ enum {
     /* A search that is estimated to take less than this runs on the loop: a
      * worker would have to be woken, and the loop after it. */
     CHEAP_NS = 25000,
-    LONE_NS = 120000,    /* likewise, of one through a graph and by itself */
+    LONE_NS = 250000,    /* likewise, of one through a graph and by itself */
     LONE_GAP_NS = 20000, /* since the search before has ended */
     SCAN_BYTES_PER_NS = 16,
     FILTER_NS = 120,      /* per row, roughly */
@@ -355,6 +355,7 @@ enum err search_create(struct vset *v, struct search_request *r,
     s->reply.len = 0;
     memcpy(s->format_data, r->format_data, sizeof(s->format_data));
     s->n_extra = 0;
+    s->alone_ns = 0;
     s->cap_extra = n_extra;
     s->k = k;
     /* Behind the other queries; where it is to be made, so far. */
@@ -410,7 +411,10 @@ bool search_is_cheap(const struct search *s)
     uint64_t ns;
 
     if (s->plan != PLAN_FLAT) {
-        ns = s->expected_ns + s->scan.best.cap * HIT_NS;
+        double pace = s->graph.hnsw ? graph_pace(s->set) : 1;
+
+        ns = (uint64_t)((double)s->expected_ns * pace) +
+             s->scan.best.cap * HIT_NS;
         /* Rows that do not pass may make a graph take much longer. */
         return s->pool->all_inline ||
                ((!s->filter || s->plan == PLAN_LISTED) &&
@@ -442,6 +446,9 @@ static void search_end(struct search *s)
     struct search_pool *p = s->pool;
 
     p->ended_ns = clock_mono_ns();
+    if (s->plan == PLAN_HNSW && s->alone_ns && !s->filter && !s->cancelled) {
+        graph_note_pace(s->set, s->expected_ns, s->alone_ns);
+    }
     p->stats.rows_scored += s->scored;
     p->stats.timeouts += !s->cancelled && search_outcome(s) == SEARCH_TIMED_OUT;
     s->done(s, s->arg);
@@ -466,6 +473,7 @@ void search_run(struct search *s, search_done_fn *done, void *arg)
     s->started_ns = clock_mono_ns();
     s->scan.finish = finished_here;
     flat_scan_now(&s->scan, s->pool->scratch->flat);
+    s->alone_ns = s->run_ns;
     s->pool->stats.inline_runs++;
     search_end(s);
 }
@@ -490,13 +498,18 @@ static void completed(struct completion *c)
     epoch_leave(epoch, ticket);
 }
 
+static void answer(struct search *s, struct worker *w)
+{
+    search_second_part(s, w->scratch);
+    conclude(s);
+    s->completion.done = completed;
+}
+
 static void finished_on_worker(struct flat_search *scan, struct worker *w)
 {
     struct search *s = CONTAINER_OF(scan, struct search, scan);
 
-    search_second_part(s, w->scratch);
-    conclude(s);
-    s->completion.done = completed;
+    answer(s, w);
     pool_complete(s->pool->workers, &s->completion);
 }
 
@@ -512,9 +525,12 @@ static size_t tail_bytes(const struct search *s)
 static bool run_alone(struct task *t, struct worker *w)
 {
     struct search *s = CONTAINER_OF(t, struct search, task);
+    int64_t began_ns = clock_mono_ns();
 
     flat_scan_runs(&s->scan, ((struct search_scratch *)w->scratch)->flat);
-    finished_on_worker(&s->scan, w);
+    answer(s, w);
+    s->alone_ns = clock_mono_ns() - began_ns;
+    pool_complete(s->pool->workers, &s->completion);
     return false;
 }
 

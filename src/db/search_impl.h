@@ -58,6 +58,8 @@ struct search {
     bool cancelled;   /* loop */
     int64_t started_ns;
     int64_t run_ns;
+    int64_t
+        alone_ns; /* on one thread, from beginning to end; 0: it was not so */
     struct buf reply;
     void (*format)(const struct search *s, const void *data, struct buf *out);
     search_done_fn *done;
