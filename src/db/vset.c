@@ -268,12 +268,12 @@ static enum err encode(struct vset *v, const struct vset_element *e,
         return ERR_OK;
     }
     if (!e->projected) {
-        return vec_encode_fine(&v->format, e->vector, row, NULL, fine);
+        return vec_encode_fine(&v->format, e->vector, row, fine);
     }
     work->len = 0;
     out = (float *)(void *)buf_room(work, v->options.dim * sizeof(float));
     vset_project(v, e->vector, out);
-    return vec_encode_fine(&v->format, out, row, NULL, fine);
+    return vec_encode_fine(&v->format, out, row, fine);
 }
 
 static bool has_room(const struct vset *v, const struct vset_element *e,

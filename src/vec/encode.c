@@ -217,10 +217,9 @@ static bool put_whole(const struct vec_format *f, const uint8_t *x,
  * have been rounded, and this need not be as exact. */
 static void put_fine(const struct vec_format *f, const uint8_t *x,
                      const struct measured *m, struct divisor by,
-                     const uint8_t *row, const struct vec_fine_plan *plan,
-                     uint8_t *fine)
+                     const uint8_t *row, uint8_t *fine)
 {
-    struct vec_fine_writer w = {.plan = plan, .out = fine + 1};
+    struct vec_fine_writer w = {.out = fine + 1};
     const float times = by.mul / by.root;
     struct scaled part;
     uint32_t i;
@@ -308,7 +307,6 @@ static void put_sumsq(const struct vec_format *f, uint8_t *row)
 /* fine: NULL when it is not wanted. */
 ALWAYS_INLINE void encode_measured(const struct vec_format *f, const void *x,
                                    const struct measured *m, uint8_t *row,
-                                   const struct vec_fine_plan *plan,
                                    uint8_t *fine)
 {
     const bool cosine = f->metric == VEC_COSINE;
@@ -336,18 +334,18 @@ ALWAYS_INLINE void encode_measured(const struct vec_format *f, const void *x,
         put_sumsq(f, row);
     }
     if (fine) {
-        put_fine(f, x, m, by, row, plan, fine);
+        put_fine(f, x, m, by, row, fine);
     }
 }
 
 static enum err encode(const struct vec_format *f, const void *x, uint8_t *row,
-                       const struct vec_fine_plan *plan, uint8_t *fine)
+                       uint8_t *fine)
 {
     struct measured m;
     enum err err = measure_for(f, x, &m);
 
     if (!err) {
-        encode_measured(f, x, &m, row, plan, fine);
+        encode_measured(f, x, &m, row, fine);
     }
     return err;
 }
@@ -369,21 +367,20 @@ size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
     }
     for (i = 0; i < good; i++) {
         encode_measured(f, from + i * bytes, &m[i], rows + i * f->row_bytes,
-                        NULL, fine_bytes ? fine + i * fine_bytes : NULL);
+                        fine_bytes ? fine + i * fine_bytes : NULL);
     }
     return good;
 }
 
 enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)
 {
-    return encode(f, x, row, NULL, NULL);
+    return encode(f, x, row, NULL);
 }
 
 enum err vec_encode_fine(const struct vec_format *f, const void *x,
-                         uint8_t *row, const struct vec_fine_plan *plan,
-                         uint8_t *fine)
+                         uint8_t *row, uint8_t *fine)
 {
-    return encode(f, x, row, plan, vec_fine_bytes(f) ? fine : NULL);
+    return encode(f, x, row, vec_fine_bytes(f) ? fine : NULL);
 }
 
 /* ---- back -------------------------------------------------------------- */

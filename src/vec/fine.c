@@ -5,11 +5,6 @@
 
 #include "vec/vec_impl.h"
 
-enum {
-    BUCKETS_PER_OCTAVE = 8,
-    BUCKETS = 1024, /* of what a bit is worth; the last one is for all below */
-};
-
 struct vec_fine_query {
     const struct vec_format *format;
     _Alignas(VEC_ALIGN) float x[]; /* to whole blocks, with zeros */
@@ -23,113 +18,6 @@ static size_t n_blocks(uint32_t dim)
 uint32_t vec_fine_bytes(const struct vec_format *f)
 {
     return f->type == VEC_I8 ? 1 + (f->dim + 7) / 8 : 0;
-}
-
-size_t vec_fine_plan_bytes(uint32_t dim)
-{
-    struct vec_fine_plan *p = NULL;
-
-    return sizeof(*p) + n_blocks(dim) * sizeof(p->gets[0]);
-}
-
-/* ---- plans --------------------------------------------------------------- */
-
-/* How much each component varies: log2 of the sum of squares around the mean,
- * left in sums; -inf for one that does not. */
-static void measure_spread(const struct vec_format *f,
-                           const uint8_t *const *rows, size_t n, float *sums,
-                           float *squares)
-{
-    uint32_t i;
-    size_t r;
-
-    memset(sums, 0, f->dim * sizeof(*sums));
-    memset(squares, 0, f->dim * sizeof(*squares));
-    for (r = 0; r < n; r++) {
-        const int8_t *codes = (const int8_t *)rows[r];
-        /* Of unit length whatever the metric, so that no row outweighs the
-         * others and nothing overflows. */
-        float range = vec_range(f, rows[r]);
-        float unit = f->metric == VEC_COSINE ? 1 : vec_norm(f, rows[r]);
-        float scale = unit > 0 ? range / unit : 0;
-
-        for (i = 0; i < f->dim; i++) {
-            float v = (float)codes[i] * scale;
-
-            sums[i] += v;
-            squares[i] += v * v;
-        }
-    }
-    for (i = 0; i < f->dim; i++) {
-        float around = squares[i] - sums[i] * sums[i] / (float)n;
-
-        /* What float32 cannot tell from nothing is nothing. */
-        sums[i] = around > squares[i] * 1e-5f ? log2f(around) : -INFINITY;
-    }
-}
-
-/* What the nth bit of a component is worth, 0 the most: each bit takes away
- * three quarters of the error that the one before left. */
-static uint32_t bucket_of(float spread, float most, int bit)
-{
-    float at = (most - spread + 2.0f * (float)bit) * BUCKETS_PER_OCTAVE;
-
-    return at < BUCKETS - 1 ? (uint32_t)at : BUCKETS - 1;
-}
-
-/* The last bucket all of which there is room for, and what remains then. */
-static uint32_t last_whole(const uint32_t *count, uint32_t budget,
-                           uint32_t *remain)
-{
-    uint32_t b = 0;
-
-    while (b < BUCKETS && count[b] <= budget) {
-        budget -= count[b++];
-    }
-    *remain = budget;
-    return b;
-}
-
-void vec_fine_fit(const struct vec_format *f, const uint8_t *const *rows,
-                  size_t n, float *work, struct vec_fine_plan *out)
-{
-    const uint32_t budget = 8 * (vec_fine_bytes(f) - 1);
-    uint32_t count[BUCKETS] = {0};
-    float most = -INFINITY;
-    uint32_t i, whole, remain;
-    int bit;
-
-    memset(out, 0, vec_fine_plan_bytes(f->dim));
-    out->n_blocks = (uint32_t)n_blocks(f->dim);
-    if (n == 0) {
-        return;
-    }
-    measure_spread(f, rows, n, work, work + f->dim);
-    for (i = 0; i < f->dim; i++) {
-        most = work[i] > most ? work[i] : most;
-    }
-    for (i = 0; i < f->dim && most > -INFINITY; i++) {
-        for (bit = 0; bit < VEC_FINE_BITS && work[i] > -INFINITY; bit++) {
-            count[bucket_of(work[i], most, bit)]++;
-        }
-    }
-    whole = last_whole(count, budget, &remain);
-    for (bit = 0; bit < VEC_FINE_BITS; bit++) {
-        for (i = 0; i < f->dim; i++) {
-            uint16_t *gets = out->gets[i / VEC_FINE_BLOCK];
-            uint16_t one = (uint16_t)(1u << (i % VEC_FINE_BLOCK));
-            uint32_t bucket;
-
-            if (!(work[i] > -INFINITY) || (bit > 0 && !(gets[bit - 1] & one))) {
-                continue;
-            }
-            bucket = bucket_of(work[i], most, bit);
-            if (bucket < whole || (bucket == whole && remain > 0)) {
-                remain -= bucket == whole;
-                gets[bit] |= one;
-            }
-        }
-    }
 }
 
 /* ---- rows ---------------------------------------------------------------- */

@@ -8,22 +8,15 @@
  * only read when the best of a search are scored once more, against the query
  * as it was given.
  *
- * A plan says which components get these bits: up to three where vectors differ
- * most, none where they hardly do. That is worth as much as a second bit on
- * skewed data. Rows belong to the plan they were stored with; NULL is the plan
- * that gives each component one.
- *
  * Vectors of whole numbers (pixels, counts, vectors that were quantised before)
  * are kept exactly: halving a step would take away from those that the code
  * says exactly. As many codes as 127 make of numbers up to 255 are one or two
  * numbers each; the bit says which. The first byte of a fine part is the
  * largest number of such a vector, 0 of others. A vector may be a 255th of one.
  *
- * Bits lie in the order of components, sixteen of which are a block: first one
- * bit of each component of the block that gets any, then the second ones, then
- * the third ones. A set bit says that what the code leaves (within half a step)
- * lies in the upper half, the next one which half of that, and so on; a
- * component is taken to lie in the middle of what is known.
+ * Bits lie in the order of components. A set bit says that what the code leaves
+ * (within half a step) lies in the upper half; a component is taken to lie in
+ * the middle of its half.
  *
  * thread any. Nothing here allocates or locks. */
 #ifndef VECTRA_VEC_FINE_H
@@ -33,43 +26,25 @@
 
 enum {
     VEC_FINE_BLOCK = 16, /* components */
-    VEC_FINE_BITS = 3,   /* of one, at most */
     /* First byte of a fine part that says nothing: the codes are all there is.
      * As the largest of whole numbers it would be the one of which half lie
      * between two codes. */
     VEC_FINE_NONE = 254,
 };
 
-/* For each block, and for first, second and third bits: a bit for each
- * component that gets one. */
-struct vec_fine_plan {
-    uint32_t n_blocks;
-    uint16_t gets[][VEC_FINE_BITS];
-};
-
-/* A row's code and factors, its fine part and the plan of that. Up to 8 bytes
- * past the fine part may be read. */
+/* A row's code and factors, and its fine part. Up to 8 bytes past the fine part
+ * may be read. */
 struct vec_fine_row {
     const uint8_t *row;
     const uint8_t *fine;
-    const struct vec_fine_plan *plan;
 };
 
 /* Bytes of a row's fine part; 0 for formats that have none. */
 uint32_t vec_fine_bytes(const struct vec_format *f);
 
-size_t vec_fine_plan_bytes(uint32_t dim);
-
-/* Makes a plan for rows like these; of no rows, one that gives nothing.
- *
- * in     work: 2 * dim floats; not needed for no rows. */
-void vec_fine_fit(const struct vec_format *f, const uint8_t *const *rows,
-                  size_t n, float *work, struct vec_fine_plan *out);
-
 /* vec_encode(), and the fine part of the row. */
 enum err vec_encode_fine(const struct vec_format *f, const void *x,
-                         uint8_t *row, const struct vec_fine_plan *plan,
-                         uint8_t *fine) MUST_USE;
+                         uint8_t *row, uint8_t *fine) MUST_USE;
 
 /* vec_decode(), as exactly as the fine part allows. */
 void vec_fine_decode(const struct vec_format *f, const struct vec_fine_row *r,

@@ -4,8 +4,6 @@
  *
  *     FINE_WIDEN(from, to)   sixteen codes to floats; the compiler is bad at it
  *     FINE_SIGNS(v)          16 bits, one for each negative lane
- *     FINE_SPREAD(bits, to)  the low bits to where `to` has ones, and
- *     FINE_GATHER(bits, of)  back again
  *
  * Fine parts are the same to the bit on all; sums are added up in one order. */
 #ifndef VECTRA_VEC_KERNELS_FINE_H
@@ -36,47 +34,13 @@ static uint32_t fine_signs(const fine_ints *v)
 #define FINE_SIGNS(v) fine_signs(&(v))
 #endif
 
-#ifndef FINE_SPREAD
-static uint32_t fine_spread(uint32_t bits, uint32_t to)
-{
-    uint32_t out = 0;
-
-    if (to == 0xffff) {
-        return bits & 0xffff;
-    }
-    for (; to; to &= to - 1, bits >>= 1) {
-        out |= bits & 1 ? to & -to : 0;
-    }
-    return out;
-}
-
-static uint32_t fine_gather(uint32_t bits, uint32_t of)
-{
-    uint32_t out = 0;
-    uint32_t i;
-
-    if (of == 0xffff) {
-        return bits & 0xffff;
-    }
-    for (i = 0; of; of &= of - 1, i++) {
-        out |= bits & of & -of ? 1u << i : 0;
-    }
-    return out;
-}
-#define FINE_SPREAD(bits, to) fine_spread(bits, to)
-#define FINE_GATHER(bits, of) fine_gather(bits, of)
-#endif
-
 static const fine_ints fine_lane = {0, 1, 2,  3,  4,  5,  6,  7,
                                     8, 9, 10, 11, 12, 13, 14, 15};
 
-/* Which components of a block get a bit; past the last component none does. */
-ALWAYS_INLINE uint32_t fine_gets(const struct vec_fine_plan *plan, size_t block,
-                                 int bit, size_t n)
+/* A bit for each of n components of a block. */
+ALWAYS_INLINE uint32_t fine_mask(size_t n)
 {
-    uint32_t gets = plan ? plan->gets[block][bit] : (bit ? 0 : 0xffff);
-
-    return n < VEC_FINE_BLOCK ? gets & ((1u << n) - 1) : gets;
+    return n < VEC_FINE_BLOCK ? (1u << n) - 1 : 0xffff;
 }
 
 /* ---- making them --------------------------------------------------------- */
@@ -122,8 +86,7 @@ ALWAYS_INLINE void fine_append(struct vec_fine_writer *w, uint32_t bits,
     w->n_bits += n;
 }
 
-/* Whole blocks with a bit for each component, which is nearly all there are:
- * returns how many components. */
+/* Whole blocks, which is nearly all there are: returns how many components. */
 ALWAYS_INLINE size_t fine_put_blocks(struct vec_fine_writer *w,
                                      const uint8_t *x, size_t n, float times,
                                      const uint8_t *codes)
@@ -142,7 +105,6 @@ ALWAYS_INLINE size_t fine_put_blocks(struct vec_fine_writer *w,
         memcpy(w->out, &bits, sizeof(bits));
         w->out += sizeof(bits);
     }
-    w->block += (uint32_t)(i / VEC_FINE_BLOCK);
     return i;
 }
 
@@ -152,28 +114,19 @@ static void fine_put(struct vec_fine_writer *writer, const uint8_t *x, size_t n,
     struct vec_fine_writer w = *writer;
     size_t i = 0;
 
-    if (LIKELY(!w.plan && w.n_bits == 0)) {
+    if (LIKELY(w.n_bits == 0)) {
         i = fine_put_blocks(&w, x, n, times, codes);
     }
-    for (; i < n; i += VEC_FINE_BLOCK, w.block++) {
+    for (; i < n; i += VEC_FINE_BLOCK) {
+        const uint32_t mask = fine_mask(n - i);
         fine_floats left, code;
-        float half = 0.25f;
-        int bit;
+        fine_ints upper;
 
         fine_load(x + 4 * i, n - i, &left);
         fine_load_codes(codes + i, n - i, &code);
-        left = left * times - code;
-        for (bit = 0; bit < VEC_FINE_BITS; bit++, half /= 2) {
-            uint32_t gets = fine_gets(w.plan, w.block, bit, n - i);
-            fine_ints upper = left > 0;
-
-            if (!gets) {
-                break;
-            }
-            fine_append(&w, FINE_GATHER(FINE_SIGNS(upper), gets),
-                        (uint32_t)__builtin_popcount(gets));
-            left += half * __builtin_convertvector(2 * upper + 1, fine_floats);
-        }
+        upper = left * times > code;
+        fine_append(&w, FINE_SIGNS(upper) & mask,
+                    (uint32_t)__builtin_popcount(mask));
         fine_flush(&w);
     }
     *writer = w;
@@ -201,7 +154,7 @@ static bool fine_put_whole(struct vec_fine_writer *writer, const uint8_t *x,
 
     for (i = 0; i < n; i += VEC_FINE_BLOCK) {
         fine_floats left, code, whole;
-        uint32_t of = fine_gets(NULL, 0, 0, n - i);
+        uint32_t of = fine_mask(n - i);
         fine_ints wrong;
 
         fine_load(x + 4 * i, n - i, &left);
@@ -228,7 +181,7 @@ static bool fine_put_whole(struct vec_fine_writer *writer, const uint8_t *x,
 /* The components of a row, block by block, in steps of its codes. */
 struct fine_reader {
     const struct vec_fine_row *r;
-    size_t at;      /* in the fine part, in bits */
+    size_t at;      /* in the fine part */
     float per_code; /* 0: not whole numbers */
     bool none;
 };
@@ -237,49 +190,32 @@ ALWAYS_INLINE struct fine_reader fine_read(const struct vec_fine_row *r)
 {
     const bool none = r->fine[0] == VEC_FINE_NONE;
 
-    return (struct fine_reader){r, 8, none ? 0 : (float)r->fine[0] / 127, none};
+    return (struct fine_reader){r, 1, none ? 0 : (float)r->fine[0] / 127, none};
 }
 
 ALWAYS_INLINE void fine_next(struct fine_reader *from, size_t i, size_t n,
                              fine_floats *out)
 {
-    const struct vec_fine_plan *plan = from->r->plan;
-    float half = 0.25f;
-    uint64_t bits;
-    int bit;
+    uint16_t set;
+    fine_ints bits;
 
-    memcpy(&bits, from->r->fine + from->at / 8, sizeof(bits));
-    bits >>= from->at % 8;
+    memcpy(&set, from->r->fine + from->at, sizeof(set));
+    from->at += sizeof(set);
     fine_load_codes(from->r->row + i, n, out);
     if (from->none) {
         return;
     }
+    bits = (int32_t)(set & fine_mask(n)) >> fine_lane & 1;
     if (from->per_code > 0) {
         fine_floats code = *out;
-        uint32_t set = (uint32_t)bits & fine_gets(NULL, 0, 0, n);
 
         fine_whole(&code, from->per_code, out);
-        *out +=
-            __builtin_convertvector((int32_t)set >> fine_lane & 1, fine_floats);
-        from->at += VEC_FINE_BLOCK;
+        *out += __builtin_convertvector(bits, fine_floats);
         return;
     }
-    for (bit = 0; bit < VEC_FINE_BITS; bit++, half /= 2) {
-        uint32_t gets = fine_gets(plan, i / VEC_FINE_BLOCK, bit, n);
-        uint32_t set = FINE_SPREAD((uint32_t)bits, gets);
-        uint32_t count = (uint32_t)__builtin_popcount(gets);
-        fine_ints sign;
-
-        if (!gets) {
-            break;
-        }
-        /* 1 where set, -1 where not, 0 where there is none */
-        sign = 2 * ((int32_t)set >> fine_lane & 1) -
-               ((int32_t)gets >> fine_lane & 1);
-        *out += half * __builtin_convertvector(sign, fine_floats);
-        bits >>= count;
-        from->at += count;
-    }
+    /* 1 where set, -1 where not, 0 past the last component */
+    bits = 2 * bits - ((int32_t)fine_mask(n) >> fine_lane & 1);
+    *out += 0.25f * __builtin_convertvector(bits, fine_floats);
 }
 
 static void fine_open(const struct vec_fine_row *r, size_t dim, float *out)

@@ -17,8 +17,6 @@
      (uint32_t)_mm256_movemask_ps(                                             \
          _mm256_loadu_ps((const float *)(const void *)&(v) + 8))               \
          << 8)
-#define FINE_SPREAD(bits, to) _pdep_u32(bits, to)
-#define FINE_GATHER(bits, of) _pext_u32(bits, of)
 
 #include "vec/kernels_fine.h"
 

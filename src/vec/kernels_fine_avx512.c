@@ -4,9 +4,7 @@
 #define FINE_WIDEN(from, to)                                                   \
     (*(to) = (fine_floats)_mm512_cvtepi32_ps(                                  \
          _mm512_cvtepi8_epi32((__m128i)(from))))
-#define FINE_SIGNS(v)         ((uint32_t)_mm512_movepi32_mask((__m512i)(v)))
-#define FINE_SPREAD(bits, to) _pdep_u32(bits, to)
-#define FINE_GATHER(bits, of) _pext_u32(bits, of)
+#define FINE_SIGNS(v) ((uint32_t)_mm512_movepi32_mask((__m512i)(v)))
 
 #include "vec/kernels_fine.h"
 

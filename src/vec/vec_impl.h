@@ -188,8 +188,6 @@ typedef void (*vec_many_fn)(const struct vec_query *const *q, size_t nq,
 /* Where the fine part of a row is being written: whole bytes, and bits that do
  * not make one yet. */
 struct vec_fine_writer {
-    const struct vec_fine_plan *plan;
-    size_t block;
     uint64_t bits;
     uint32_t n_bits;
     uint8_t *out;

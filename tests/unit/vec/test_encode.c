@@ -190,8 +190,8 @@ static void many_rows_at_once_are_those_made_one_by_one(void **state)
                         vec_encode_many(&f, x, n, rows, n % 2 ? fines : NULL),
                         n);
                     for (i = 0; i < n; i++) {
-                        assert_int_equal(
-                            vec_encode_fine(&f, x[i], row, NULL, fine), ERR_OK);
+                        assert_int_equal(vec_encode_fine(&f, x[i], row, fine),
+                                         ERR_OK);
                         assert_memory_equal(row, rows + i * f.row_bytes,
                                             f.row_bytes);
                         assert_true(n % 2 == 0 ||

@@ -14,7 +14,6 @@ struct stored {
     uint8_t *row;
     uint8_t *fine;
     float *x;
-    struct vec_fine_plan *plan; /* NULL at times */
 };
 
 static struct rng rng;
@@ -26,7 +25,6 @@ static void stored_init(struct stored *s, enum vec_metric metric, uint32_t dim)
     s->fine = s->memory.end - 8 - vec_fine_bytes(&s->f);
     s->row = malloc(s->f.row_bytes + s->f.overread);
     s->x = malloc(4 * (size_t)dim);
-    s->plan = NULL;
     memset(s->memory.end - 8, 0xa5, 8);
 }
 
@@ -35,38 +33,6 @@ static void stored_deinit(struct stored *s)
     guarded_deinit(&s->memory);
     free(s->row);
     free(s->x);
-    free(s->plan);
-}
-
-static void any_plan(struct stored *s)
-{
-    uint32_t left = 8 * (vec_fine_bytes(&s->f) - 1), i;
-    int bit;
-
-    s->plan = calloc(1, vec_fine_plan_bytes(s->f.dim));
-    s->plan->n_blocks = (s->f.dim + VEC_FINE_BLOCK - 1) / VEC_FINE_BLOCK;
-    for (i = 0; i < s->f.dim; i++) {
-        int n = (int)rng_below(&rng, VEC_FINE_BITS + 1);
-
-        for (bit = 0; bit < n && left > 0; bit++, left--) {
-            s->plan->gets[i / VEC_FINE_BLOCK][bit] |=
-                (uint16_t)(1u << (i % VEC_FINE_BLOCK));
-        }
-    }
-}
-
-static int bits_of(const struct stored *s, uint32_t i)
-{
-    int n = 0;
-
-    if (!s->plan) {
-        return 1;
-    }
-    while (n < VEC_FINE_BITS &&
-           s->plan->gets[i / VEC_FINE_BLOCK][n] >> (i % VEC_FINE_BLOCK) & 1) {
-        n++;
-    }
-    return n;
 }
 
 static void fill_normal(struct stored *s, double size)
@@ -80,13 +46,12 @@ static void fill_normal(struct stored *s, double size)
 
 static void store(struct stored *s)
 {
-    assert_int_equal(vec_encode_fine(&s->f, s->x, s->row, s->plan, s->fine),
-                     ERR_OK);
+    assert_int_equal(vec_encode_fine(&s->f, s->x, s->row, s->fine), ERR_OK);
 }
 
 static struct vec_fine_row row_of(const struct stored *s)
 {
-    return (struct vec_fine_row){s->row, s->fine, s->plan};
+    return (struct vec_fine_row){s->row, s->fine};
 }
 
 /* ---- tests ------------------------------------------------------------- */
@@ -105,9 +70,7 @@ static void check_closeness(struct stored *s)
     assert_memory_equal(plain, s->row, s->f.row_bytes);
     vec_fine_decode(&s->f, &r, back);
     for (i = 0; i < s->f.dim; i++) {
-        /* 1/2 without bits, then half of that each. */
-        double most = step * ldexp(0.5, -bits_of(s, i)) * 1.0001 +
-                      fabs((double)s->x[i]) * 1e-6;
+        double most = step * 0.25 * 1.0001 + fabs((double)s->x[i]) * 1e-6;
 
         if (!(fabs((double)back[i] - (double)s->x[i]) <= most)) {
             fail_msg("%s dim %u: component %u is %.9g, not %.9g +- %.3g",
@@ -122,7 +85,7 @@ static void check_closeness(struct stored *s)
     free(plain);
 }
 
-static void each_bit_halves_what_may_be_wrong(void **state)
+static void a_bit_halves_what_may_be_wrong(void **state)
 {
     static const double sizes[] = {1, 1e-3, 1e30, 1e-30};
     enum vec_metric m;
@@ -136,9 +99,6 @@ static void each_bit_halves_what_may_be_wrong(void **state)
                     struct stored s;
 
                     stored_init(&s, m, dims[d]);
-                    if (rng_below(&rng, 3)) {
-                        any_plan(&s);
-                    }
                     fill_normal(&s, sizes[k]);
                     store(&s);
                     check_closeness(&s);
@@ -162,9 +122,6 @@ static void fine_parts_are_the_same_on_all_machines(void **state)
             uint32_t i;
 
             stored_init(&s, rng_below(&rng, 2) ? VEC_COSINE : VEC_L2, dims[d]);
-            if (round % 2) {
-                any_plan(&s);
-            }
             fill_normal(&s, 3);
             for (i = 0; i < s.f.dim && round % 3 == 0; i++) {
                 s.x[i] = rintf(20 * s.x[i]);
@@ -200,7 +157,6 @@ static void whole_numbers_come_back_exactly(void **state)
                 uint32_t i;
 
                 stored_init(&s, kind & 1 ? VEC_L2 : VEC_COSINE, 128);
-                any_plan(&s);
                 for (i = 0; i < s.f.dim; i++) {
                     int32_t n = (int32_t)rng_below(&rng, most + 1);
 
@@ -276,7 +232,6 @@ static void keys_are_of_the_components_that_rows_stand_for(void **state)
 
                     stored_init(&s, m, dims[d]);
                     if (round % 2) {
-                        any_plan(&s);
                     }
                     x = malloc(4 * (size_t)dims[d]);
                     for (i = 0; i < dims[d]; i++) {
@@ -303,63 +258,6 @@ static void keys_are_of_the_components_that_rows_stand_for(void **state)
     }
 }
 
-static void a_plan_gives_most_to_what_varies_most(void **state)
-{
-    enum { N = 200 };
-    const uint8_t *rows[N];
-    struct stored s[N];
-    struct vec_fine_plan *plan;
-    float work[2 * 100];
-    uint32_t i, total = 0;
-    int bit;
-
-    (void)state;
-    for (i = 0; i < N; i++) {
-        uint32_t j;
-
-        stored_init(&s[i], VEC_COSINE, 100);
-        fill_normal(&s[i], 1);
-        for (j = 0; j < 100; j++) {
-            s[i].x[j] *= j < 10 ? 8 : j < 50 ? 1 : j < 90 ? 0.3f : 0;
-        }
-        store(&s[i]);
-        rows[i] = s[i].row;
-    }
-    plan = calloc(1, vec_fine_plan_bytes(100));
-    vec_fine_fit(&s[0].f, rows, N, work, plan);
-    s[0].plan = plan;
-    for (i = 0; i < 100; i++) {
-        int n = bits_of(&s[0], i);
-
-        total += (uint32_t)n;
-        if (i < 10) {
-            assert_int_equal(n, 3);
-        }
-        if (i >= 90) {
-            assert_int_equal(n, 0);
-        }
-        for (bit = n; bit < VEC_FINE_BITS; bit++) {
-            assert_false(plan->gets[i / VEC_FINE_BLOCK][bit] >>
-                             (i % VEC_FINE_BLOCK) &
-                         1);
-        }
-    }
-    assert_true(total <= 8 * (vec_fine_bytes(&s[0].f) - 1));
-    assert_true(total > 80);
-    /* Of rows that do not differ, or of none, there is nothing to learn. */
-    vec_fine_fit(&s[0].f, rows, 0, work, plan);
-    for (i = 0; i < N; i++) {
-        rows[i] = s[0].row;
-    }
-    vec_fine_fit(&s[0].f, rows, N, work, plan);
-    for (i = 0; i < 100; i++) {
-        assert_int_equal(bits_of(&s[0], i), 0);
-    }
-    for (i = 0; i < N; i++) {
-        stored_deinit(&s[i]);
-    }
-}
-
 static void other_formats_have_none(void **state)
 {
     enum vec_type t;
@@ -376,11 +274,10 @@ static void other_formats_have_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_bit_halves_what_may_be_wrong),
+        cmocka_unit_test(a_bit_halves_what_may_be_wrong),
         cmocka_unit_test(fine_parts_are_the_same_on_all_machines),
         cmocka_unit_test(whole_numbers_come_back_exactly),
         cmocka_unit_test(keys_are_of_the_components_that_rows_stand_for),
-        cmocka_unit_test(a_plan_gives_most_to_what_varies_most),
         cmocka_unit_test(other_formats_have_none),
     };
 
