@@ -149,7 +149,8 @@ static void field_text(struct cmd_ctx *ctx, const char *name, const char *text)
 static void index_fields(struct cmd_ctx *ctx, const struct vset *v,
                          const struct graph_info *g)
 {
-    static const char *const index_names[] = {"auto", "flat", "hnsw"};
+    static const char *const index_names[VSET_INDEX_COUNT] = {"auto", "flat",
+                                                              "hnsw", "ivf"};
 
     field_text(ctx, "index", g->has_graph ? "hnsw" : "flat");
     field_text(ctx, "index-asked", index_names[vset_options(v)->index]);

@@ -27,7 +27,13 @@ enum {
 
 /* What index a set was asked to have. AUTO: none while it is small, then a
  * graph. */
-enum vset_index { VSET_INDEX_AUTO, VSET_INDEX_FLAT, VSET_INDEX_HNSW };
+enum vset_index {
+    VSET_INDEX_AUTO,
+    VSET_INDEX_FLAT,
+    VSET_INDEX_HNSW,
+    VSET_INDEX_IVF,
+    VSET_INDEX_COUNT,
+};
 
 struct vset_options {
     enum vec_type type;
