@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "db/graph.h"
+#include "db/lists.h"
 #include "db/name_order.h"
 #include "db/search.h"
 #include "db/vset.h"
@@ -80,6 +81,7 @@ void keyspace_destroy(struct keyspace *ks)
 
     name_order_end_builds(ks);
     graph_end_jobs(ks);
+    lists_end_jobs(ks);
     keyspace_flush(ks, -1);
     epoch_destroy(ks->epoch);
     search_pool_destroy(ks->searches);
@@ -442,6 +444,7 @@ static void flush_one(struct keyspace *ks, int db)
     }
     name_order_detach_builds(ks, d);
     graph_detach_all(ks, d);
+    lists_detach_all(ks, d);
     ks->dbs[db] = database_create(ks);
     epoch_retire(ks->epoch, &d->retired, database_reap, ks);
 }

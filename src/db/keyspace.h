@@ -28,6 +28,8 @@
 struct graph;
 struct graph_job;
 struct graph_waiter;
+struct lists_home;
+struct lists_job;
 struct name_build;
 struct name_order;
 struct recall;
@@ -84,6 +86,13 @@ struct keyspace_stats {
     uint64_t changes; /* writes since the start: rdb_changes_since_last_save */
 };
 
+/* Told when the result of a training of a set's lists has come to answer; see
+ * db/lists.h. */
+struct lists_listener {
+    void (*trained)(void *arg, struct vset *v);
+    void *arg;
+};
+
 /* Told about every change of a key, for WATCH. flushed: a whole database is
  * about to be emptied, or exchanged with `other` (-1: none). expired: a key is
  * about to be deleted because its time has come. */
@@ -107,14 +116,19 @@ struct keyspace {
     struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
     struct graph *graphs_at;      /* while all are gone through */
     struct graph_waiter *graph_waiters;
-    struct recall *recalls; /* db/recall.h */
+    struct lists_home *lists;     /* db/lists.h */
+    struct lists_home *lists_at;  /* while all are gone through */
+    struct lists_job *lists_jobs; /* under way, n_lists_jobs of them */
+    struct recall *recalls;       /* db/recall.h */
     uint32_t n_graph_jobs;
+    uint32_t n_lists_jobs;
     struct rng rng;
     time_ms now;      /* wall clock, of this command */
     uint32_t clock_s; /* monotonic seconds, for accessed_s */
     uint64_t next_vset_uid;
     struct keyspace_stats stats;
     struct keyspace_listener listener;
+    struct lists_listener lists_listener;
     struct buf work;    /* scratch of the command that runs */
     bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
     bool keep_expired;  /* K2 does not hold: a log is replayed, which says by

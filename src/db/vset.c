@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "db/filter_memo.h"
 #include "db/graph.h"
+#include "db/lists.h"
 #include "db/name_order.h"
 #include "vec/fine.h"
 
@@ -24,7 +25,9 @@ static void free_attribute(void *arg, void *attribute)
 
 static bool holds_slot(void *arg, slot_id slot)
 {
-    return graph_holds(arg, slot);
+    bool held = graph_holds(arg, slot);
+
+    return lists_holds(arg, slot) || held;
 }
 
 /* Finding memory takes the system milliseconds at times: 2 MiB are cleared at
@@ -100,6 +103,7 @@ void vset_free(struct vset *v)
     }
     filter_memos_free(v);
     graph_free(v);
+    lists_free(v);
     region_free(&v->memory, v->matrix, vset_matrix_bytes(v), 1);
     elements_deinit(&v->elements);
     region_deinit(&v->memory);
@@ -163,6 +167,7 @@ void vset_drop(struct vset *v)
 {
     unlist_unsettled(v);
     graph_detach(v);
+    lists_detach(v);
     if (v->order) {
         name_order_detach(v);
     }
@@ -346,6 +351,9 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     }
     err = graph_prepare(v, slot);
     if (LIKELY(!err)) {
+        err = lists_prepare(v, slot);
+    }
+    if (LIKELY(!err)) {
         err = encode(v, e, slot);
     }
     if (LIKELY(!err)) {
@@ -368,6 +376,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
                     !e->has_attribute);
     if (old != SLOT_NONE) {
         graph_note_gone(v, old);
+        lists_note_gone(v, old);
     }
     v->node_uid++;
     v->n_attributes += e->has_attribute ? (attribute != NULL) : had;
@@ -376,6 +385,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     *added = old == SLOT_NONE;
     note_unsettled(v);
     graph_note_put(v, slot);
+    lists_note_put(v, slot);
     if (UNLIKELY(v->memory.bytes > VSET_PRIVATE_AT && !v->memory.is_private)) {
         region_make_private(&v->memory);
     }
@@ -407,6 +417,7 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed)
         return err;
     }
     graph_note_gone(v, slot);
+    lists_note_gone(v, slot);
     v->n_attributes -= had;
     v->db->n_vectors--;
     *removed = true;
@@ -539,12 +550,14 @@ enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
     v->options.ef = wanted->ef;
     if (wanted->index == VSET_INDEX_FLAT) {
         graph_drop_all(v);
+        lists_drop_all(v);
         return ERR_OK;
     }
     if (graph_build(v, build) != ERR_OK) {
         v->options = before;
         return ERR_NOMEM;
     }
+    lists_drop_all(v);
     return ERR_OK;
 }
 
@@ -573,7 +586,7 @@ void vset_info_read(const struct vset *v, struct vset_info *out)
         .memory_bytes = vset_memory(v),
         .code_bytes = live_pages,
         .attribute_bytes = v->attribute_bytes,
-        .index_bytes = name_order_bytes(v) + graph_bytes(v),
+        .index_bytes = name_order_bytes(v) + graph_bytes(v) + lists_bytes(v),
     };
     out->name_bytes = v->memory.bytes - out->code_bytes - out->attribute_bytes -
                       out->index_bytes;
@@ -596,6 +609,9 @@ bool vset_check_step(struct vset_check *c, const struct vset *v, uint32_t n)
     const struct slots *s = &v->elements.slots;
 
     c->broken = graph_check_slots(v, c->next, n);
+    if (!c->broken) {
+        c->broken = lists_check_slots(v, c->next, n);
+    }
     for (; n > 0 && c->next < s->n_slots && !c->broken; n--, c->next++) {
         if (slots_is_live(s, c->next)) {
             c->broken = check_element(v, c->next);
@@ -631,5 +647,6 @@ void vset_validate(const struct vset *v)
     ASSERT(v->unsettled_at ||
            (v->elements.slots.limbo_len == 0 && !v->elements.slots.stamped));
     ASSERT(!graph_check_slots(v, 0, UINT32_MAX));
+    ASSERT(!lists_check_slots(v, 0, UINT32_MAX));
     name_order_validate(v);
 }

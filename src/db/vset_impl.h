@@ -9,6 +9,7 @@
 struct filter_memo;
 struct flat_ring;
 struct graph;
+struct lists_home;
 struct name_order;
 
 /* A set of this size gets an arena of its own. Below it, an arena's own cost
@@ -37,19 +38,20 @@ struct vset {
     /* The matrix it projects by, when that is not vec_project()'s: dim rows of
      * input_dim floats. */
     float *matrix;
-    uint64_t n_builds; /* of graphs */
     uint32_t n_attributes;
     uint32_t n_scanning;
     size_t attribute_bytes;
-    struct flat_ring *ring; /* while exact searches are under way */
-    struct graph *graph;    /* answers; see graph.h; NULL: none */
-    struct graph *coming;   /* being built, to take its place */
-    struct graph *graphs;   /* these, and dropped ones while work on them ends
-                             */
+    struct flat_ring *ring;   /* while exact searches are under way */
+    struct graph *graph;      /* answers; see graph.h; NULL: none */
+    struct graph *coming;     /* being built, to take its place */
+    struct graph *graphs;     /* these, and dropped ones while work on them ends
+                               */
+    struct lists_home *lists; /* see lists.h; NULL: never had any */
     /* see recall.h */
     float recall[RECALL_EFS_MAX];
     uint32_t calibrated_at;
-    uint64_t calibrated_build;
+    uint32_t calibrated_build;
+    uint32_t n_builds;         /* of graphs and lists */
     struct filter_memo *memos; /* see filter_memo.h */
     struct name_order *order;  /* see name_order.h; NULL: nobody asked */
     struct vset *unsettled_next;

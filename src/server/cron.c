@@ -1,6 +1,7 @@
 /* What happens hz times a second, in slices that do not hold the loop. */
 #include "base/log.h"
 #include "db/graph.h"
+#include "db/lists.h"
 #include "server/aof.h"
 #include "server/exchange.h"
 #include "server/server.h"
@@ -54,6 +55,7 @@ void server_cron(void *arg)
         expire(s);
         keyspace_settle(s->ks);
         graph_pump_all(s->ks);
+        lists_pump_all(s->ks);
     }
     child_poll(s->child);
     server_snapshot_cron(s);

@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "cmd/job.h"
 #include "db/graph.h"
+#include "db/lists.h"
 #include "db/name_order.h"
 #include "db/recall.h"
 #include "db/search.h"
@@ -326,6 +327,7 @@ static void stop_net(struct server *s)
     exchange_finish(s->exchanges);
     name_order_cancel_builds(s->ks);
     graph_cancel_all(s->ks);
+    lists_cancel_all(s->ks);
 }
 
 void server_stop(struct server *s)
