@@ -35,6 +35,7 @@ def prefixes(folder, obj):
         "base": {"assert"},
         "net": {"conn", "reply_slot", "listener", "loop"},
         "resp": {"reply"},
+        "index": {"ivf"},  # index/ivf/: centroids.c, codes.c ...
         "cmd": {"command", "client", "arg", "vset_key", "vsearch", "multi",
                 "monitor", "slowlog", "job", "vector_arg"},
         "server": {"config"},
