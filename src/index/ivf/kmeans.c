@@ -1,0 +1,458 @@
+/* k-means over int8 codes.
+ *
+ * Rows are compared with centroids by the kernels that searches use, sixteen
+ * rows at a time. Rounding to codes moves a row by about a hundredth of its
+ * length, without a direction of its own, so it does not move a mean. */
+#include "index/ivf/kmeans.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "index/ivf/centroids_impl.h"
+
+enum {
+    CENTRE_ROWS = 4096,
+    TAKE_ROWS = 512,   /* of one unit */
+    ASSIGN_ROWS = 256, /* likewise */
+    MEANS_LISTS = 8,   /* likewise */
+    ROUNDS = 10,
+};
+
+#define GAIN_MIN 0.001
+
+enum phase { CENTRE, TAKE, SEED, ASSIGN, SORT, MEANS, MAKE, DONE };
+
+struct kmeans {
+    struct kmeans_options o;
+    struct vec_format f;
+    enum phase phase;
+    uint32_t round;
+    struct rng rng;
+    float *centre;
+    uint8_t *rows;   /* codes of the sample */
+    uint32_t *list;  /* of each row */
+    uint32_t *order; /* rows by list */
+    double *sums;    /* of each unit of ASSIGN: distances */
+    double sum;      /* of the last round */
+    bool settled;
+    float *means; /* straightened */
+    uint8_t *codes;
+    uint32_t *start; /* in order, of each list and the end */
+    uint32_t *seed;  /* a row to begin anew from; NONE */
+    struct ivf_centroids *made;
+    enum err failed;
+};
+
+#define NONE UINT32_MAX
+
+uint32_t kmeans_lists_for(uint64_t n_rows)
+{
+    double want = 2 * sqrt((double)n_rows);
+    uint32_t n = 64;
+
+    while (n < IVF_LISTS_MAX && (double)n * M_SQRT2 < want) {
+        n *= 2;
+    }
+    return n;
+}
+
+uint32_t kmeans_sample_for(uint64_t n_rows, uint32_t n_lists)
+{
+    uint64_t want = 128 * (uint64_t)n_lists;
+
+    return (uint32_t)(n_rows < want ? n_rows : want);
+}
+
+static uint32_t parts(uint32_t n, uint32_t each)
+{
+    return (n + each - 1) / each;
+}
+
+/* ---- memory -------------------------------------------------------------- */
+
+size_t kmeans_bytes(const struct kmeans_options *o)
+{
+    struct vec_format f;
+
+    ivf_coded_format(&f, o->metric, o->dim);
+    return (size_t)o->n_rows * (f.row_bytes + 2 * sizeof(uint32_t)) +
+           (size_t)o->n_lists *
+               (f.row_bytes + o->dim * sizeof(float) + 2 * sizeof(uint32_t));
+}
+
+static void free_sample(struct kmeans *k)
+{
+    mem_free(k->rows);
+    mem_free(k->list);
+    mem_free(k->order);
+    k->rows = NULL;
+    k->list = k->order = NULL;
+}
+
+void kmeans_abandon(struct kmeans *k)
+{
+    if (!k) {
+        return;
+    }
+    free_sample(k);
+    mem_free(k->centre);
+    mem_free(k->sums);
+    mem_free(k->means);
+    mem_free(k->codes);
+    mem_free(k->start);
+    mem_free(k->seed);
+    ivf_centroids_destroy(k->made);
+    mem_free(k);
+}
+
+struct kmeans *kmeans_begin(const struct kmeans_options *o)
+{
+    struct kmeans *k = mem_try_alloc(sizeof(*k));
+    const size_t n = o->n_rows, lists = o->n_lists;
+
+    ASSERT(lists > 0 && lists <= IVF_LISTS_MAX && n >= lists);
+    if (!k) {
+        return NULL;
+    }
+    memset(k, 0, sizeof(*k));
+    k->o = *o;
+    k->o.rounds = o->rounds ? o->rounds : ROUNDS;
+    ivf_coded_format(&k->f, o->metric, o->dim);
+    rng_seed(&k->rng, o->seed);
+    k->phase = CENTRE;
+    k->centre = mem_try_alloc(o->dim * sizeof(float));
+    k->rows = mem_try_alloc(n * k->f.row_bytes + k->f.overread);
+    k->list = mem_try_alloc(n * sizeof(*k->list));
+    k->order = mem_try_alloc(n * sizeof(*k->order));
+    k->sums = mem_try_alloc(parts(o->n_rows, ASSIGN_ROWS) * sizeof(*k->sums));
+    k->means = mem_try_alloc(lists * o->dim * sizeof(float));
+    k->codes = mem_try_alloc(lists * k->f.row_bytes + k->f.overread);
+    k->start = mem_try_alloc((lists + 1) * sizeof(*k->start));
+    k->seed = mem_try_alloc(lists * sizeof(*k->seed));
+    if (!k->centre || !k->rows || !k->list || !k->order || !k->sums ||
+        !k->means || !k->codes || !k->start || !k->seed) {
+        kmeans_abandon(k);
+        return NULL;
+    }
+    memset(k->rows + n * k->f.row_bytes, 0, k->f.overread);
+    memset(k->codes + lists * k->f.row_bytes, 0, k->f.overread);
+    return k;
+}
+
+/* ---- the sample ---------------------------------------------------------- */
+
+static void do_centre(struct kmeans *k, struct ivf_scratch *s)
+{
+    const uint32_t dim = k->o.dim;
+    const uint32_t n =
+        k->o.n_rows < CENTRE_ROWS ? k->o.n_rows : (uint32_t)CENTRE_ROWS;
+    double *sums = ivf_scratch_room(s, dim * (sizeof(*sums) + sizeof(float)));
+    float *x = (float *)(void *)(sums + dim);
+    uint32_t i, j;
+
+    memset(sums, 0, dim * sizeof(*sums));
+    for (i = 0; i < n; i++) {
+        k->o.fetch(k->o.arg, i, 1, x);
+        ivf_straighten(k->o.metric, x, dim, x);
+        for (j = 0; j < dim; j++) {
+            sums[j] += (double)x[j];
+        }
+    }
+    for (j = 0; j < dim; j++) {
+        k->centre[j] = (float)(sums[j] / n);
+    }
+}
+
+static void do_take(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
+{
+    enum { SOME = 16 };
+    const uint32_t dim = k->o.dim;
+    float *x = ivf_scratch_room(s, (SOME + 1) * (size_t)dim * sizeof(*x));
+    uint32_t i = unit * TAKE_ROWS, j, n;
+    const uint32_t end =
+        k->o.n_rows - i < TAKE_ROWS ? k->o.n_rows : i + TAKE_ROWS;
+
+    for (; i < end; i += n) {
+        n = end - i < SOME ? end - i : (uint32_t)SOME;
+        k->o.fetch(k->o.arg, i, n, x);
+        for (j = 0; j < n; j++) {
+            float *one = x + (size_t)j * dim;
+
+            ivf_straighten(k->o.metric, one, dim, one);
+            ivf_encode(&k->f, one, k->centre, x + (size_t)SOME * dim,
+                       k->rows + (size_t)(i + j) * k->f.row_bytes);
+        }
+    }
+}
+
+/* A row as it was before it was coded, about. */
+static void decode(const struct kmeans *k, uint32_t row, float *out)
+{
+    uint32_t i;
+
+    vec_decode_unit(&k->f, k->rows + (size_t)row * k->f.row_bytes, out);
+    for (i = 0; i < k->o.dim; i++) {
+        out[i] += k->centre[i];
+    }
+}
+
+static void set_mean(struct kmeans *k, uint32_t list, float *x, float *room)
+{
+    float *mean = k->means + (size_t)list * k->o.dim;
+
+    ivf_straighten(k->o.metric, x, k->o.dim, mean);
+    ivf_encode(&k->f, mean, k->centre, room,
+               k->codes + (size_t)list * k->f.row_bytes);
+}
+
+/* Begins with rows drawn at random, none twice. */
+static void do_seed(struct kmeans *k, struct ivf_scratch *s)
+{
+    float *x = ivf_scratch_room(s, 2 * (size_t)k->o.dim * sizeof(*x));
+    uint32_t i;
+
+    for (i = 0; i < k->o.n_rows; i++) {
+        k->order[i] = i;
+    }
+    for (i = 0; i < k->o.n_lists; i++) {
+        uint32_t j = i + (uint32_t)rng_below(&k->rng, k->o.n_rows - i);
+        uint32_t row = k->order[j];
+
+        k->order[j] = k->order[i];
+        k->order[i] = row;
+        decode(k, row, x);
+        set_mean(k, i, x, x + k->o.dim);
+    }
+}
+
+/* ---- rounds -------------------------------------------------------------- */
+
+static void do_assign(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
+{
+    const size_t query_bytes = vec_query_bytes(&k->f);
+    uint8_t *memory = ivf_scratch_room(s, VEC_BATCH_MAX * query_bytes);
+    struct vec_query *queries[VEC_BATCH_MAX];
+    struct ivf_close close[VEC_BATCH_MAX];
+    uint32_t i = unit * ASSIGN_ROWS, j, n;
+    const uint32_t end =
+        k->o.n_rows - i < ASSIGN_ROWS ? k->o.n_rows : i + ASSIGN_ROWS;
+    double sum = 0;
+
+    for (; i < end; i += n) {
+        n = end - i < VEC_BATCH_MAX ? end - i : (uint32_t)VEC_BATCH_MAX;
+        for (j = 0; j < n; j++) {
+            queries[j] = vec_query_from_row(
+                &k->f, k->rows + (size_t)(i + j) * k->f.row_bytes,
+                memory + j * query_bytes);
+            ivf_close_init(&close[j], 0);
+        }
+        ivf_scan_close((const struct vec_query *const *)queries, n, &k->f,
+                       k->codes, 0, k->o.n_lists, NULL, close, s);
+        for (j = 0; j < n; j++) {
+            k->list[i + j] = ivf_close_first(&close[j]);
+            sum += (double)(close[j].least > 0 ? close[j].least : 0);
+        }
+    }
+    k->sums[unit] = sum;
+}
+
+/* Empty lists begin anew with a row of a long one. */
+static void reseed(struct kmeans *k)
+{
+    uint32_t i, j;
+
+    for (i = 0; i < k->o.n_lists; i++) {
+        uint32_t most = 0, n_most = 0;
+
+        k->seed[i] = NONE;
+        if (k->start[i + 1] > k->start[i]) {
+            continue;
+        }
+        /* Long lists are few; which rows empty lists take is left to chance. */
+        for (j = 0; j < 16; j++) {
+            uint32_t row = (uint32_t)rng_below(&k->rng, k->o.n_rows);
+            uint32_t list = k->list[row];
+            uint32_t n = k->start[list + 1] - k->start[list];
+
+            if (n > n_most) {
+                n_most = n;
+                most = row;
+            }
+        }
+        k->seed[i] = most;
+    }
+}
+
+static void do_sort(struct kmeans *k)
+{
+    const uint32_t n_units = parts(k->o.n_rows, ASSIGN_ROWS);
+    double sum = 0;
+    uint32_t i;
+
+    for (i = 0; i < n_units; i++) {
+        sum += k->sums[i];
+    }
+    k->settled = k->round > 0 && k->sum - sum < k->sum * GAIN_MIN;
+    k->sum = sum;
+    memset(k->start, 0, (k->o.n_lists + 1) * sizeof(*k->start));
+    for (i = 0; i < k->o.n_rows; i++) {
+        k->start[k->list[i] + 1]++;
+    }
+    for (i = 0; i < k->o.n_lists; i++) {
+        k->start[i + 1] += k->start[i];
+    }
+    /* start[] of each list runs up to the next one's and is put back. */
+    for (i = 0; i < k->o.n_rows; i++) {
+        k->order[k->start[k->list[i]]++] = i;
+    }
+    for (i = k->o.n_lists; i > 0; i--) {
+        k->start[i] = k->start[i - 1];
+    }
+    k->start[0] = 0;
+    reseed(k);
+}
+
+static void add_row(const struct kmeans *k, uint32_t row, float *sums)
+{
+    const uint8_t *at = k->rows + (size_t)row * k->f.row_bytes;
+    const int8_t *codes = (const int8_t *)at;
+    const float grain = vec_range(&k->f, at) / 127;
+    uint32_t i;
+
+    for (i = 0; i < k->o.dim; i++) {
+        sums[i] += grain * (float)codes[i];
+    }
+}
+
+static void do_means(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
+{
+    const uint32_t dim = k->o.dim;
+    float *x = ivf_scratch_room(s, 2 * (size_t)dim * sizeof(*x));
+    uint32_t list = unit * MEANS_LISTS, i, j;
+    const uint32_t end =
+        k->o.n_lists - list < MEANS_LISTS ? k->o.n_lists : list + MEANS_LISTS;
+
+    for (; list < end; list++) {
+        const uint32_t from = k->start[list], to = k->start[list + 1];
+
+        if (k->seed[list] != NONE) {
+            decode(k, k->seed[list], x);
+        } else {
+            memset(x, 0, dim * sizeof(*x));
+            for (i = from; i < to; i++) {
+                add_row(k, k->order[i], x);
+            }
+            for (j = 0; j < dim; j++) {
+                x[j] = x[j] / (float)(to - from) + k->centre[j];
+            }
+        }
+        set_mean(k, list, x, x + dim);
+    }
+}
+
+/* ---- phases -------------------------------------------------------------- */
+
+static void do_make(struct kmeans *k)
+{
+    free_sample(k);
+    k->failed = ivf_centroids_create(k->o.metric, k->o.dim, k->o.n_lists,
+                                     k->means, k->centre, &k->made);
+}
+
+uint32_t kmeans_units(const struct kmeans *k)
+{
+    switch (k->phase) {
+    case TAKE:
+        return parts(k->o.n_rows, TAKE_ROWS);
+    case ASSIGN:
+        return parts(k->o.n_rows, ASSIGN_ROWS);
+    case MEANS:
+        return parts(k->o.n_lists, MEANS_LISTS);
+    case CENTRE:
+    case SEED:
+    case SORT:
+    case MAKE:
+        return 1;
+    case DONE:
+        break;
+    }
+    return 0;
+}
+
+void kmeans_unit(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
+{
+    switch (k->phase) {
+    case CENTRE:
+        do_centre(k, s);
+        break;
+    case TAKE:
+        do_take(k, unit, s);
+        break;
+    case SEED:
+        do_seed(k, s);
+        break;
+    case ASSIGN:
+        do_assign(k, unit, s);
+        break;
+    case SORT:
+        do_sort(k);
+        break;
+    case MEANS:
+        do_means(k, unit, s);
+        break;
+    case MAKE:
+        do_make(k);
+        break;
+    case DONE:
+        break;
+    }
+}
+
+void kmeans_next(struct kmeans *k)
+{
+    switch (k->phase) {
+    case SORT:
+        k->phase = k->settled ? MAKE : MEANS;
+        break;
+    case MEANS:
+        k->round++;
+        k->phase = k->round < k->o.rounds ? ASSIGN : MAKE;
+        break;
+    case CENTRE:
+    case TAKE:
+    case SEED:
+    case ASSIGN:
+    case MAKE:
+    case DONE:
+        k->phase += k->phase != DONE;
+        break;
+    }
+}
+
+bool kmeans_has_read(const struct kmeans *k)
+{
+    return k->phase > TAKE;
+}
+
+double kmeans_progress(const struct kmeans *k)
+{
+    if (k->phase >= MAKE) {
+        return 1;
+    }
+    return ((double)k->round + (k->phase >= ASSIGN)) / (k->o.rounds + 1);
+}
+
+enum err kmeans_end(struct kmeans *k, struct ivf_centroids **out)
+{
+    enum err err = k->failed;
+
+    ASSERT(k->phase == DONE);
+    if (!err) {
+        *out = k->made;
+        k->made = NULL;
+    }
+    kmeans_abandon(k);
+    return err;
+}
