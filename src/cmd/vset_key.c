@@ -64,6 +64,7 @@ struct entry *vset_key_create(struct keyspace *ks, int db, struct bytes key,
     e->type = VALUE_VSET;
     e->encoding = ENC_VECTOR;
     e->value.vset = v;
+    vset_set_entry(v, e);
     return e;
 }
 

@@ -329,8 +329,11 @@ enum err keyspace_move(struct keyspace *ks, int db, struct entry *e, int to_db,
     to->text_len = e->text_len;
     to->type = e->type;
     to->encoding = e->encoding;
-    if (to->type == VALUE_VSET && db != to_db) {
-        vset_moved(to->value.vset, ks->dbs[to_db]);
+    if (to->type == VALUE_VSET) {
+        vset_set_entry(to->value.vset, to);
+        if (db != to_db) {
+            vset_moved(to->value.vset, ks->dbs[to_db]);
+        }
     }
     unlink_entry(ks, db, e);
     mem_free(e);
@@ -605,6 +608,7 @@ static void tally_entry(uint64_t ref, void *arg)
     ASSERT(e->hash == hash_bytes(e->key, e->key_len));
     ASSERT((e->type == VALUE_VSET) == (e->encoding == ENC_VECTOR));
     t->n_volatile += e->expires_at != NO_EXPIRY;
+    ASSERT(e->type != VALUE_VSET || vset_entry(e->value.vset) == e);
     t->n_vsets += e->type == VALUE_VSET;
 }
 

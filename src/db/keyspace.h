@@ -10,6 +10,7 @@
  *
  *  K1  An entry with an expiry is in `volatiles`, one without is not.
  *  K2  An expired entry is never returned: looking it up deletes it.
+ *  K3  A vector set knows the entry whose value it is.
  *
  * thread loop only. */
 #ifndef VECTRA_DB_KEYSPACE_H
@@ -250,7 +251,7 @@ bool keyspace_expire_some(struct keyspace *ks, time_us budget_us);
  * a bounded slice. */
 void keyspace_settle(struct keyspace *ks);
 
-/* Checks K1 and the tables; aborts on a violation. */
+/* Checks K1, K3 and the tables; aborts on a violation. */
 void keyspace_validate(const struct keyspace *ks);
 
 #endif

@@ -114,6 +114,7 @@ void value_adopt(struct keyspace *ks, struct entry *e, struct value *v)
     e->text_len = v->text_len;
     if (v->type == VALUE_VSET) {
         e->value.vset = v->as.vset;
+        vset_set_entry(e->value.vset, e);
     } else if (v->encoding == ENC_INT) {
         e->value.number = v->as.number;
     } else {

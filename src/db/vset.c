@@ -177,6 +177,16 @@ void vset_drop(struct vset *v)
     epoch_retire(v->keyspace->epoch, &v->retired, reap, v->keyspace->reaper);
 }
 
+void vset_set_entry(struct vset *v, struct entry *e)
+{
+    v->entry = e;
+}
+
+const struct entry *vset_entry(const struct vset *v)
+{
+    return v->db ? v->entry : NULL;
+}
+
 void vset_moved(struct vset *v, struct database *to)
 {
     unlist_unsettled(v);

@@ -64,6 +64,10 @@ void vset_drop(struct vset *v);
 /* Frees it here and now. thread any, once nobody looks at it. */
 void vset_free(struct vset *v);
 
+/* The set becomes the value of an entry; and that entry, NULL before. */
+void vset_set_entry(struct vset *v, struct entry *e);
+const struct entry *vset_entry(const struct vset *v);
+
 /* The set's entry moves to another database. */
 void vset_moved(struct vset *v, struct database *to);
 

@@ -54,10 +54,17 @@ struct vset {
     uint32_t n_builds;         /* of graphs and lists */
     struct filter_memo *memos; /* see filter_memo.h */
     struct name_order *order;  /* see name_order.h; NULL: nobody asked */
-    struct vset *unsettled_next;
-    struct vset **unsettled_at; /* what points here; NULL when not listed */
-    struct retired retired;
-    struct reaper_job job;
+    union {
+        struct { /* while db is not NULL */
+            struct vset *unsettled_next;
+            struct vset **unsettled_at; /* what points here; NULL: not listed */
+            struct entry *entry;        /* whose value it is; NULL: nobody's */
+        };
+        struct { /* once it is */
+            struct retired retired;
+            struct reaper_job job;
+        };
+    };
 };
 
 /* Bytes of v->matrix, if there is one. */

@@ -134,6 +134,7 @@ static void make_vset(struct fixture *f, int db, struct entry *e)
     e->type = VALUE_VSET;
     e->encoding = ENC_VECTOR;
     e->value.vset = v;
+    vset_set_entry(v, e);
 }
 
 /* ---- values ------------------------------------------------------------ */
