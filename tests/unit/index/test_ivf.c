@@ -1,0 +1,310 @@
+/* Inverted lists as an order of blocks: lanes, holes, other lists, and what a
+ * search that began earlier sees of all that. */
+#include "unit/cm.h"
+
+#include "base/epoch.h"
+#include "base/region.h"
+#include "index/ivf/ivf.h"
+
+enum { LISTS = 5, SLOTS = 4096, DIM = 8 };
+
+struct world {
+    struct region region;
+    struct epoch *epoch;
+    struct ivf *v;
+    uint32_t next_block;
+    bool used[SLOTS];
+};
+
+static struct world w;
+static int centroids_alive; /* told apart by nothing but their number */
+
+static void free_centroids(struct ivf_centroids *c)
+{
+    (void)c;
+    centroids_alive--;
+}
+
+static struct ivf_centroids *some_centroids(void)
+{
+    centroids_alive++;
+    return (struct ivf_centroids *)(void *)&centroids_alive;
+}
+
+static int set_up(void **state)
+{
+    struct ivf_options o = {.n_lists = LISTS,
+                            .region = &w.region,
+                            .free_centroids = free_centroids};
+
+    (void)state;
+    memset(&w, 0, sizeof(w));
+    region_init(&w.region, 0);
+    w.epoch = epoch_create();
+    o.epoch = w.epoch;
+    o.centroids = some_centroids();
+    w.v = ivf_create(&o);
+    assert_non_null(w.v);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_true(ivf_bytes(w.v) <= w.region.bytes);
+    ivf_destroy(w.v);
+    epoch_destroy(w.epoch);
+    assert_int_equal(w.region.bytes, 0);
+    assert_int_equal(centroids_alive, 0);
+    region_deinit(&w.region);
+    return 0;
+}
+
+static bool is_used(const void *arg, uint32_t slot)
+{
+    (void)arg;
+    return w.used[slot];
+}
+
+static void check(void)
+{
+    ivf_validate(w.v, is_used, NULL);
+}
+
+/* A lane of a list, which gets another block when it has none. */
+static uint32_t put(uint32_t list)
+{
+    uint32_t slot = ivf_lane_take(w.v, list);
+
+    if (slot == IVF_NONE) {
+        assert_int_equal(ivf_block_add(w.v, list, w.next_block++), ERR_OK);
+        slot = ivf_lane_take(w.v, list);
+    }
+    assert_int_equal(ivf_list_of(w.v, slot), list);
+    assert_false(w.used[slot]);
+    w.used[slot] = true;
+    return slot;
+}
+
+static bool drop(uint32_t slot)
+{
+    ivf_lane_died(w.v, slot);
+    w.used[slot] = false;
+    return ivf_lane_release(w.v, slot);
+}
+
+/* Slots of a list as a view sees them, one bit each. */
+static void seen(const struct ivf_view *view, uint32_t list, bool *out)
+{
+    const struct ivf_run *run = ivf_view_run(view, list);
+    uint32_t n = ivf_run_length(run);
+    uint32_t i, lanes, lane;
+
+    memset(out, 0, SLOTS);
+    for (i = 0; i < n; i++) {
+        uint32_t block = ivf_run_block(run, i, &lanes);
+
+        for (lane = 0; lane < IVF_BLOCK; lane++) {
+            if (lanes >> lane & 1) {
+                assert_false(out[block * IVF_BLOCK + lane]);
+                out[block * IVF_BLOCK + lane] = true;
+            }
+        }
+    }
+}
+
+static void lanes_fill_a_block_before_another_is_needed(void **state)
+{
+    struct ivf_list_stats s;
+    struct ivf_stats all;
+    uint32_t i;
+
+    (void)state;
+    assert_int_equal(ivf_lane_take(w.v, 2), IVF_NONE);
+    for (i = 0; i < 3 * IVF_BLOCK; i++) {
+        assert_int_equal(put(2), i);
+    }
+    check();
+    ivf_list_stats(w.v, 2, &s);
+    assert_int_equal(s.n_blocks, 3);
+    assert_int_equal(s.n_used, 3 * IVF_BLOCK);
+    assert_int_equal(ivf_lane_take(w.v, 2), IVF_NONE);
+    ivf_stats(w.v, &all);
+    assert_int_equal(all.n_empty, LISTS - 1);
+    assert_int_equal(all.max, 3 * IVF_BLOCK);
+    assert_true(all.imbalance == (double)LISTS);
+}
+
+static void a_freed_lane_of_a_full_block_is_used_first(void **state)
+{
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 2 * IVF_BLOCK + 3; i++) {
+        put(0);
+    }
+    drop(7);
+    check();
+    assert_int_equal(put(0), 7);
+    assert_int_equal(put(0), 2 * IVF_BLOCK + 3);
+    check();
+}
+
+static void a_dead_lane_is_kept_until_it_is_released(void **state)
+{
+    struct ivf_list_stats s;
+    uint32_t a = put(1);
+    uint32_t b = put(1);
+
+    (void)state;
+    ivf_lane_died(w.v, a);
+    check();
+    ivf_list_stats(w.v, 1, &s);
+    assert_int_equal(s.n_used, 1);
+    assert_int_equal(s.n_dead, 1);
+    assert_int_not_equal(put(1), a);
+    w.used[a] = false;
+    assert_false(ivf_lane_release(w.v, a));
+    check();
+    assert_int_equal(put(1), a);
+    ivf_lane_put_back(w.v, a);
+    w.used[a] = false;
+    check();
+    assert_int_equal(ivf_list_of(w.v, b), 1);
+}
+
+static void an_empty_block_leaves_and_its_place_is_used_again(void **state)
+{
+    struct ivf_view view;
+    uint32_t i;
+    bool last = false;
+
+    (void)state;
+    for (i = 0; i < 10 * IVF_BLOCK; i++) {
+        put(3);
+    }
+    ivf_view_take(w.v, SLOTS, &view);
+    for (i = 4 * IVF_BLOCK; i < 6 * IVF_BLOCK; i++) {
+        assert_int_equal(last, false);
+        last = drop(i);
+        last = last && i != 5 * IVF_BLOCK - 1;
+    }
+    assert_true(last);
+    ivf_block_leave(w.v, 4);
+    ivf_block_leave(w.v, 5);
+    check();
+    assert_int_equal(ivf_list_of(w.v, 4 * IVF_BLOCK), IVF_NONE);
+    assert_int_equal(ivf_run_length(ivf_view_run(&view, 3)), 10);
+    assert_int_equal(ivf_block_add(w.v, 1, 4), ERR_OK);
+    assert_int_equal(ivf_block_add(w.v, 3, 5), ERR_OK);
+    assert_int_equal(ivf_block_add(w.v, 3, 20), ERR_OK);
+    check();
+    assert_int_equal(ivf_run_length(ivf_view_run(&view, 3)), 10);
+}
+
+static void a_closed_block_gives_no_lanes_out(void **state)
+{
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 2 * IVF_BLOCK; i++) {
+        put(0);
+    }
+    assert_int_equal(ivf_sparsest_block(w.v, 0), IVF_NONE);
+    for (i = 3; i < IVF_BLOCK; i++) {
+        drop(i);
+    }
+    drop(2 * IVF_BLOCK - 1);
+    assert_int_equal(ivf_sparsest_block(w.v, 0), 0);
+    ivf_block_close(w.v, 0);
+    check();
+    assert_int_equal(put(0), 2 * IVF_BLOCK - 1);
+    assert_int_equal(ivf_lane_take(w.v, 0), IVF_NONE);
+    drop(0);
+    check();
+    ivf_block_open(w.v, 0);
+    check();
+    assert_int_equal(put(0), 0);
+    ivf_block_close(w.v, 0);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(drop(i), i == 2);
+    }
+    check();
+    ivf_block_leave(w.v, 0);
+    check();
+}
+
+static void a_search_keeps_the_lists_it_began_with(void **state)
+{
+    static bool before[LISTS][SLOTS], after[SLOTS];
+    uint32_t new_of_old[LISTS] = {4, 1, IVF_NONE, 0, 2};
+    struct ivf_view view;
+    uint64_t ticket;
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 900; i++) {
+        if (i % LISTS != 2) {
+            put(i % LISTS);
+        }
+    }
+    ticket = epoch_enter(w.epoch);
+    ivf_view_take(w.v, SLOTS, &view);
+    for (i = 0; i < LISTS; i++) {
+        seen(&view, i, before[i]);
+    }
+    assert_int_equal(ivf_relist(w.v, some_centroids(), LISTS + 2, new_of_old),
+                     ERR_OK);
+    assert_int_equal(ivf_n_lists(w.v), LISTS + 2);
+    assert_int_equal(centroids_alive, 2);
+    check();
+    for (i = 0; i < 2000; i++) {
+        put(i % (LISTS + 2));
+    }
+    check();
+    /* Rows of then are where they were, under the same numbers. */
+    for (i = 0; i < LISTS; i++) {
+        uint32_t slot;
+
+        seen(&view, i, after);
+        for (slot = 0; slot < SLOTS; slot++) {
+            assert_true(!before[i][slot] || after[slot]);
+            if (before[i][slot]) {
+                assert_int_equal(ivf_list_of(w.v, slot), new_of_old[i]);
+            }
+        }
+    }
+    epoch_leave(w.epoch, ticket);
+    assert_int_equal(centroids_alive, 1);
+}
+
+static void extremes_are_found_in_steps(void **state)
+{
+    struct ivf_extremes x = {0};
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 40; i++) {
+        put(i < 20 ? 3 : i % 4);
+    }
+    while (ivf_find_extremes(w.v, &x, 2)) {
+    }
+    assert_int_equal(x.largest, 3);
+    assert_int_equal(x.smallest, 4);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(lanes_fill_a_block_before_another_is_needed),
+        TEST(a_freed_lane_of_a_full_block_is_used_first),
+        TEST(a_dead_lane_is_kept_until_it_is_released),
+        TEST(an_empty_block_leaves_and_its_place_is_used_again),
+        TEST(a_closed_block_gives_no_lanes_out),
+        TEST(a_search_keeps_the_lists_it_began_with),
+        TEST(extremes_are_found_in_steps),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
