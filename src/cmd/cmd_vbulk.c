@@ -48,8 +48,10 @@ static bool parse_index(struct cmd_ctx *ctx, size_t at, struct vset_options *o)
         o->index = VSET_INDEX_FLAT;
     } else if (arg_is(ctx, at, "HNSW")) {
         o->index = VSET_INDEX_HNSW;
+    } else if (arg_is(ctx, at, "IVF")) {
+        o->index = VSET_INDEX_IVF;
     } else {
-        cmd_error(ctx, "ERR invalid INDEX: there are AUTO, FLAT and HNSW");
+        cmd_error(ctx, "ERR invalid INDEX: there are AUTO, FLAT, HNSW and IVF");
         return false;
     }
     return true;

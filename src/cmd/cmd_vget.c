@@ -1,11 +1,9 @@
-/* The reads of a vector set that are no searches: VCARD, VDIM, VEMB, VINFO,
+/* The reads of a vector set that are no searches: VCARD, VDIM, VEMB,
  * VGETATTR, VISMEMBER, VRANDMEMBER. */
 #include "base/mem.h"
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
-#include "db/graph.h"
-#include "db/recall.h"
 #include "db/vset_view.h"
 
 void cmd_vcard(struct cmd_ctx *ctx)
@@ -129,79 +127,6 @@ void cmd_vemb(struct cmd_ctx *ctx)
     } else {
         reply_components(ctx, v, slot);
     }
-}
-
-/* ---- VINFO ------------------------------------------------------------- */
-
-static void field_int(struct cmd_ctx *ctx, const char *name, uint64_t value)
-{
-    reply_status(&ctx->reply, name);
-    reply_int(&ctx->reply, (int64_t)value);
-}
-
-static void field_text(struct cmd_ctx *ctx, const char *name, const char *text)
-{
-    reply_status(&ctx->reply, name);
-    reply_status(&ctx->reply, text);
-}
-
-/* Of the index: what answers, what is to be linked, what is being built. */
-static void index_fields(struct cmd_ctx *ctx, const struct vset *v,
-                         const struct graph_info *g)
-{
-    static const char *const index_names[VSET_INDEX_COUNT] = {"auto", "flat",
-                                                              "hnsw", "ivf"};
-
-    field_text(ctx, "index", g->has_graph ? "hnsw" : "flat");
-    field_text(ctx, "index-asked", index_names[vset_options(v)->index]);
-    field_int(ctx, "pending-index", g->is_building ? g->to_build : g->tail);
-    field_int(ctx, "tail", g->has_graph ? g->tail : vset_count(v));
-    field_int(ctx, "index-nodes", g->nodes);
-    field_int(ctx, "index-dead", g->dead);
-    field_int(ctx, "index-m", g->m);
-    field_int(ctx, "index-ef", g->ef);
-    field_text(ctx, "index-job", g->is_building ? "build" : g->job);
-    field_int(ctx, "index-built", g->built);
-    field_int(ctx, "calibrated-at", recall_calibrated_at(v));
-}
-
-void cmd_vinfo(struct cmd_ctx *ctx)
-{
-    const struct vset_options *o;
-    struct graph_info graph;
-    struct vset_info info;
-    struct vset *v;
-
-    if (!vset_key_read(ctx, &v)) {
-        return;
-    }
-    if (!v) {
-        reply_null_array(&ctx->reply);
-        return;
-    }
-    o = vset_options(v);
-    vset_info_read(v, &info);
-    graph_info_read(v, &graph);
-    reply_map(&ctx->reply, 27);
-    /* Redis's nine, in its order. */
-    field_text(ctx, "quant-type", vec_type_name(o->type));
-    field_int(ctx, "hnsw-m", o->m);
-    field_int(ctx, "vector-dim", o->dim);
-    field_int(ctx, "projection-input-dim", o->input_dim);
-    field_int(ctx, "size", info.count);
-    field_int(ctx, "max-level", (uint64_t)graph.max_level);
-    field_int(ctx, "attributes-count", info.n_attributes);
-    field_int(ctx, "vset-uid", info.uid);
-    field_int(ctx, "hnsw-max-node-uid", info.node_uid);
-    /* Ours. */
-    field_text(ctx, "metric", vec_metric_name(o->metric));
-    index_fields(ctx, v, &graph);
-    field_int(ctx, "slots", info.n_slots);
-    field_int(ctx, "memory-bytes", info.memory_bytes);
-    field_int(ctx, "code-bytes", info.code_bytes);
-    field_int(ctx, "name-bytes", info.name_bytes);
-    field_int(ctx, "attribute-bytes", info.attribute_bytes);
-    field_int(ctx, "index-bytes", info.index_bytes);
 }
 
 /* ---- VRANDMEMBER ------------------------------------------------------- */

@@ -1,79 +1,15 @@
-/* Commands about the index of a set: VLINKS, VTRAIN, DEBUG VCHECK.
- *
- * What they wait for is made by builder threads. They are jobs that are parked
- * until something has happened to some graph, and then look again. */
+/* Commands about the index of a set: VLINKS, DEBUG VCHECK. What they wait for
+ * is made by builder threads. */
 #include <math.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "cmd/args.h"
-#include "cmd/job.h"
+#include "cmd/index_job.h"
 #include "cmd/vsearch.h"
 #include "cmd/vset_key.h"
-#include "db/graph.h"
 
 enum { CHECK_SLOTS = 256 };
-
-/* A job that waits for the index of the set in argv[key_at]. */
-struct index_job {
-    struct cmd_job job;
-    struct graph_waiter waiter;
-    uint64_t uid;   /* of the set */
-    uint64_t build; /* VTRAIN */
-    size_t key_at;
-    bool scores; /* VLINKS */
-    bool asked;  /* VCHECK */
-    struct graph_check check;
-    struct vset_check slots;
-};
-
-static void told(struct graph_waiter *w)
-{
-    cmd_job_unpark(&CONTAINER_OF(w, struct index_job, waiter)->job);
-}
-
-static void index_job_destroy(struct cmd_job *job)
-{
-    struct index_job *j = CONTAINER_OF(job, struct index_job, job);
-
-    graph_stop_waiting(&j->waiter);
-    mem_free(j);
-}
-
-static struct index_job *index_job_create(bool (*step)(struct cmd_job *job),
-                                          const struct vset *v, size_t key_at)
-{
-    struct index_job *j = cmd_job_alloc(sizeof(*j), step, index_job_destroy);
-
-    j->waiter.told = told;
-    j->uid = vset_uid(v);
-    j->key_at = key_at;
-    return j;
-}
-
-static bool runs_to_end(const struct index_job *j)
-{
-    return j->job.slice_end_ns == INT64_MAX;
-}
-
-/* The set it began with; NULL when it is gone. */
-static struct vset *set_of(const struct index_job *j)
-{
-    struct entry *e =
-        keyspace_find(j->job.env->ks, j->job.db, j->job.argv[j->key_at]);
-
-    return e && e->type == VALUE_VSET && vset_uid(e->value.vset) == j->uid
-               ? e->value.vset
-               : NULL;
-}
-
-/* To be run again when there is news. */
-static bool wait_for_news(struct index_job *j)
-{
-    graph_wait(j->job.env->ks, &j->waiter);
-    cmd_job_park(&j->job);
-    return true;
-}
 
 /* ---- VLINKS ------------------------------------------------------------ */
 
@@ -167,8 +103,8 @@ static void nearest_for_job(struct index_job *j, struct vset *v, slot_id slot)
 
 static bool links_step(struct cmd_job *job)
 {
-    struct index_job *j = CONTAINER_OF(job, struct index_job, job);
-    struct vset *v = set_of(j);
+    struct index_job *j = index_job_of(job);
+    struct vset *v = index_job_set(j);
     slot_id slot = v ? vset_find(v, job->argv[2]) : SLOT_NONE;
     struct graph_info g;
 
@@ -181,12 +117,12 @@ static bool links_step(struct cmd_job *job)
         nearest_for_job(j, v, slot);
         return false;
     }
-    if (graph_has(v, slot) || runs_to_end(j)) {
+    if (graph_has(v, slot) || index_job_runs_to_end(j)) {
         write_links(&job->reply, v, slot, j->scores);
         return false;
     }
     graph_pump(v, true);
-    return wait_for_news(j);
+    return index_job_wait(j);
 }
 
 void cmd_vlinks(struct cmd_ctx *ctx)
@@ -227,100 +163,6 @@ void cmd_vlinks(struct cmd_ctx *ctx)
     }
 }
 
-/* ---- VTRAIN ------------------------------------------------------------ */
-
-static bool train_step(struct cmd_job *job)
-{
-    struct index_job *j = CONTAINER_OF(job, struct index_job, job);
-    struct vset *v = set_of(j);
-
-    if (!v) {
-        cmd_job_error(job, "ERR the set is gone");
-    } else if (graph_is_given_up(v, j->build)) {
-        cmd_job_error(job, "ERR the index was given up while it was built");
-    } else if (!runs_to_end(j) && !graph_is_built(v, j->build)) {
-        graph_pump(v, true);
-        return wait_for_news(j);
-    } else {
-        reply_status(&job->reply, "OK");
-    }
-    return false;
-}
-
-static bool train_parse(struct cmd_ctx *ctx, struct vset_options *o,
-                        bool *async)
-{
-    int64_t n;
-    size_t at;
-
-    *async = false;
-    if (arg_is(ctx, 2, "HNSW")) {
-        o->index = VSET_INDEX_HNSW;
-    } else if (arg_is(ctx, 2, "FLAT")) {
-        o->index = VSET_INDEX_FLAT;
-    } else {
-        cmd_error(ctx, "ERR invalid index: there are HNSW and FLAT");
-        return false;
-    }
-    for (at = 3; at < ctx->argc; at++) {
-        bool more = at + 1 < ctx->argc && o->index == VSET_INDEX_HNSW;
-
-        if (arg_is(ctx, at, "ASYNC")) {
-            *async = true;
-        } else if (arg_is(ctx, at, "M") && more) {
-            if (!arg_int_in(ctx, ++at, VSET_M_MIN, VSET_M_MAX, "ERR invalid M",
-                            &n)) {
-                return false;
-            }
-            o->m = (uint32_t)n;
-        } else if (arg_is(ctx, at, "EF") && more) {
-            if (!arg_int_in(ctx, ++at, 1, VSET_EF_MAX, "ERR invalid EF", &n)) {
-                return false;
-            }
-            o->ef = (uint32_t)n;
-        } else {
-            cmd_error(ctx, "ERR syntax error in VTRAIN command");
-            return false;
-        }
-    }
-    return true;
-}
-
-void cmd_vtrain(struct cmd_ctx *ctx)
-{
-    struct vset_options o;
-    struct index_job *j;
-    struct entry *e;
-    struct vset *v;
-    uint64_t build;
-    bool async;
-
-    if (!vset_key_write(ctx, &e)) {
-        return;
-    }
-    if (!e) {
-        cmd_error(ctx, "ERR key does not exist");
-        return;
-    }
-    v = e->value.vset;
-    o = *vset_options(v);
-    if (!train_parse(ctx, &o, &async)) {
-        return;
-    }
-    if (vset_set_index(v, &o, &build) != ERR_OK) {
-        cmd_error_oom(ctx);
-        return;
-    }
-    keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
-    if (async || !build) {
-        reply_status(&ctx->reply, "OK");
-        return;
-    }
-    j = index_job_create(train_step, v, 1);
-    j->build = build;
-    cmd_job_start(ctx, &j->job);
-}
-
 /* ---- DEBUG VCHECK ------------------------------------------------------ */
 
 static bool report(struct index_job *j, const char *broken)
@@ -339,20 +181,21 @@ static bool report(struct index_job *j, const char *broken)
 /* First the links, on a builder; then the slots, in slices here. */
 static bool check_step(struct cmd_job *job)
 {
-    struct index_job *j = CONTAINER_OF(job, struct index_job, job);
-    struct vset *v = set_of(j);
+    struct index_job *j = index_job_of(job);
+    struct vset *v = index_job_set(j);
     const char *broken = NULL;
 
     if (!v) {
         cmd_job_error(job, "ERR the set is gone");
         return false;
     }
-    if (!runs_to_end(j) && !j->asked) {
+    if (!index_job_runs_to_end(j) && !j->asked) {
         graph_ask_check(v, &j->check);
     }
-    if (!runs_to_end(j) && !graph_was_checked(v, &j->check, &broken)) {
+    if (!index_job_runs_to_end(j) &&
+        !graph_was_checked(v, &j->check, &broken)) {
         j->asked = true;
-        return wait_for_news(j);
+        return index_job_wait(j);
     }
     if (broken) {
         return report(j, broken);

@@ -69,6 +69,12 @@ static void key_expired(void *arg, int db, struct bytes key)
     propagate_expired(arg, db, key);
 }
 
+static void set_trained(void *arg, int db, struct bytes key,
+                        const struct vset *v)
+{
+    propagate_trained(arg, db, key, v);
+}
+
 /* A database is about to be emptied, or exchanged with another: watched keys
  * that are in either count as changed. */
 struct flushed {
@@ -194,6 +200,7 @@ void multi_init(struct cmd_env *env)
     env->ks->listener = (struct keyspace_listener){.changed = key_changed,
                                                    .expired = key_expired,
                                                    .flushed = db_flushed,
+                                                   .trained = set_trained,
                                                    .arg = env};
 }
 

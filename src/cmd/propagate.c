@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "cmd/cmd.h"
+#include "db/lists.h"
 
 enum { KEEP_BYTES = 1 << 20 }; /* of the buffer, between turns */
 
@@ -158,6 +159,20 @@ void propagate_expired(struct cmd_env *env, int db, struct bytes key)
     if (propagate_is_on(&env->stream)) {
         append_del(env, db, key);
     }
+}
+
+void propagate_trained(struct cmd_env *env, int db, struct bytes key,
+                       const struct vset *v)
+{
+    struct buf trained = {0};
+
+    if (propagate_is_on(&env->stream) && lists_write_trained(v, &trained)) {
+        struct bytes argv[] = {bytes_str("VTRAIN"), key, bytes_str("IVF"),
+                               bytes_str("TRAINED"), buf_bytes(&trained)};
+
+        propagate_append(env, db, argv, ARRAY_LEN(argv));
+    }
+    buf_deinit(&trained);
 }
 
 void propagate_exec_begin(struct cmd_env *env)

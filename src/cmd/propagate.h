@@ -5,8 +5,9 @@
  * handler whose command would not give the same again says what to append
  * instead: times become absolute, sums become values, numbers of VALUES become
  * a blob, and a job appends what each of its slices did. Keys that expire are
- * deleted by a DEL at that moment. SELECT stands where the database changes;
- * what one EXEC did stands between MULTI and EXEC.
+ * deleted by a DEL at that moment. What VTRAIN has computed when it ends is
+ * appended then, so that it need not be computed again. SELECT stands where the
+ * database changes; what one EXEC did stands between MULTI and EXEC.
  *
  * An offset in the stream, in bytes, is an LSN. The log stores the stream and
  * replicas will follow it: both see the same bytes.
@@ -25,6 +26,7 @@
 
 struct cmd_ctx;
 struct cmd_env;
+struct vset;
 
 enum stream_transaction { STREAM_PLAIN, STREAM_IN_EXEC, STREAM_IN_MULTI };
 
@@ -77,6 +79,11 @@ void propagate_slice(struct cmd_env *env, int db, const struct bytes *argv,
 
 /* For keys that expire: DEL key besides the command that runs. */
 void propagate_expired(struct cmd_env *env, int db, struct bytes key);
+
+/* For lists that a set has been given in the background: VTRAIN key IVF TRAINED
+ * and all that is needed to have the same ones. */
+void propagate_trained(struct cmd_env *env, int db, struct bytes key,
+                       const struct vset *v);
 
 /* Around what one EXEC does. */
 void propagate_exec_begin(struct cmd_env *env);

@@ -371,6 +371,20 @@ void keyspace_changed(struct keyspace *ks, int db, struct bytes key)
     keyspace_touched(ks, db, key);
 }
 
+void keyspace_trained(struct keyspace *ks, const struct vset *v)
+{
+    const struct entry *e = vset_entry(v);
+    const struct database *d = vset_database(v);
+    int i;
+
+    ks->stats.changes++;
+    for (i = 0; i < ks->n_dbs && e && ks->listener.trained; i++) {
+        if (ks->dbs[i] == d) {
+            ks->listener.trained(ks->listener.arg, i, entry_key(e), v);
+        }
+    }
+}
+
 /* ---- whole databases --------------------------------------------------- */
 
 size_t keyspace_count(const struct keyspace *ks, int db)

@@ -96,11 +96,13 @@ struct lists_listener {
 
 /* Told about every change of a key, for WATCH. flushed: a whole database is
  * about to be emptied, or exchanged with `other` (-1: none). expired: a key is
- * about to be deleted because its time has come. */
+ * about to be deleted because its time has come. trained: a set has been given
+ * lists that were trained (lists.h), in the background. */
 struct keyspace_listener {
     void (*changed)(void *arg, int db, struct bytes key);
     void (*expired)(void *arg, int db, struct bytes key);
     void (*flushed)(void *arg, int db, int other);
+    void (*trained)(void *arg, int db, struct bytes key, const struct vset *v);
     void *arg;
 };
 
@@ -218,6 +220,9 @@ void keyspace_changed(struct keyspace *ks, int db, struct bytes key);
 
 /* Tells watchers only: a write that found nothing to change. */
 void keyspace_touched(struct keyspace *ks, int db, struct bytes key);
+
+/* Tells the listener of lists that a set has been given, if it is a key's. */
+void keyspace_trained(struct keyspace *ks, const struct vset *v);
 
 /* ---- whole databases --------------------------------------------------- */
 

@@ -84,8 +84,8 @@ void lists_free(struct vset *v);
 /* ---- what training results in ------------------------------------------ */
 
 /* When the result of a training has come to answer, whether it was asked for or
- * the set saw the need, v->keyspace->lists_listener is told; what is logged
- * then is lists_write_trained().
+ * the set saw the need, keyspace_trained() is called; what is logged then is
+ * lists_write_trained().
  *
  * Options, centroids, codebooks: all that is needed to have the same lists.
  * Appends to *out; false when the set has none. */

@@ -187,6 +187,11 @@ const struct entry *vset_entry(const struct vset *v)
     return v->db ? v->entry : NULL;
 }
 
+const struct database *vset_database(const struct vset *v)
+{
+    return v->db;
+}
+
 void vset_moved(struct vset *v, struct database *to)
 {
     unlist_unsettled(v);

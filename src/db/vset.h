@@ -68,6 +68,9 @@ void vset_free(struct vset *v);
 void vset_set_entry(struct vset *v, struct entry *e);
 const struct entry *vset_entry(const struct vset *v);
 
+/* The database it counts in; NULL once dropped. */
+const struct database *vset_database(const struct vset *v);
+
 /* The set's entry moves to another database. */
 void vset_moved(struct vset *v, struct database *to);
 

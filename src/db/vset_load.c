@@ -113,7 +113,7 @@ static bool get_options(struct reader *r)
         !get_number(r, VEC_DIM_MAX, "an input dimension", &o->input_dim) ||
         !get_number(r, VSET_M_MAX, "M", &o->m) ||
         !get_number(r, VSET_EF_MAX, "EF", &o->ef) ||
-        !get_number(r, VSET_INDEX_HNSW, "a vector set's index", &index)) {
+        !get_number(r, VSET_INDEX_COUNT - 1, "a vector set's index", &index)) {
         return false;
     }
     o->type = (enum vec_type)type;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "db/graph.h"
+#include "db/lists.h"
 #include "db/search.h"
 #include "server/aof.h"
 #include "server/server.h"
@@ -28,6 +29,7 @@ struct info_view {
     struct aof_info aof;
     uint64_t vector_sets, vectors;
     uint64_t graphs, tail_rows;
+    uint64_t lists, trainings, lists_tail_rows;
     struct child_progress child; /* zeros when none is at work */
     int64_t saving_s, cow_age_s;
     int64_t uptime_s;
@@ -111,6 +113,7 @@ static void gather(struct info_view *v, struct server *s)
         v->vectors += s->ks->dbs[i]->n_vectors;
     }
     graph_count_all(s->ks, &v->graphs, &v->tail_rows);
+    lists_count_all(s->ks, &v->lists, &v->trainings, &v->lists_tail_rows);
     aof_info_read(s->aof, &v->aof);
     gather_memory(v);
     gather_system(v);

@@ -352,7 +352,7 @@ start_server {} {
         assert_error {ERR no such key} {r debug vcheck nothing}
         r vcreate set DIM 3
         foreach {error words} {
-            {ERR invalid index*} {IVF}
+            {ERR invalid index: there are FLAT, HNSW and IVF} {ANNOY}
             {ERR syntax error in VTRAIN command} {HNSW FAST}
             {ERR syntax error in VTRAIN command} {HNSW M}
             {ERR syntax error in VTRAIN command} {FLAT M 5}

@@ -393,7 +393,7 @@ start_server {} {
             {ERR invalid DIM} {s DIM 99999999999999999999}
             {ERR invalid METRIC} {s DIM 3 METRIC HAMMING}
             {ERR syntax error} {s DIM 3 METRIC}
-            {ERR invalid INDEX*} {s DIM 3 INDEX IVF}
+            {ERR invalid INDEX*} {s DIM 3 INDEX ANNOY}
             {ERR syntax error} {s DIM 3 INDEX}
             {ERR invalid M} {s DIM 3 M 3}
             {ERR invalid M} {s DIM 3 M 4097}
