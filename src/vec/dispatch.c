@@ -93,6 +93,7 @@ static void fill_avx2(struct vec_kernels *k)
     vec_avx2_bit_fill(k);
     vec_avx2_code_fill(k);
     vec_avx2_fine_fill(k);
+    vec_avx2_pq_fill(k);
 }
 
 static void fill_avx512(struct vec_kernels *k, const struct machine *m)
@@ -101,6 +102,7 @@ static void fill_avx512(struct vec_kernels *k, const struct machine *m)
     vec_avx512_float_fill(k);
     vec_avx512_code_fill(k);
     vec_avx512_fine_fill(k);
+    vec_avx512_pq_fill(k);
     if (m->vnni) {
         vec_avx512_i8_fill(k);
     }
@@ -145,6 +147,7 @@ static void fill_neon(struct vec_kernels *k)
 {
 #if defined(__aarch64__)
     vec_neon_fill(k);
+    vec_neon_pq_fill(k);
 #else
     (void)k;
 #endif

@@ -426,4 +426,5 @@ const struct vec_kernels vec_scalar = {
     .project = project,
     .select = select_keys,
     .fine = &vec_scalar_fine,
+    .pq = &vec_scalar_pq,
 };

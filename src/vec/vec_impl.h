@@ -221,6 +221,8 @@ struct vec_fine_kernels {
                               size_t dim, float scale, float *sums);
 };
 
+struct vec_pq_kernels;
+
 struct vec_kernels {
     vec_scan_fn scan[VEC_TYPE_COUNT][VEC_OP_COUNT];
     vec_gather_fn gather[VEC_TYPE_COUNT][VEC_OP_COUNT];
@@ -251,6 +253,7 @@ struct vec_kernels {
                     uint32_t out_dim);
     size_t (*select)(const float *keys, size_t n, float limit, uint32_t *at);
     const struct vec_fine_kernels *fine;
+    const struct vec_pq_kernels *pq; /* kernels_pq.h */
 };
 
 /* The kernels in use; vec_scalar until vec_simd_select(). */
@@ -258,6 +261,7 @@ extern const struct vec_kernels *vec_in_use;
 
 extern const struct vec_kernels vec_scalar;
 extern const struct vec_fine_kernels vec_scalar_fine;
+extern const struct vec_pq_kernels vec_scalar_pq;
 
 /* Replace the entries that this instruction set does better. */
 void vec_avx2_float_fill(struct vec_kernels *k);
@@ -266,13 +270,16 @@ void vec_avx2_i8_side_fill(struct vec_kernels *k);
 void vec_avx2_bit_fill(struct vec_kernels *k);
 void vec_avx2_code_fill(struct vec_kernels *k);
 void vec_avx2_fine_fill(struct vec_kernels *k);
+void vec_avx2_pq_fill(struct vec_kernels *k);
 void vec_avx512_float_fill(struct vec_kernels *k);
 void vec_avx512_code_fill(struct vec_kernels *k);
 void vec_avx512_fine_fill(struct vec_kernels *k);
+void vec_avx512_pq_fill(struct vec_kernels *k);
 void vec_avx512_i8_fill(struct vec_kernels *k);   /* needs VNNI too */
 void vec_avx512_bit_fill(struct vec_kernels *k);  /* needs VPOPCNTDQ too */
 void vec_avx512_bf16_fill(struct vec_kernels *k); /* needs BF16 too */
 void vec_neon_fill(struct vec_kernels *k);        /* needs DOTPROD and FP16 */
+void vec_neon_pq_fill(struct vec_kernels *k);
 
 /* I8 scoring with AVX2, to which AVX-512 leaves rows shorter than a vector. */
 void vec_avx2_i8_scan(const struct vec_query *q, const uint8_t *rows, size_t n,

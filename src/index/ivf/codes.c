@@ -113,9 +113,15 @@ static void chunk_reclaim(struct retired *r, void *arg)
 
 /* ---- the column ---------------------------------------------------------- */
 
-static uint32_t code_bytes_of(const struct ivf_codes *c)
+static void set_sizes(struct ivf_codes *c)
 {
-    return c->kind == IVF_CODES_I8 ? c->i8.row_bytes : 0;
+    if (c->kind == IVF_CODES_PQ4) {
+        c->code_bytes = c->pq->code_bytes;
+        c->block_bytes = c->pq->block_bytes;
+    } else {
+        c->code_bytes = c->i8.row_bytes;
+        c->block_bytes = IVF_CODES_LANES * c->code_bytes;
+    }
 }
 
 struct ivf_codes *ivf_codes_create(const struct ivf_codes_options *o)
@@ -134,8 +140,8 @@ struct ivf_codes *ivf_codes_create(const struct ivf_codes_options *o)
     vec_format_init(&c->floats, VEC_F32, o->stored->metric, o->stored->dim);
     c->region = o->region;
     c->epoch = o->epoch;
-    c->code_bytes = code_bytes_of(c);
-    c->block_bytes = IVF_CODES_LANES * c->code_bytes;
+    c->pq = o->pq;
+    set_sizes(c);
     d = dir_create(c, DIR_FIRST);
     if (!d) {
         region_free(o->region, c, sizeof(*c), 1);
@@ -283,6 +289,10 @@ void ivf_codes_encode(const struct ivf_codes *c, const uint8_t *row, void *work,
     enum err err;
 
     vec_decode_unit(&c->stored, row, work);
+    if (c->kind == IVF_CODES_PQ4) {
+        vec_pq_encode(c->pq, work, code);
+        return;
+    }
     err = vec_encode(&c->i8, work, code);
     ASSERT(!err); /* a row's components are finite, and so is their norm */
 }
@@ -291,6 +301,10 @@ void ivf_codes_put(struct ivf_codes *c, uint32_t slot, const uint8_t *code)
 {
     uint8_t *block = codes_block(c, slot / IVF_CODES_LANES);
 
+    if (c->kind == IVF_CODES_PQ4) {
+        vec_pq_put(c->pq, block, slot % IVF_CODES_LANES, code);
+        return;
+    }
     memcpy(block + (size_t)(slot % IVF_CODES_LANES) * c->code_bytes, code,
            c->code_bytes);
 }
@@ -299,6 +313,10 @@ void ivf_codes_get(const struct ivf_codes *c, uint32_t slot, uint8_t *code)
 {
     const uint8_t *block = codes_block(c, slot / IVF_CODES_LANES);
 
+    if (c->kind == IVF_CODES_PQ4) {
+        vec_pq_get(c->pq, block, slot % IVF_CODES_LANES, code);
+        return;
+    }
     memcpy(code, block + (size_t)(slot % IVF_CODES_LANES) * c->code_bytes,
            c->code_bytes);
 }

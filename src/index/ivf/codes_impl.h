@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "index/ivf/codes.h"
+#include "vec/pq.h"
 
 enum { CHUNK_BLOCKS = 64 };
 
@@ -33,6 +34,7 @@ struct ivf_codes {
     struct vec_format stored;
     struct vec_format i8;     /* I8: of the codes */
     struct vec_format floats; /* of components as they are compared */
+    const struct vec_pq *pq;  /* PQ4 */
     uint32_t block_bytes;
     uint32_t code_bytes;
     struct region *region;
@@ -43,7 +45,8 @@ struct ivf_codes {
 
 struct ivf_codes_query {
     const struct ivf_codes *codes;
-    struct vec_query *i8;
+    struct vec_query *i8; /* one of these, by kind */
+    struct vec_pq_query *pq;
     _Alignas(VEC_ALIGN) uint8_t memory[];
 };
 

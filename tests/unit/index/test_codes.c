@@ -1,5 +1,6 @@
 /* The code column: what is put there comes back, what is scanned is what the
  * codes say, and memory is counted. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/ivf/codes.h"
+#include "vec/pq.h"
 
 enum { LANES = IVF_CODES_LANES };
 
@@ -21,33 +23,9 @@ struct fixture {
     struct epoch *epoch;
     struct vec_format stored;
     struct ivf_codes *codes;
+    struct vec_pq *pq; /* NULL: int8 codes */
     struct rng rng;
 };
-
-static void fixture_init(struct fixture *x, enum vec_type type,
-                         enum vec_metric metric, uint32_t dim)
-{
-    struct ivf_codes_options o = {.kind = IVF_CODES_I8};
-
-    memset(x, 0, sizeof(*x));
-    rng_seed(&x->rng, 11);
-    region_init(&x->region, 1);
-    x->epoch = epoch_create();
-    vec_format_init(&x->stored, type, metric, dim);
-    o.stored = &x->stored;
-    o.region = &x->region;
-    o.epoch = x->epoch;
-    x->codes = ivf_codes_create(&o);
-    assert_non_null(x->codes);
-}
-
-static void fixture_deinit(struct fixture *x)
-{
-    ivf_codes_destroy(x->codes);
-    epoch_destroy(x->epoch);
-    assert_int_equal(x->region.bytes, 0);
-    region_deinit(&x->region);
-}
 
 static void random_vector(struct fixture *x, float *out)
 {
@@ -64,6 +42,56 @@ static void *aligned(size_t bytes)
 
     assert_non_null(p);
     return p;
+}
+
+/* Points learned from vectors like those that are stored. */
+static void train(struct fixture *x, uint32_t m)
+{
+    enum { SAMPLE = 500 };
+    float *sample = aligned(4 * (size_t)SAMPLE * x->stored.dim);
+    uint8_t work[SAMPLE];
+    uint32_t i;
+
+    x->pq = aligned(vec_pq_bytes(x->stored.dim, m));
+    vec_pq_init(x->pq, x->stored.metric, x->stored.dim, m);
+    for (i = 0; i < SAMPLE; i++) {
+        random_vector(x, sample + (size_t)i * x->stored.dim);
+    }
+    for (i = 0; i < m; i++) {
+        vec_pq_train(x->pq, i, sample, SAMPLE, 5, 1, work);
+    }
+    free(sample);
+}
+
+/* m is 0 for int8 codes. */
+static void fixture_init(struct fixture *x, enum vec_type type,
+                         enum vec_metric metric, uint32_t dim, uint32_t m)
+{
+    struct ivf_codes_options o = {.kind = m ? IVF_CODES_PQ4 : IVF_CODES_I8};
+
+    memset(x, 0, sizeof(*x));
+    rng_seed(&x->rng, 11);
+    region_init(&x->region, 1);
+    x->epoch = epoch_create();
+    vec_format_init(&x->stored, type, metric, dim);
+    if (m) {
+        train(x, m);
+    }
+    o.stored = &x->stored;
+    o.pq = x->pq;
+    o.region = &x->region;
+    o.epoch = x->epoch;
+    x->codes = ivf_codes_create(&o);
+    assert_non_null(x->codes);
+}
+
+static void fixture_deinit(struct fixture *x)
+{
+    ivf_codes_destroy(x->codes);
+    epoch_destroy(x->epoch);
+    assert_int_equal(x->region.bytes, 0);
+    region_deinit(&x->region);
+    free(x->pq);
 }
 
 /* Codes of random rows in all lanes of a block; each is kept in `out`. */
@@ -106,7 +134,7 @@ static void int8_codes_are_scanned_as_rows_of_that_format(void **state)
         void *a, *b;
         uint32_t i, j;
 
-        fixture_init(&x, VEC_F32, metrics[k], 37);
+        fixture_init(&x, VEC_F32, metrics[k], 37, 0);
         vec_format_init(&i8, VEC_I8, metrics[k], 37);
         assert_int_equal(ivf_codes_code_bytes(x.codes), i8.row_bytes);
         rows = aligned(3 * LANES * (size_t)i8.row_bytes + VEC_OVERREAD);
@@ -138,15 +166,58 @@ static void int8_codes_are_scanned_as_rows_of_that_format(void **state)
     }
 }
 
-static void what_is_put_comes_back(void **state)
+static void product_codes_are_scanned_by_blocks(void **state)
+{
+    static const enum vec_type types[] = {VEC_F32, VEC_I8, VEC_F16};
+    size_t k;
+
+    (void)state;
+    for (k = 0; k < ARRAY_LEN(types); k++) {
+        struct fixture x;
+        struct vec_pq_query *want_query;
+        struct ivf_codes_query *q;
+        uint32_t blocks[] = {3, 200}, below[2], want_below, i;
+        float keys[2 * LANES], want[LANES], v[36];
+        uint8_t *codes, *block;
+        const uint8_t *at;
+        void *a, *b;
+
+        fixture_init(&x, types[k], VEC_L2, 36, 18);
+        codes = aligned(LANES * x.pq->code_bytes);
+        block = aligned(x.pq->block_bytes + VEC_OVERREAD);
+        fill_block(&x, 200, codes);
+        fill_block(&x, 3, codes);
+        for (i = 0; i < LANES; i++) {
+            vec_pq_put(x.pq, block, i, codes + i * x.pq->code_bytes);
+        }
+        random_vector(&x, v);
+        a = aligned(vec_pq_query_bytes(x.pq));
+        b = aligned(ivf_codes_query_bytes(x.codes));
+        want_query = vec_pq_query_init(x.pq, v, a);
+        at = block;
+        vec_pq_scan(want_query, &at, 1, INFINITY, &want_below, want);
+        assert_int_equal(ivf_codes_query_init(x.codes, v, b, &q), ERR_OK);
+        ivf_codes_scan(q, blocks, 2, INFINITY, below, keys);
+        assert_int_equal(below[0], UINT32_MAX);
+        assert_memory_equal(keys, want, sizeof(want));
+        ivf_codes_scan(q, blocks, 2, want[4], below, keys);
+        assert_true(below[0] & 1 << 4);
+        free(codes);
+        free(block);
+        free(a);
+        free(b);
+        fixture_deinit(&x);
+    }
+}
+
+static void check_coming_back(uint32_t m)
 {
     struct fixture x;
     uint8_t *codes, got[256];
     size_t bytes;
     uint32_t i;
 
-    (void)state;
-    fixture_init(&x, VEC_F16, VEC_COSINE, 20);
+    fixture_init(&x, VEC_F16, VEC_COSINE, 20, m);
     bytes = ivf_codes_code_bytes(x.codes);
     codes = aligned(LANES * bytes);
     fill_block(&x, 70, codes);
@@ -158,6 +229,13 @@ static void what_is_put_comes_back(void **state)
     fixture_deinit(&x);
 }
 
+static void what_is_put_comes_back(void **state)
+{
+    (void)state;
+    check_coming_back(0);
+    check_coming_back(5);
+}
+
 static void memory_is_counted_and_given_back(void **state)
 {
     struct fixture x;
@@ -165,7 +243,7 @@ static void memory_is_counted_and_given_back(void **state)
     uint32_t i;
 
     (void)state;
-    fixture_init(&x, VEC_F32, VEC_COSINE, 64);
+    fixture_init(&x, VEC_F32, VEC_COSINE, 64, 0);
     empty = ivf_codes_bytes(x.codes);
     for (i = 0; i < 200; i++) {
         assert_int_equal(ivf_codes_hold(x.codes, 17 * i), ERR_OK);
@@ -195,7 +273,7 @@ static void a_search_under_way_may_scan_what_was_let_go(void **state)
     void *memory;
 
     (void)state;
-    fixture_init(&x, VEC_F32, VEC_COSINE, 16);
+    fixture_init(&x, VEC_F32, VEC_COSINE, 16, 0);
     codes = aligned(LANES * ivf_codes_code_bytes(x.codes));
     fill_block(&x, block, codes);
     memory = aligned(ivf_codes_query_bytes(x.codes));
@@ -220,7 +298,7 @@ static void when_memory_is_out_nothing_changes(void **state)
     uint64_t n;
 
     (void)state;
-    fixture_init(&x, VEC_F32, VEC_COSINE, 16);
+    fixture_init(&x, VEC_F32, VEC_COSINE, 16, 0);
     for (n = 1;; n++) {
         size_t before = ivf_codes_bytes(x.codes);
         enum err err;
@@ -244,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_codes_are_scanned_as_rows_of_that_format),
+        cmocka_unit_test(product_codes_are_scanned_by_blocks),
         cmocka_unit_test(what_is_put_comes_back),
         cmocka_unit_test(memory_is_counted_and_given_back),
         cmocka_unit_test(a_search_under_way_may_scan_what_was_let_go),
