@@ -179,3 +179,21 @@ void filter_memos_note_slot(struct vset *v, slot_id slot)
         }
     }
 }
+
+void filter_memos_note_move(struct vset *v, slot_id from, slot_id to)
+{
+    struct filter_memo *m;
+
+    filter_memos_note_slot(v, to);
+    for (m = v->memos; m; m = m->next) {
+        if (from < m->verdicts.cap && to < m->verdicts.cap) {
+            uint64_t word = atomic_load_explicit(
+                &m->verdicts.words[from / VERDICTS_PER_WORD],
+                memory_order_relaxed);
+
+            note_bits(m, to,
+                      word >> (from % VERDICTS_PER_WORD) &
+                          (BIT_FAILS | BIT_PASSES));
+        }
+    }
+}

@@ -52,6 +52,9 @@ void filter_memos_note_change(struct vset *v, slot_id slot);
 /* A slot is filled. */
 void filter_memos_note_slot(struct vset *v, slot_id slot);
 
+/* An element moves as it is: what is known of it goes with it. */
+void filter_memos_note_move(struct vset *v, slot_id from, slot_id to);
+
 /* thread any, when no search of the set is left. */
 void filter_memos_free(struct vset *v);
 

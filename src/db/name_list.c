@@ -7,7 +7,7 @@ enum { CAP_MIN = 4 };
 
 void name_list_init(struct name_list *l, const struct elements *e)
 {
-    *l = (struct name_list){.elements = e, .region = e->region};
+    *l = (struct name_list){.elements = e, .region = e->slots.region};
 }
 
 void name_list_deinit(struct name_list *l)

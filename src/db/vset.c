@@ -153,8 +153,7 @@ static void unlist_unsettled(struct vset *v)
     }
 }
 
-/* To be called after a change: see V2. */
-static void note_unsettled(struct vset *v)
+void vset_note_unsettled(struct vset *v)
 {
     const struct slots *s = &v->elements.slots;
 
@@ -203,7 +202,7 @@ void vset_moved(struct vset *v, struct database *to)
     v->db = to;
     to->n_vsets++;
     to->n_vectors += vset_count(v);
-    note_unsettled(v);
+    vset_note_unsettled(v);
 }
 
 /* ---- settling ---------------------------------------------------------- */
@@ -360,7 +359,8 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
         return ERR_LIMIT;
     }
     err = elements_begin(&v->elements, e->name, hash, old, &slot);
-    note_unsettled(v); /* also when it fails: memory may have been reserved */
+    vset_note_unsettled(
+        v); /* also when it fails: memory may have been reserved */
     if (UNLIKELY(err)) {
         return err;
     }
@@ -398,7 +398,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     v->n_attributes -= had;
     v->db->n_vectors += old == SLOT_NONE;
     *added = old == SLOT_NONE;
-    note_unsettled(v);
+    vset_note_unsettled(v);
     graph_note_put(v, slot);
     lists_note_put(v, slot);
     if (UNLIKELY(v->memory.bytes > VSET_PRIVATE_AT && !v->memory.is_private)) {
@@ -424,7 +424,7 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed)
     }
     err = elements_remove(&v->elements, hash, slot,
                           epoch_advance(v->keyspace->epoch));
-    note_unsettled(v);
+    vset_note_unsettled(v);
     if (err) {
         if (v->order) {
             name_order_drop(v); /* it was told of a removal */

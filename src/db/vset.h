@@ -105,6 +105,17 @@ enum err vset_add(struct vset *v, const struct vset_element *e,
 /* fails  ERR_NOMEM, nothing changed. */
 enum err vset_remove(struct vset *v, struct bytes name, bool *removed) MUST_USE;
 
+/* Elements go to lie elsewhere, unchanged: from a live slot each into a free
+ * lane of an owned block (store/slots_blocks.h). To everybody but the set's
+ * indexes it is as if nothing had happened. The elements are different ones.
+ *
+ * out    the number moved; less than n when memory ran out.
+ * cost   about 0.3 us each, when there are many. */
+struct vset_move {
+    slot_id from, to;
+};
+size_t vset_move(struct vset *v, const struct vset_move *moves, size_t n);
+
 /* The slot of an element, SLOT_NONE when it is not there. */
 slot_id vset_find(const struct vset *v, struct bytes name);
 

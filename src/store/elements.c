@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "store/slots_impl.h"
 
 static uint64_t hash_of_slot(uint64_t ref, void *arg)
 {
@@ -71,7 +72,6 @@ void elements_init(struct elements *e, const struct row_layout *layout,
                                   .expect = ops->expect ? rows_expected : NULL,
                                   .arg = e};
 
-    e->region = region;
     e->ops = *ops;
     e->pending_old = SLOT_NONE;
     slots_init(&e->slots, layout, region, epoch, &slots_ops);
@@ -224,6 +224,21 @@ void elements_abort(struct elements *e, uint64_t hash, slot_id slot)
     e->pending_old = SLOT_NONE;
 }
 
+/* The name of the element in a slot is to stand for another one. */
+static void hand_over(struct elements *e, uint64_t hash, slot_id old,
+                      slot_id slot, bool keep_attr)
+{
+    uint32_t row, old_row;
+    struct page *p = slots_page(&e->slots, slot, &row);
+    const struct page *from = slots_page(&e->slots, old, &old_row);
+
+    p->names[row] = from->names[old_row];
+    if (keep_attr && elements_attr(e, old)) {
+        elements_set_attr(e, slot, elements_attr(e, old));
+    }
+    table_replace(&e->table, hash, old, slot);
+}
+
 void elements_commit(struct elements *e, uint64_t hash, slot_id slot,
                      write_seq seq, bool keep_attr)
 {
@@ -231,15 +246,7 @@ void elements_commit(struct elements *e, uint64_t hash, slot_id slot,
 
     e->pending_old = SLOT_NONE;
     if (old != SLOT_NONE) {
-        uint32_t row, old_row;
-        struct page *p = slots_page(&e->slots, slot, &row);
-        const struct page *from = slots_page(&e->slots, old, &old_row);
-
-        p->names[row] = from->names[old_row];
-        if (keep_attr && elements_attr(e, old)) {
-            elements_set_attr(e, slot, elements_attr(e, old));
-        }
-        table_replace(&e->table, hash, old, slot);
+        hand_over(e, hash, old, slot, keep_attr);
     }
     slots_publish(&e->slots, seq);
     if (old != SLOT_NONE) {
@@ -259,6 +266,39 @@ enum err elements_remove(struct elements *e, uint64_t hash, slot_id slot,
     ASSERT(table_remove(&e->table, hash, slot));
     slots_kill(&e->slots, slot, seq, 0);
     return ERR_OK;
+}
+
+/* ---- moving ------------------------------------------------------------ */
+
+enum err elements_move(struct elements *e, uint64_t hash, slot_id from,
+                       slot_id to, write_seq seq)
+{
+    struct slots *s = &e->slots;
+    enum err err =
+        elements_attr(e, from) ? elements_reserve_attr(e, to) : ERR_OK;
+
+    if (!err) {
+        err = slots_take_lane(s, from, to);
+    }
+    if (err) {
+        return err;
+    }
+    memcpy(slots_row(s, to), slots_row(s, from), s->geometry.row_bytes);
+    memcpy(slots_side(s, to), slots_side(s, from), s->geometry.side_bytes);
+    hand_over(e, hash, from, to, true);
+    slots_publish(s, seq);
+    slots_kill(s, from, seq, SLOT_KEPT_NAME | SLOT_KEPT_ATTR);
+    return ERR_OK;
+}
+
+uint64_t elements_hash(const struct elements *e, slot_id slot)
+{
+    return hash_of_slot(slot, (void *)(uintptr_t)e);
+}
+
+void elements_expect_hash(const struct elements *e, slot_id slot, int step)
+{
+    fetch_name(slot, step, (void *)(uintptr_t)e);
 }
 
 /* ---- attributes -------------------------------------------------------- */
@@ -281,7 +321,7 @@ enum err elements_reserve_attr(struct elements *e, slot_id slot)
     if (atomic_load_explicit(&p->attrs, memory_order_relaxed)) {
         return ERR_OK;
     }
-    attrs = region_alloc(e->region, bytes, 1);
+    attrs = region_alloc(e->slots.region, bytes, 1);
     if (!attrs) {
         return ERR_NOMEM;
     }

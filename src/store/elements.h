@@ -38,7 +38,6 @@ struct elements {
     struct slots slots;
     struct table table;
     struct name_heap names;
-    struct region *region;
     struct elements_ops ops;
     /* between begin and commit */
     slot_id pending_old; /* SLOT_NONE: a new element */
@@ -94,6 +93,21 @@ void elements_commit(struct elements *e, uint64_t hash, slot_id slot,
  * fails  ERR_NOMEM, nothing done. */
 enum err elements_remove(struct elements *e, uint64_t hash, slot_id slot,
                          write_seq seq) MUST_USE;
+
+/* Moves an element, whole and unchanged, from where it lies into a free lane of
+ * an owned block (slots_blocks.h), at a write sequence; its old slot dies.
+ * hash = that of its name.
+ *
+ * fails  ERR_NOMEM, nothing changed. */
+enum err elements_move(struct elements *e, uint64_t hash, slot_id from,
+                       slot_id to, write_seq seq) MUST_USE;
+
+/* The hash of an element's name. */
+uint64_t elements_hash(const struct elements *e, slot_id slot);
+
+/* Two steps that bring what elements_hash() will read towards the cache, as
+ * elements_expect(). */
+void elements_expect_hash(const struct elements *e, slot_id slot, int step);
 
 /* The attribute of a slot: an opaque pointer of the owner's, NULL for none.
  * Setting needs room, which elements_reserve_attr() makes once per page.

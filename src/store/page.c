@@ -3,11 +3,52 @@
 
 #include <string.h>
 
+enum { PAGE_BYTES_MAX = 2 << 20 /* more only if rows are very wide */ };
+
+#define PAGE_LOST 0.025 /* of a page is little */
+
+/* Rows of a page of so many bytes. */
+static uint64_t rows_in(uint64_t bytes, uint64_t row_bytes, uint32_t overread)
+{
+    return (bytes - overread) / row_bytes / PAGE_UNIT_ROWS * PAGE_UNIT_ROWS;
+}
+
+/* The first size the allocator has that loses little, or that which loses
+ * least. */
+static uint64_t best_bytes(uint64_t row_bytes, uint32_t overread)
+{
+    uint64_t least = row_bytes * PAGE_UNIT_ROWS + overread;
+    uint64_t size =
+        region_cost(least < PAGE_BYTES ? PAGE_BYTES : least, CACHE_LINE);
+    uint64_t most = 2 * size < PAGE_BYTES_MAX ? PAGE_BYTES_MAX : 2 * size;
+    double best_lost = 1;
+    uint64_t best = size;
+
+    for (; size < most && best_lost > PAGE_LOST;
+         size = region_cost(size + 1, CACHE_LINE)) {
+        double lost =
+            1 - (double)(rows_in(size, row_bytes, overread) * row_bytes) /
+                    (double)size;
+
+        if (lost < best_lost) {
+            best_lost = lost;
+            best = size;
+        }
+    }
+    return best;
+}
+
 void page_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                         uint32_t side_bytes, uint32_t overread)
 {
-    row_geometry_init(g, row_bytes + side_bytes, overread, PAGE_BYTES,
-                      PAGE_WIDE_ROWS);
+    uint32_t behind = side_bytes && overread < PAGE_SIDE_OVERREAD
+                          ? PAGE_SIDE_OVERREAD
+                          : overread;
+
+    row_geometry_init(g, row_bytes + side_bytes, behind,
+                      best_bytes(row_bytes + side_bytes, behind),
+                      PAGE_UNIT_ROWS);
+    g->overread = overread;
     g->row_bytes = row_bytes;
     g->side_bytes = side_bytes;
 }

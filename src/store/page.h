@@ -44,7 +44,7 @@ typedef uint32_t slot_id;
 
 enum {
     PAGE_BYTES = 512 * 1024,
-    PAGE_WIDE_ROWS = 16,    /* rows of a page of very wide vectors, at least */
+    PAGE_UNIT_ROWS = 32,    /* rows that lie together, see slots_blocks.h */
     PAGE_SIDE_OVERREAD = 8, /* bytes behind the side parts that may be read */
 };
 
@@ -81,7 +81,8 @@ struct page {
     _Atomic uint64_t live[];
 };
 
-/* Pages of about PAGE_BYTES; each row has side_bytes besides. */
+/* Pages of PAGE_BYTES or a few times as much, whatever a multiple of
+ * PAGE_UNIT_ROWS rows fills best; each row has side_bytes besides. */
 void page_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                         uint32_t side_bytes, uint32_t overread);
 

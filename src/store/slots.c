@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "store/slots_impl.h"
 
 enum { DIR_MIN = 4, LIMBO_MIN = 16 };
 
@@ -52,7 +53,7 @@ struct slot_bunch *slots_bunch_create(struct slots *s, uint32_t n_words)
     return b;
 }
 
-static void bunch_free(struct slot_bunch *b)
+void slots_bunch_discard(struct slot_bunch *b)
 {
     region_free(b->slots->region, b, bunch_bytes(b->n_words), 1);
 }
@@ -64,10 +65,12 @@ void slots_deinit(struct slots *s)
     while (s->bunches) {
         struct slot_bunch *next = s->bunches->next;
 
-        bunch_free(s->bunches);
+        slots_bunch_discard(s->bunches);
         s->bunches = next;
     }
-
+    if (s->blocks) {
+        slots_blocks_free(s);
+    }
     for (i = 0; i < s->n_pages; i++) {
         struct page *p = s->dir->pages[i];
         uint32_t n = row_page_count(&s->geometry, i);
@@ -161,6 +164,11 @@ static enum err add_page(struct slots *s)
 {
     struct page *p;
 
+    if (s->blocks &&
+        slots_blocks_fit(s, row_page_first(&s->geometry, s->n_pages + 1)) !=
+            ERR_OK) {
+        return ERR_NOMEM;
+    }
     if (!s->dir || s->n_pages == s->dir->cap) {
         enum err err = dir_grow(s);
 
@@ -179,11 +187,8 @@ static enum err add_page(struct slots *s)
     return ERR_OK;
 }
 
-enum err slots_extend(struct slots *s, uint64_t n)
+enum err slots_fit_pages(struct slots *s, uint64_t n)
 {
-    if (n > SLOTS_MAX) {
-        return ERR_LIMIT;
-    }
     while (row_page_first(&s->geometry, s->n_pages) < n) {
         enum err err = add_page(s);
 
@@ -191,8 +196,18 @@ enum err slots_extend(struct slots *s, uint64_t n)
             return err;
         }
     }
-    s->n_slots = n > s->n_slots ? (slot_id)n : s->n_slots;
     return ERR_OK;
+}
+
+enum err slots_extend(struct slots *s, uint64_t n)
+{
+    enum err err = n > SLOTS_MAX ? ERR_LIMIT : slots_fit_pages(s, n);
+
+    ASSERT(!s->blocks);
+    if (!err && n > s->n_slots) {
+        s->n_slots = (slot_id)n;
+    }
+    return err;
 }
 
 /* ---- stamps ------------------------------------------------------------ */
@@ -270,8 +285,13 @@ static void live_set(struct page *p, uint32_t row, bool on)
 static void to_free_list(struct slots *s, slot_id slot)
 {
     uint32_t row;
-    struct page *p = slots_page(s, slot, &row);
+    struct page *p;
 
+    if (UNLIKELY(s->blocks)) {
+        slots_blocks_note_free(s, slot);
+        return;
+    }
+    p = slots_page(s, slot, &row);
     p->names[row] = s->free_head;
     s->free_head = slot;
     s->n_free++;
@@ -279,6 +299,9 @@ static void to_free_list(struct slots *s, slot_id slot)
 
 static void release(struct slots *s, slot_id slot, uint32_t kept)
 {
+    if (UNLIKELY(s->blocks)) {
+        slots_blocks_note_unseen(s, slot);
+    }
     if (s->ops.released(s->ops.arg, slot, kept)) {
         s->n_held++;
     } else {
@@ -298,11 +321,14 @@ void slots_free_bunch(struct slot_bunch *b)
     struct slots *s = b->slots;
 
     ASSERT(s->n_held >= b->n);
-    if (b->n == 0) {
-        bunch_free(b);
+    s->n_held -= b->n;
+    if (b->n == 0 || s->blocks) {
+        if (b->n > 0) {
+            slots_blocks_note_bunch(s, b);
+        }
+        slots_bunch_discard(b);
         return;
     }
-    s->n_held -= b->n;
     s->n_bunched += b->n;
     b->next = s->bunches;
     s->bunches = b;
@@ -314,6 +340,9 @@ static slot_id take_used(struct slots *s)
     slot_id slot = s->free_head;
     struct slot_bunch *b = s->bunches;
 
+    if (UNLIKELY(s->blocks)) {
+        return slots_blocks_take_used(s);
+    }
     if (slot != SLOT_NONE) {
         uint32_t row;
         struct page *p = slots_page(s, slot, &row);
@@ -329,7 +358,7 @@ static slot_id take_used(struct slots *s)
         s->n_bunched--;
         if (--b->n == 0) {
             s->bunches = b->next;
-            bunch_free(b);
+            slots_bunch_discard(b);
         }
     }
     return slot;
@@ -359,7 +388,8 @@ size_t slots_take_cost(const struct slots *s)
 {
     size_t cost = 0;
 
-    if (s->free_head != SLOT_NONE || s->bunches) {
+    if (s->free_head != SLOT_NONE || s->bunches ||
+        (s->blocks && slots_blocks_have_free(s))) {
         return 0;
     }
     if (s->n_pages == 0 ||
@@ -368,6 +398,10 @@ size_t slots_take_cost(const struct slots *s)
         if (!s->dir || s->n_pages == s->dir->cap) {
             cost +=
                 region_cost(dir_bytes(s->dir ? s->dir->cap * 2 : DIR_MIN), 1);
+        }
+        if (s->blocks) {
+            cost += slots_blocks_fit_cost(
+                s, row_page_first(&s->geometry, s->n_pages + 1));
         }
     }
     return cost;
@@ -379,28 +413,28 @@ enum err slots_take(struct slots *s, slot_id *slot)
     release_due(s);
     s->taken = take_used(s);
     s->taken_fresh = s->taken == SLOT_NONE;
-    if (!s->taken_fresh) {
-        *slot = s->taken;
-        return ERR_OK;
-    }
-    if (s->n_slots == SLOTS_MAX) {
-        return ERR_LIMIT;
-    }
-    if (s->n_pages == 0 ||
-        s->n_slots == row_page_first(&s->geometry, s->n_pages)) {
-        enum err err = add_page(s);
+    if (s->taken_fresh) {
+        enum err err = s->n_slots == SLOTS_MAX
+                           ? ERR_LIMIT
+                           : slots_fit_pages(s, (uint64_t)s->n_slots + 1);
 
         if (err) {
             return err;
         }
+        s->taken = s->n_slots++;
     }
-    s->taken = s->n_slots++;
+    if (UNLIKELY(s->blocks)) {
+        slots_blocks_note_seen(s, s->taken);
+    }
     *slot = s->taken;
     return ERR_OK;
 }
 
 void slots_put_back(struct slots *s)
 {
+    if (UNLIKELY(s->blocks)) {
+        slots_blocks_note_unseen(s, s->taken);
+    }
     if (s->taken_fresh) {
         s->n_slots--;
     } else {
@@ -523,6 +557,7 @@ void slots_view_take(const struct slots *s, struct slots_view *v)
     v->n_slots = s->n_slots;
     v->n_live = s->n_live;
     v->seq = epoch_now(s->epoch);
+    v->tail = s->blocks ? s->blocks->tail : NULL;
 }
 
 void slots_validate(const struct slots *s)
@@ -550,7 +585,7 @@ void slots_validate(const struct slots *s)
         ASSERT(!page_is_live(p, row));
         slot = p->names[row];
     }
-    ASSERT(free_count == s->n_free);
+    ASSERT(s->blocks || free_count == s->n_free);
     for (b = s->bunches; b; b = b->next) {
         uint32_t n = 0;
 
@@ -564,6 +599,10 @@ void slots_validate(const struct slots *s)
         bunched += n;
     }
     ASSERT(bunched == s->n_bunched);
+    if (s->blocks) {
+        slots_blocks_validate(s);
+        free_count = s->n_free + s->blocks->n_idle + s->blocks->n_lanes;
+    }
     ASSERT((uint64_t)live + free_count + bunched + s->limbo_len + s->n_held +
                (s->taken != SLOT_NONE) ==
            s->n_slots);

@@ -12,7 +12,8 @@
  *  S1  n_slots only grows; slots at or past it have never been live.
  *  S2  n_live is the number of live bits.
  *  S3  Every slot below n_slots is live, in limbo, taken, on the free list, in
- *      a bunch of free ones, or held (n_held of them).
+ *      a bunch of free ones, or held (n_held of them); when blocks are kept,
+ *      free in one of them (slots_blocks.h, which has the lists then).
  *
  * thread loop, except what page.h says about views. */
 #ifndef VECTRA_STORE_SLOTS_H
@@ -92,6 +93,7 @@ struct slots {
     slot_id taken;        /* SLOT_NONE: none */
     bool taken_fresh;     /* it has never been below any view's n_slots */
     struct page *stamped; /* pages with stamps */
+    struct slots_blocks *blocks; /* see slots_blocks.h; NULL: not kept */
     struct slots_ops ops;
 };
 
@@ -141,6 +143,7 @@ void slots_free(struct slots *s, slot_id slot);
  *
  * fails  NULL when memory is out. */
 struct slot_bunch *slots_bunch_create(struct slots *s, uint32_t n_words);
+void slots_bunch_discard(struct slot_bunch *b);
 void slots_free_bunch(struct slot_bunch *b);
 
 /* Releases what no search can see any more and drops settled stamps. True when
@@ -199,6 +202,7 @@ struct slots_view {
     slot_id n_slots;
     uint32_t n_live;
     write_seq seq;
+    const struct slots_tail *tail; /* see slots_tail_next() */
 };
 
 /* At the current sequence. */

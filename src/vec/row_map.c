@@ -3,18 +3,19 @@
 
 void row_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                        uint32_t overread, uint64_t page_bytes,
-                       uint32_t min_rows)
+                       uint32_t unit_rows)
 {
     uint32_t small = ROW_PAGE_FIRST;
     uint32_t pages = 1;
 
-    while (page_bytes < (uint64_t)row_bytes * min_rows + overread) {
+    while (page_bytes < (uint64_t)row_bytes * unit_rows + overread) {
         page_bytes *= 2;
     }
     g->row_bytes = row_bytes;
     g->side_bytes = 0;
     g->overread = overread;
-    g->big_rows = (uint32_t)((page_bytes - overread) / row_bytes);
+    g->big_rows =
+        (uint32_t)((page_bytes - overread) / row_bytes / unit_rows * unit_rows);
     /* The largest small page has a quarter of the rows below small_rows. */
     while (small / 2 <= g->big_rows) {
         small *= 2;

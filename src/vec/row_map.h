@@ -27,11 +27,12 @@ struct row_geometry {
     uint64_t big_magic; /* 2^64 / big_rows, rounded up */
 };
 
-/* Pages of about page_bytes, but of at least min_rows rows; `overread` bytes
- * behind the last row of a page are readable. side_bytes is 0. */
+/* Pages of up to page_bytes, or more when that is not enough for unit_rows; the
+ * large ones hold a multiple of that. `overread` bytes behind the last row of a
+ * page are readable. side_bytes is 0. */
 void row_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                        uint32_t overread, uint64_t page_bytes,
-                       uint32_t min_rows);
+                       uint32_t unit_rows);
 
 struct row_place {
     uint32_t page;

@@ -83,7 +83,7 @@ static void large_pages_fill_their_allocation(void **state)
 
         page_geometry_init(&g, row_sizes[i], 0, 64);
         bytes = (size_t)g.big_rows * row_sizes[i] + 64;
-        assert_true(g.big_rows >= PAGE_WIDE_ROWS);
+        assert_true(g.big_rows >= PAGE_UNIT_ROWS);
         assert_true(region_cost(bytes, CACHE_LINE) - bytes <=
                     row_sizes[i] + 4096);
     }
