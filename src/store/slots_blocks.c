@@ -103,10 +103,9 @@ static void move_books(struct slots_blocks *b, struct slots_tail *tail,
     memset(books, 0, books_bytes(cap));
     for (i = 0; i < cap / 64; i++) {
         atomic_init(&tail->words[i],
-                    i < b->cap / 64
-                        ? atomic_load_explicit(&b->tail->words[i],
-                                               memory_order_relaxed)
-                        : 0);
+                    i < b->cap / 64 ? atomic_load_explicit(&b->tail->words[i],
+                                                           memory_order_relaxed)
+                                    : 0);
     }
     if (b->cap) {
         memcpy(open, b->open, b->cap / 8);
@@ -237,9 +236,8 @@ static slot_id tail_find(const struct slots_tail *t, slot_id at, slot_id n)
 {
     uint32_t block = at / SLOTS_BLOCK;
     uint32_t i = block / 64;
-    uint64_t word =
-        atomic_load_explicit(&t->words[i], memory_order_acquire) &
-        (UINT64_MAX << (block % 64));
+    uint64_t word = atomic_load_explicit(&t->words[i], memory_order_acquire) &
+                    (UINT64_MAX << (block % 64));
 
     while (!word) {
         if (++i == t->n_words || (uint64_t)i * 64 * SLOTS_BLOCK >= n) {
@@ -266,13 +264,13 @@ bool slots_tail_next(const struct slots_view *v, slot_id *at,
         return false;
     }
     place = row_place(v->geometry, first);
-    page_end = (uint64_t)first - place.row +
-               row_page_count(v->geometry, place.page);
+    page_end =
+        (uint64_t)first - place.row + row_page_count(v->geometry, place.page);
     if (page_end > v->n_slots) {
         page_end = v->n_slots;
     }
-    end = v->tail ? ((uint64_t)first / SLOTS_BLOCK + 1) * SLOTS_BLOCK
-                  : page_end;
+    end =
+        v->tail ? ((uint64_t)first / SLOTS_BLOCK + 1) * SLOTS_BLOCK : page_end;
     while (end < page_end && tail_has(v->tail, (uint32_t)(end / SLOTS_BLOCK))) {
         end += SLOTS_BLOCK;
     }
@@ -346,8 +344,7 @@ static void note_free(struct slots *s, uint32_t block, uint32_t bits)
     case BLOCK_OWNED:
         b->n_lanes += count(bits);
         for (; b->lane && bits; bits &= bits - 1) {
-            b->lane(b->arg, block * SLOTS_BLOCK +
-                                        (slot_id)__builtin_ctz(bits));
+            b->lane(b->arg, block * SLOTS_BLOCK + (slot_id)__builtin_ctz(bits));
         }
         break;
     case BLOCK_POOL:
@@ -399,8 +396,8 @@ slot_id slots_blocks_take_used(struct slots *s)
     while (!b->open[b->open_from]) {
         b->open_from++;
     }
-    block = b->open_from * 64 +
-            (uint32_t)__builtin_ctzll(b->open[b->open_from]);
+    block =
+        b->open_from * 64 + (uint32_t)__builtin_ctzll(b->open[b->open_from]);
     slot = block * SLOTS_BLOCK + (slot_id)__builtin_ctz(b->free[block]);
     b->free[block] &= b->free[block] - 1;
     if (!b->free[block]) {
@@ -523,7 +520,8 @@ void slots_blocks_end(struct slots *s)
 
 enum slots_block_kind slots_block_kind(const struct slots *s, uint32_t block)
 {
-    return s->blocks ? block_kind(s->blocks, block) : BLOCK_GENERAL;
+    return s->blocks && block < s->blocks->cap ? block_kind(s->blocks, block)
+                                               : BLOCK_GENERAL;
 }
 
 uint32_t slots_block_free(const struct slots *s, uint32_t block)
@@ -654,11 +652,12 @@ void slots_block_drain(struct slots *s, uint32_t block)
 void slots_block_keep(struct slots *s, uint32_t block)
 {
     struct slots_blocks *b = s->blocks;
-    uint32_t bits = b->free[block];
+    uint32_t bits;
 
-    if (block_kind(b, block) != BLOCK_DRAINING) {
+    if (slots_block_kind(s, block) != BLOCK_DRAINING) {
         return;
     }
+    bits = b->free[block];
     b->n_draining--;
     b->n_idle -= count(bits);
     s->n_free += count(bits);
@@ -708,9 +707,9 @@ static void check_block(const struct slots *s, uint32_t block, uint32_t seen,
     uint32_t n_free = count(b->free[block]);
     bool is_open = b->open[block / 64] >> (block % 64) & 1;
 
-    ASSERT(block_seen(b, block) == seen);                          /* K1 */
+    ASSERT(block_seen(b, block) == seen);                            /* K1 */
     ASSERT(tail_has(b->tail, block) == (is_tail(kind) && seen > 0)); /* K2 */
-    ASSERT(is_open == (kind == BLOCK_GENERAL && n_free > 0));      /* K4 */
+    ASSERT(is_open == (kind == BLOCK_GENERAL && n_free > 0));        /* K4 */
     ASSERT(!is_open || block / 64 >= b->open_from);
     ASSERT(seen + n_free <= SLOTS_BLOCK);
     ASSERT(kind != BLOCK_POOL || n_free == SLOTS_BLOCK);
@@ -760,8 +759,7 @@ void slots_blocks_validate(const struct slots *s)
     ASSERT(n <= b->cap && b->tail->n_words * 64 == b->cap);
     ASSERT(s->free_head == SLOT_NONE && !s->bunches);
     for (i = 0; i < s->limbo_len; i++) {
-        slot_id slot =
-            s->limbo[(s->limbo_head + i) & (s->limbo_cap - 1)].slot;
+        slot_id slot = s->limbo[(s->limbo_head + i) & (s->limbo_cap - 1)].slot;
 
         ASSERT(!is_free(s, slot));
         limbo[slot / SLOTS_BLOCK]++;

@@ -41,7 +41,12 @@ enum {
     SLOTS_BLOCK_FIRST = 2,        /* those before are always general */
 };
 
-enum slots_block_kind { BLOCK_GENERAL, BLOCK_DRAINING, BLOCK_POOL, BLOCK_OWNED };
+enum slots_block_kind {
+    BLOCK_GENERAL,
+    BLOCK_DRAINING,
+    BLOCK_POOL,
+    BLOCK_OWNED
+};
 
 /* The tail, a bit per block. */
 struct slots_tail {
@@ -60,10 +65,10 @@ struct slots_blocks {
     slots_lane_fn *lane; /* may be NULL */
     void *arg;
     struct slots_tail *tail;
-    uint64_t *open;  /* general blocks with free slots; one block of memory */
-    uint32_t *free;  /* with these: by block, its slots that are free */
-    uint8_t *state;  /* by block: kind and seen, see block_kind() */
-    uint32_t cap;    /* blocks there is room for */
+    uint64_t *open; /* general blocks with free slots; one block of memory */
+    uint32_t *free; /* with these: by block, its slots that are free */
+    uint8_t *state; /* by block: kind and seen, see block_kind() */
+    uint32_t cap;   /* blocks there is room for */
     uint32_t open_from; /* no bit is set in the words of `open` before */
     uint32_t pool;      /* its first block; SLOT_NONE: none */
     uint32_t n_pool, n_owned, n_draining;
