@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "db/graph_impl.h"
+#include "db/lists.h"
 
 enum {
     /* A set has a graph from where a scan of it would take longer than a search
@@ -291,10 +292,27 @@ void graph_detach_all(struct keyspace *ks, const struct database *db)
     graph_tell(ks);
 }
 
-/* Whether another graph of the set leads to a slot. */
+bool graph_is_holding(const struct vset *v, slot_id slot)
+{
+    const struct graph *g;
+
+    for (g = v->graphs; g; g = g->sibling) {
+        if (slot / 64 < g->held_words && graph_bit(g->held, slot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a slot is held for another reason: another graph of the set leads
+ * there, or the row is being moved into a list. */
 static bool others_hold(const struct graph *g, slot_id slot)
 {
     const struct graph *o;
+
+    if (lists_is_holding(g->set, slot)) {
+        return true;
+    }
 
     for (o = g->set->graphs; o; o = o->sibling) {
         if (o != g && slot / 64 < o->held_words && graph_bit(o->held, slot)) {
@@ -306,7 +324,7 @@ static bool others_hold(const struct graph *g, slot_id slot)
 
 void graph_let_go(struct graph *g, struct slot_bunch *b)
 {
-    bool alone = g->set->graphs == g && !g->sibling;
+    bool alone = g->set->graphs == g && !g->sibling && !g->set->lists;
     uint32_t word;
 
     for (word = 0; word < b->n_words; word++) {

@@ -183,6 +183,9 @@ size_t graph_links(const struct vset *v, slot_id slot, int level, slot_id *out,
 void graph_link_scores(const struct vset *v, slot_id slot, const slot_id *links,
                        size_t n, double *scores);
 
+/* Whether a dead slot is held for a graph's sake. */
+bool graph_is_holding(const struct vset *v, slot_id slot);
+
 /* ---- waiting ------------------------------------------------------------- */
 
 /* Told once, when something has happened to some graph. */
@@ -193,6 +196,9 @@ struct graph_waiter {
 };
 void graph_wait(struct keyspace *ks, struct graph_waiter *w);
 void graph_stop_waiting(struct graph_waiter *w);
+
+/* Something happened. */
+void graph_tell(struct keyspace *ks);
 
 /* ---- checking ------------------------------------------------------------ */
 

@@ -130,9 +130,6 @@ static inline uint32_t graph_waiting(const struct graph *g)
  * of the set leads to are taken out of it. */
 void graph_let_go(struct graph *g, struct slot_bunch *b);
 
-/* Something happened. */
-void graph_tell(struct keyspace *ks);
-
 /* graph_job.c */
 void graph_begin_batch(struct graph *g);
 void graph_begin_sweep(struct graph *g);

@@ -111,6 +111,9 @@ void lists_note_gone(struct vset *v, slot_id slot);
  * list's block, or a row that is being assigned. */
 bool lists_holds(struct vset *v, slot_id slot);
 
+/* Whether lists_holds() said so and the slot has not been let go since. */
+bool lists_is_holding(const struct vset *v, slot_id slot);
+
 /* Begins what there is to do, if it is worth while by now; `any`: also if it is
  * little. */
 void lists_pump(struct vset *v, bool any);
@@ -176,8 +179,9 @@ struct lists_info {
 };
 void lists_info_read(const struct vset *v, struct lists_info *out);
 
-/* Memory of a set's lists, rows not counted. */
+/* Memory of a set's lists, rows not counted: of the set's region, and other. */
 size_t lists_bytes(const struct vset *v);
+size_t lists_outside_bytes(const struct vset *v);
 
 /* Sets with lists, trainings under way, rows that wait in the tails of sets
  * with lists. */

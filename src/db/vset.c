@@ -387,11 +387,13 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     if (UNLIKELY(v->order)) {
         name_order_note_put(v, old, slot, e->name);
     }
+    if (old != SLOT_NONE) {
+        lists_note_gone(v, old);
+    }
     elements_commit(&v->elements, hash, slot, epoch_advance(v->keyspace->epoch),
                     !e->has_attribute);
     if (old != SLOT_NONE) {
         graph_note_gone(v, old);
-        lists_note_gone(v, old);
     }
     v->node_uid++;
     v->n_attributes += e->has_attribute ? (attribute != NULL) : had;
@@ -419,20 +421,20 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed)
         return ERR_OK;
     }
     had = slot_has_attribute(v, slot);
+    err = slots_prepare(&v->elements.slots, slot);
+    if (err) {
+        vset_note_unsettled(v);
+        return err;
+    }
     if (UNLIKELY(v->order)) {
         name_order_note_removed(v, slot, name);
     }
+    lists_note_gone(v, slot);
     err = elements_remove(&v->elements, hash, slot,
                           epoch_advance(v->keyspace->epoch));
+    ASSERT(!err); /* it was prepared */
     vset_note_unsettled(v);
-    if (err) {
-        if (v->order) {
-            name_order_drop(v); /* it was told of a removal */
-        }
-        return err;
-    }
     graph_note_gone(v, slot);
-    lists_note_gone(v, slot);
     v->n_attributes -= had;
     v->db->n_vectors--;
     *removed = true;
@@ -580,7 +582,7 @@ enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
 
 size_t vset_memory(const struct vset *v)
 {
-    return mem_size(v) + v->memory.bytes;
+    return mem_size(v) + v->memory.bytes + lists_outside_bytes(v);
 }
 
 void vset_info_read(const struct vset *v, struct vset_info *out)
@@ -605,6 +607,7 @@ void vset_info_read(const struct vset *v, struct vset_info *out)
     };
     out->name_bytes = v->memory.bytes - out->code_bytes - out->attribute_bytes -
                       out->index_bytes;
+    out->index_bytes += lists_outside_bytes(v);
 }
 
 void vset_check_begin(struct vset_check *c, const struct vset *v)

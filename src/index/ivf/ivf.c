@@ -426,6 +426,25 @@ uint32_t ivf_lane_take(struct ivf *v, uint32_t list)
     return block * IVF_BLOCK + lane;
 }
 
+void ivf_block_fill(struct ivf *v, uint32_t block, uint32_t lanes)
+{
+    struct block_record *r = owned(v, block);
+    struct list_record *l = &v->lists[ivf_record_list(r)];
+    struct ivf_run *run = ivf_run_of(v, ivf_record_list(r));
+    uint64_t entry = ivf_entry(run, r->at);
+    uint32_t left = lanes;
+
+    ASSERT((uint32_t)entry == 0);
+    atomic_store_explicit(&run->blocks[r->at], entry | lanes,
+                          memory_order_release);
+    if (lanes == LANES_ALL) {
+        chain_remove(v, l, block);
+    }
+    for (; left; left &= left - 1) {
+        count_used(v, l, 1);
+    }
+}
+
 /* True when the block is empty now. */
 static bool lane_free(struct ivf *v, uint32_t slot)
 {

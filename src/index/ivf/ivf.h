@@ -79,6 +79,10 @@ size_t ivf_bytes(const struct ivf *v); /* without centroids */
  * fails  ERR_NOMEM, nothing changed. */
 enum err ivf_block_add(struct ivf *v, uint32_t list, uint32_t block) MUST_USE;
 
+/* Takes those lanes of a block just added that rows lie in already: for a set
+ * that is being loaded. */
+void ivf_block_fill(struct ivf *v, uint32_t block, uint32_t lanes);
+
 /* Takes a free lane of a list's fullest open block; IVF_NONE when it has none:
  * add a block. */
 uint32_t ivf_lane_take(struct ivf *v, uint32_t list);

@@ -1,0 +1,587 @@
+/* A set's lists against a twin: which elements there are, and that every
+ * search finds each of them once.
+ *
+ * The test thread is the loop: it adds, replaces and removes elements while
+ * real builders train and assign, and real workers walk what a search would
+ * see: the tail and all lists, as they were when the walk was dispatched. */
+#include "unit/cm.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "db/graph.h"
+#include "db/lists_impl.h"
+#include "db/search.h"
+
+enum {
+    NAMES = 6000,
+    DIM = 8,
+    STEPS = 12000,
+    WALKS_MAX = 12,
+    WALK_BLOCKS = 64, /* of one step */
+};
+
+struct world {
+    struct pool *pool, *builders;
+    struct reaper *reaper;
+    struct keyspace *ks;
+    struct vset *set;
+    struct rng rng;
+    int wake_fd;
+    enum vec_type type;
+    enum vec_metric metric;
+    bool there[NAMES]; /* the twin */
+    float at[NAMES][DIM];
+    uint32_t count;
+    uint32_t under_way;
+    uint32_t told;
+};
+
+static struct world w;
+
+/* ---- a world ----------------------------------------------------------- */
+
+static void wake(void *arg)
+{
+    uint64_t one = 1;
+
+    (void)arg;
+    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void make_set(void)
+{
+    struct vset_options o = {.type = w.type,
+                             .metric = w.metric,
+                             .dim = DIM,
+                             .m = 8,
+                             .index = VSET_INDEX_FLAT,
+                             .keep_empty = true};
+
+    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    assert_non_null(w.set);
+    memset(w.there, 0, sizeof(w.there));
+    w.count = 0;
+}
+
+static void trained(void *arg, struct vset *v)
+{
+    (void)arg;
+    assert_ptr_equal(v, w.set);
+    w.told++;
+}
+
+static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
+{
+    struct pool_options o = {.n_workers = 2,
+                             .wake = wake,
+                             .worker_init = search_worker_init,
+                             .worker_deinit = search_worker_deinit};
+
+    memset(&w, 0, sizeof(w));
+    cm_seed(&w.rng);
+    w.type = type;
+    w.metric = metric;
+    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
+    o.n_workers = builders;
+    o.name = "b";
+    o.worker_init = graph_worker_init;
+    o.worker_deinit = graph_worker_deinit;
+    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
+    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
+    w.ks = keyspace_create(1, w.pool, w.reaper);
+    w.ks->lists_listener.trained = trained;
+    keyspace_set_builders(w.ks, w.builders);
+    make_set();
+}
+
+static bool drain(void)
+{
+    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
+
+    vset_settle_all(w.ks->dbs[0]);
+    return n > 0;
+}
+
+static void wait_for_some(void)
+{
+    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
+    uint64_t n;
+
+    while (!drain()) {
+        assert_int_equal(poll(&pfd, 1, 60000), 1);
+        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
+    }
+}
+
+static void finish_walks(void)
+{
+    while (w.under_way > 0) {
+        wait_for_some();
+    }
+}
+
+static void finish_jobs(void)
+{
+    while (w.ks->n_lists_jobs + w.ks->n_graph_jobs > 0) {
+        wait_for_some();
+    }
+    vset_settle_all(w.ks->dbs[0]);
+}
+
+static bool is_used(const void *arg, uint32_t slot)
+{
+    const struct slots *s = arg;
+
+    return !(slots_block_free(s, slot / IVF_BLOCK) >> (slot % IVF_BLOCK) & 1);
+}
+
+static void validate(void)
+{
+    const struct lists *l = w.set->lists ? w.set->lists->all : NULL;
+
+    vset_validate(w.set);
+    for (; l; l = l->sibling) {
+        if (l->ivf && !l->dropped) {
+            ivf_validate(l->ivf, is_used, &w.set->elements.slots);
+        }
+    }
+}
+
+/* Until all is in lists and nothing is to be done. */
+static void settle(void)
+{
+    struct lists_info info;
+
+    finish_walks();
+    do {
+        finish_jobs();
+        lists_pump(w.set, true);
+        finish_jobs();
+        lists_info_read(w.set, &info);
+    } while (info.is_coming || info.phase != LISTS_IDLE);
+    validate();
+}
+
+static void end(void)
+{
+    finish_walks();
+    vset_validate(w.set);
+    vset_drop(w.set);
+    graph_cancel_all(w.ks);
+    lists_cancel_all(w.ks);
+    pool_destroy(w.pool);
+    pool_destroy(w.builders);
+    keyspace_destroy(w.ks);
+    reaper_destroy(w.reaper);
+    close(w.wake_fd);
+}
+
+/* ---- writes ------------------------------------------------------------ */
+
+static struct bytes name_of(uint32_t i, char *text)
+{
+    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
+}
+
+static void put_at(uint32_t i, const float *v)
+{
+    char name[16];
+    struct vset_element e = {.name = name_of(i, name), .vector = v};
+    bool added;
+
+    e.has_attribute = i % 3 == 0;
+    e.attribute = bytes_str("{\"a\":1}");
+    assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    assert_int_equal(added, !w.there[i]);
+    w.count += added;
+    w.there[i] = true;
+    memcpy(w.at[i], v, sizeof(w.at[i]));
+}
+
+/* Around one of some places. */
+static void put(uint32_t i)
+{
+    float v[DIM];
+    int j;
+
+    for (j = 0; j < DIM; j++) {
+        v[j] = (float)rng_normal(&w.rng) + 4 * (float)((i % 16) >> (j % 4) & 1);
+    }
+    put_at(i, v);
+}
+
+static void take(uint32_t i)
+{
+    char name[16];
+    bool removed;
+
+    assert_int_equal(vset_remove(w.set, name_of(i, name), &removed), ERR_OK);
+    assert_int_equal(removed, w.there[i]);
+    w.count -= removed;
+    w.there[i] = false;
+}
+
+static uint32_t any(void)
+{
+    return (uint32_t)rng_below(&w.rng, NAMES);
+}
+
+static void put_from_to(uint32_t from, uint32_t to)
+{
+    for (; from < to; from++) {
+        put(from);
+    }
+}
+
+static void train(uint32_t n_lists)
+{
+    struct lists_options o = {.nlist = n_lists, .seed = 1};
+    uint64_t build;
+
+    assert_int_equal(lists_train(w.set, &o, &build), ERR_OK);
+    assert_false(lists_is_given_up(w.set, build));
+}
+
+/* ---- what a search sees ------------------------------------------------ */
+
+struct walk {
+    struct task task;
+    struct completion completion;
+    uint64_t ticket;
+    struct slots_view view;
+    struct ivf_view ivf[2];
+    int n_ivf;
+    /* where it is */
+    slot_id tail_at;
+    int at_ivf;
+    uint32_t at_list, at_block;
+    uint32_t n_slots, n_twice, n_wrong;
+    uint8_t *expected; /* by slot */
+    uint8_t *seen;
+    uint32_t *name; /* that is expected there */
+    float (*first)[DIM];
+};
+
+static void see(struct walk *k, slot_id slot)
+{
+    if (slot >= k->view.n_slots || !slots_view_sees(&k->view, slot)) {
+        return;
+    }
+    k->n_twice += k->seen[slot];
+    k->seen[slot] = 1;
+    if (k->expected[slot]) {
+        float v[DIM];
+
+        vec_decode(&w.set->format, row_map_at(&k->view.rows, slot), v);
+        if (w.type == VEC_F32 && w.metric == VEC_L2) {
+            k->n_wrong += memcmp(v, k->first[slot], sizeof(v)) != 0;
+        }
+    }
+}
+
+/* False at the end. */
+static bool walk_lists(struct walk *k)
+{
+    const struct ivf_run *run;
+    uint32_t i, lanes, block;
+
+    if (k->at_ivf == k->n_ivf) {
+        return false;
+    }
+    if (k->at_list == k->ivf[k->at_ivf].dir->n_lists) {
+        k->at_ivf++;
+        k->at_list = 0;
+        return true;
+    }
+    run = ivf_view_run(&k->ivf[k->at_ivf], k->at_list);
+    for (i = 0; i < ivf_run_length(run); i++) {
+        block = ivf_run_block(run, i, &lanes);
+        for (; lanes; lanes &= lanes - 1) {
+            see(k, block * IVF_BLOCK + (uint32_t)__builtin_ctz(lanes));
+        }
+    }
+    k->at_list++;
+    return true;
+}
+
+static bool walk_step(struct task *t, struct worker *worker)
+{
+    struct walk *k = CONTAINER_OF(t, struct walk, task);
+    struct slots_run run;
+    uint32_t i;
+
+    (void)worker;
+    if (slots_tail_next(&k->view, &k->tail_at, &run)) {
+        for (i = 0; i < run.n; i++) {
+            see(k, run.first + i);
+        }
+        return true;
+    }
+    if (walk_lists(k)) {
+        return true;
+    }
+    pool_complete(w.pool, &k->completion);
+    return false;
+}
+
+static void walk_done(struct completion *c)
+{
+    struct walk *k = CONTAINER_OF(c, struct walk, completion);
+    uint32_t i;
+
+    for (i = 0; i < k->n_slots; i++) {
+        if (k->expected[i] != k->seen[i]) {
+            fail_msg("slot %u: expected %d, seen %d", i, k->expected[i],
+                     k->seen[i]);
+        }
+    }
+    assert_int_equal(k->n_twice, 0);
+    assert_int_equal(k->n_wrong, 0);
+    epoch_leave(w.ks->epoch, k->ticket);
+    w.under_way--;
+    free(k->expected);
+    free(k->seen);
+    free(k->first);
+    free(k);
+}
+
+static void walk(void)
+{
+    struct walk *k = calloc(1, sizeof(*k));
+    struct lists_view lists;
+    char name[16];
+    uint32_t i;
+
+    k->ticket = epoch_enter(w.ks->epoch);
+    slots_view_take(&w.set->elements.slots, &k->view);
+    lists_view_take(w.set, &lists);
+    k->n_slots = k->view.n_slots;
+    if (lists.ivf) {
+        ivf_view_take(lists.ivf, k->n_slots, &k->ivf[k->n_ivf++]);
+    }
+    if (lists.coming) {
+        ivf_view_take(lists.coming, k->n_slots, &k->ivf[k->n_ivf++]);
+    }
+    k->expected = calloc(k->n_slots + 1, 1);
+    k->seen = calloc(k->n_slots + 1, 1);
+    k->first = calloc(k->n_slots + 1, sizeof(*k->first));
+    for (i = 0; i < NAMES; i++) {
+        slot_id slot = vset_find(w.set, name_of(i, name));
+
+        assert_int_equal(slot != SLOT_NONE, w.there[i]);
+        if (w.there[i]) {
+            k->expected[slot] = 1;
+            memcpy(k->first[slot], w.at[i], sizeof(w.at[i]));
+        }
+    }
+    k->task.step = walk_step;
+    k->task.class = TASK_QUERY;
+    k->completion.done = walk_done;
+    w.under_way++;
+    pool_submit(w.pool, &k->task);
+}
+
+/* Every element, and nothing else, is in a list or in the tail. */
+static void check_now(void)
+{
+    walk();
+    finish_walks();
+    validate();
+}
+
+/* ---- tests ------------------------------------------------------------- */
+
+static void test_fill(void **state)
+{
+    struct lists_info info;
+
+    (void)state;
+    begin(VEC_F32, VEC_L2, 2);
+    put_from_to(0, NAMES);
+    check_now();
+    train(32);
+    assert_true(lists_is_training(w.set));
+    settle();
+    check_now();
+    lists_info_read(w.set, &info);
+    assert_true(info.has_lists);
+    assert_int_equal(info.options.nlist, 32);
+    assert_true(info.listed > NAMES - 200);
+    assert_int_equal(info.listed + info.tail, NAMES);
+    assert_int_equal(w.told, 1);
+    end();
+}
+
+static void test_same_lists(void **state)
+{
+    uint32_t *lists = malloc(NAMES * sizeof(*lists));
+    char name[16];
+    uint32_t i;
+    unsigned n;
+
+    (void)state;
+    for (n = 1; n <= 2; n++) {
+        begin(VEC_I8, VEC_COSINE, n);
+        rng_seed(&w.rng, 7);
+        put_from_to(0, NAMES);
+        train(48);
+        settle();
+        for (i = 0; i < NAMES; i++) {
+            uint32_t list =
+                lists_list_of(w.set, vset_find(w.set, name_of(i, name)));
+
+            if (n == 2) {
+                assert_int_equal(list, lists[i]);
+            }
+            lists[i] = list;
+        }
+        end();
+    }
+    free(lists);
+}
+
+/* One thing that may happen. */
+static void happen(struct buf *blob)
+{
+    struct lists_options o = {.nlist = 1 + (uint32_t)rng_below(&w.rng, 60)};
+    struct vset_options wanted = *vset_options(w.set);
+    uint64_t build;
+    enum err err;
+
+    switch (rng_below(&w.rng, 8)) {
+    case 0:
+    case 1:
+    case 2:
+        err = lists_train(w.set, &o, &build);
+        assert_true(err == ERR_OK || err == ERR_BUSY || err == ERR_RANGE);
+        break;
+    case 3:
+        blob->len = 0;
+        (void)lists_write_trained(w.set, blob);
+        break;
+    case 4:
+        if (blob->len) {
+            assert_int_equal(
+                lists_install_trained(w.set, buf_bytes(blob), &build), ERR_OK);
+        }
+        break;
+    case 5:
+        wanted.index = VSET_INDEX_FLAT;
+        assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+        break;
+    case 6:
+        wanted.index = VSET_INDEX_HNSW;
+        assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+        break;
+    default:
+        lists_pump(w.set, true);
+        graph_pump(w.set, true);
+    }
+}
+
+static void random_life(enum vec_type type, enum vec_metric metric)
+{
+    struct buf blob = {0};
+    uint32_t step;
+
+    begin(type, metric, 2);
+    put_from_to(0, NAMES / 2);
+    for (step = 0; step < STEPS; step++) {
+        uint32_t what = (uint32_t)rng_below(&w.rng, 1000);
+
+        if (what < 600) {
+            put(any());
+        } else if (what < 900) {
+            take(any());
+        } else if (what < 950 && w.under_way < WALKS_MAX) {
+            walk();
+        } else if (what < 990) {
+            drain();
+        } else if (what < 994) {
+            happen(&blob);
+        } else if (what < 996) {
+            lists_pump(w.set, true);
+        } else if (what < 997) {
+            validate();
+        } else if (what < 998) {
+            settle();
+        }
+    }
+    settle();
+    check_now();
+    buf_deinit(&blob);
+    end();
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    random_life(VEC_F32, VEC_L2);
+}
+
+static void test_random_others(void **state)
+{
+    (void)state;
+    random_life(VEC_I8, VEC_COSINE);
+    random_life(VEC_BIT, VEC_COSINE);
+    random_life(VEC_F16, VEC_L1);
+}
+
+static void test_gone_meanwhile(void **state)
+{
+    int n;
+
+    (void)state;
+    begin(VEC_I8, VEC_COSINE, 2);
+    for (n = 0; n < 40; n++) {
+        int turns = (int)rng_below(&w.rng, 12);
+
+        put_from_to(0, NAMES / 2);
+        train(40);
+        while (turns-- > 0 && w.ks->n_lists_jobs > 0) {
+            wait_for_some();
+            walk();
+        }
+        finish_walks();
+        vset_drop(w.set);
+        make_set();
+    }
+    end();
+}
+
+static void test_all_removed(void **state)
+{
+    uint32_t i;
+
+    (void)state;
+    begin(VEC_F32, VEC_L2, 2);
+    put_from_to(0, NAMES);
+    train(32);
+    settle();
+    for (i = 0; i < NAMES; i++) {
+        take(i);
+    }
+    check_now();
+    put_from_to(0, NAMES);
+    settle();
+    check_now();
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_same_lists),
+        cmocka_unit_test(test_all_removed),
+        cmocka_unit_test(test_gone_meanwhile),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random_others),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
