@@ -105,6 +105,7 @@ static void fill_avx512(struct vec_kernels *k, const struct machine *m)
     vec_avx512_pq_fill(k);
     if (m->vnni) {
         vec_avx512_i8_fill(k);
+        vec_avx512_i8_within_fill(k);
     }
     if (m->vpopcntdq) {
         vec_avx512_bit_fill(k);

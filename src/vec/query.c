@@ -247,6 +247,54 @@ void vec_scan_many(const struct vec_query *const *q, size_t nq,
     }
 }
 
+/* By way of all keys: rows `from` to n - 1, `from` a multiple of the rows of a
+ * mask. */
+static void within_by_keys(const struct vec_query *const *q, size_t nq,
+                           const float *limits, const uint8_t *rows,
+                           size_t from, size_t n, const struct vec_within *out)
+{
+    uint32_t at[VEC_WITHIN_ROWS];
+    size_t i, j, k;
+
+    for (j = 0; j < nq; j += VEC_BATCH_MAX) {
+        vec_scan_many(q + j, nq - j < VEC_BATCH_MAX ? nq - j : VEC_BATCH_MAX,
+                      rows + from * q[0]->format->row_bytes, n - from,
+                      out->keys + j * out->key_stride + from, out->key_stride);
+    }
+    for (j = 0; j < nq; j++) {
+        uint32_t *masks = out->masks + j * out->mask_stride;
+        const float *keys = out->keys + j * out->key_stride;
+
+        for (i = from; i < n; i += VEC_WITHIN_ROWS) {
+            size_t left = n - i < VEC_WITHIN_ROWS ? n - i : VEC_WITHIN_ROWS;
+            size_t hits = vec_select(keys + i, left, limits[j], at);
+            uint32_t mask = 0;
+
+            for (k = 0; k < hits; k++) {
+                mask |= 1u << at[k];
+            }
+            masks[i / VEC_WITHIN_ROWS] = mask;
+        }
+    }
+}
+
+void vec_scan_within(const struct vec_query *const *q, size_t nq,
+                     const float *limits, const uint8_t *rows, size_t n,
+                     const struct vec_within *out)
+{
+    const struct vec_format *f = q[0]->format;
+    vec_within_fn fn = vec_in_use->within[f->type][vec_op_of(f->metric)];
+    size_t whole = n - n % VEC_WITHIN_ROWS;
+
+    ASSERT(nq <= VEC_WITHIN_MAX);
+    if (!fn || nq == 1 || !whole || !fn(q, nq, limits, rows, whole, out)) {
+        whole = 0;
+    }
+    if (whole < n) {
+        within_by_keys(q, nq, limits, rows, whole, n, out);
+    }
+}
+
 size_t vec_select(const float *keys, size_t n, float limit, uint32_t *at)
 {
     return vec_in_use->select(keys, n, limit, at);

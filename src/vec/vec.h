@@ -41,9 +41,11 @@ enum vec_metric { VEC_COSINE, VEC_L2, VEC_IP, VEC_L1, VEC_METRIC_COUNT };
 
 enum {
     VEC_DIM_MAX = 65536,
-    VEC_ALIGN = 64,     /* of query memory */
-    VEC_BATCH_MAX = 16, /* queries of one vec_scan_many() */
-    VEC_OVERREAD = 64,  /* bytes past the last row that kernels may read */
+    VEC_ALIGN = 64,       /* of query memory */
+    VEC_BATCH_MAX = 16,   /* queries of one vec_scan_many() */
+    VEC_WITHIN_MAX = 64,  /* queries of one vec_scan_within() */
+    VEC_WITHIN_ROWS = 32, /* rows of a mask */
+    VEC_OVERREAD = 64,    /* bytes past the last row that kernels may read */
 };
 
 struct vec_format {
@@ -140,6 +142,23 @@ void vec_scan(const struct vec_query *q, const uint8_t *rows, size_t n,
 void vec_scan_many(const struct vec_query *const *q, size_t nq,
                    const uint8_t *rows, size_t n, float *keys,
                    size_t key_stride);
+
+/* Where vec_scan_within() writes: bit i % VEC_WITHIN_ROWS of
+ * masks[j * mask_stride + i / VEC_WITHIN_ROWS] says that row i is near enough
+ * to query j. Only then does keys[j * key_stride + i] mean something. */
+struct vec_within {
+    float *keys;
+    size_t key_stride; /* at least the rows, rounded up to VEC_WITHIN_ROWS */
+    uint32_t *masks;
+    size_t mask_stride;
+};
+
+/* Finds the rows whose key is !(key > limits[j]) for nq <= VEC_WITHIN_MAX
+ * queries of one format, in one pass over n consecutive rows. Keys are equal,
+ * bit for bit, to those of vec_scan(). */
+void vec_scan_within(const struct vec_query *const *q, size_t nq,
+                     const float *limits, const uint8_t *rows, size_t n,
+                     const struct vec_within *out);
 
 /* Scores scattered rows, prefetching ahead: keys[i] belongs to rows[i]. Equal,
  * bit for bit, to vec_scan() of each. */

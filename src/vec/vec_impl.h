@@ -171,6 +171,11 @@ ALWAYS_INLINE size_t vec_i8_whole_blocks(const struct vec_format *f)
 
 /* ---- kernels ----------------------------------------------------------- */
 
+/* n is a multiple of VEC_WITHIN_ROWS. False: not these rows. */
+typedef bool (*vec_within_fn)(const struct vec_query *const *q, size_t nq,
+                              const float *limits, const uint8_t *rows,
+                              size_t n, const struct vec_within *out);
+
 struct vec_measure {
     float sumsq; /* infinite or NaN when a component or the sum is not finite */
     float max_abs; /* meaningless then */
@@ -229,6 +234,8 @@ struct vec_kernels {
     /* NULL where gather does as well for rows that are in the cache. */
     vec_gather_fn fetched[VEC_TYPE_COUNT][VEC_OP_COUNT];
     vec_many_fn many[VEC_TYPE_COUNT][VEC_OP_COUNT]; /* nq >= 2, n >= 1 */
+    /* NULL where nothing beats looking through the keys of `many`. */
+    vec_within_fn within[VEC_TYPE_COUNT][VEC_OP_COUNT];
     /* Queries with tails need no wide codes. */
     bool i8_by_tails;
 
@@ -275,10 +282,11 @@ void vec_avx512_float_fill(struct vec_kernels *k);
 void vec_avx512_code_fill(struct vec_kernels *k);
 void vec_avx512_fine_fill(struct vec_kernels *k);
 void vec_avx512_pq_fill(struct vec_kernels *k);
-void vec_avx512_i8_fill(struct vec_kernels *k);   /* needs VNNI too */
-void vec_avx512_bit_fill(struct vec_kernels *k);  /* needs VPOPCNTDQ too */
-void vec_avx512_bf16_fill(struct vec_kernels *k); /* needs BF16 too */
-void vec_neon_fill(struct vec_kernels *k);        /* needs DOTPROD and FP16 */
+void vec_avx512_i8_fill(struct vec_kernels *k);        /* needs VNNI too */
+void vec_avx512_i8_within_fill(struct vec_kernels *k); /* likewise */
+void vec_avx512_bit_fill(struct vec_kernels *k);       /* needs VPOPCNTDQ too */
+void vec_avx512_bf16_fill(struct vec_kernels *k);      /* needs BF16 too */
+void vec_neon_fill(struct vec_kernels *k); /* needs DOTPROD and FP16 */
 void vec_neon_pq_fill(struct vec_kernels *k);
 
 /* I8 scoring with AVX2, to which AVX-512 leaves rows shorter than a vector. */

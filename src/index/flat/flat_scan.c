@@ -4,11 +4,14 @@
 #include "base/mem.h"
 
 enum {
-    TILE_ROWS = 256, /* scored at a time; keys of all searches fit the L1 */
+    TILE_ROWS = 256,        /* scored at a time, at most, */
+    TILE_BYTES = 256 << 10, /* but not more than the L2 holds for who is next */
+    TILE_MASKS = TILE_ROWS / VEC_WITHIN_ROWS,
 };
 
 struct flat_scratch {
     float keys[FLAT_ABOARD * TILE_ROWS];
+    uint32_t masks[FLAT_ABOARD * TILE_MASKS];
     uint32_t at[TILE_ROWS];
     uint64_t admitted[TILE_ROWS];
 };
@@ -99,35 +102,97 @@ static void merge(struct flat_search *s, uint32_t first_slot, const float *keys,
     }
 }
 
-static void score_run(struct flat_search *const *batch, size_t n_batch,
-                      const struct vec_run *run, struct flat_scratch *scratch,
-                      bool shared)
+/* Rows of run scored at a time: whole masks. */
+static uint32_t tile_rows(size_t row_bytes)
+{
+    size_t n = TILE_BYTES / row_bytes & ~(size_t)(VEC_WITHIN_ROWS - 1);
+
+    return n < VEC_WITHIN_ROWS ? VEC_WITHIN_ROWS
+           : n > TILE_ROWS     ? TILE_ROWS
+                               : (uint32_t)n;
+}
+
+static void score_for_one(struct flat_search *s, const struct vec_run *run,
+                          struct flat_scratch *scratch, bool shared)
+{
+    const size_t row_bytes = s->source.row_bytes;
+    uint32_t done;
+
+    for (done = 0; done < run->n; done += TILE_ROWS) {
+        uint32_t n = run->n - done < TILE_ROWS ? run->n - done : TILE_ROWS;
+        size_t hits;
+
+        vec_scan(s->query, run->rows + done * row_bytes, n, scratch->keys);
+        hits = vec_select(scratch->keys, n, limit_read(s), scratch->at);
+        if (hits) {
+            merge(s, run->first_slot + done, scratch->keys, hits, scratch,
+                  shared);
+        }
+    }
+}
+
+/* Nearly always there is none. */
+static bool any_near(const uint32_t *masks)
+{
+    uint32_t any = 0;
+    int i;
+
+    for (i = 0; i < TILE_MASKS; i++) {
+        any |= masks[i];
+    }
+    return any != 0;
+}
+
+/* Which rows of a tile the masks of a search name. */
+static size_t unfold(const uint32_t *masks, uint32_t *at)
+{
+    size_t hits = 0;
+    uint32_t i;
+
+    for (i = 0; i < TILE_MASKS; i++) {
+        uint32_t mask = masks[i];
+
+        for (; mask; mask &= mask - 1) {
+            at[hits++] = i * VEC_WITHIN_ROWS + (uint32_t)__builtin_ctz(mask);
+        }
+    }
+    return hits;
+}
+
+static void score_for_many(struct flat_search *const *batch, size_t n_batch,
+                           const struct vec_run *run,
+                           struct flat_scratch *scratch)
 {
     const struct vec_query *queries[FLAT_ABOARD];
+    const struct vec_within out = {scratch->keys, TILE_ROWS, scratch->masks,
+                                   TILE_MASKS};
     size_t row_bytes = batch[0]->source.row_bytes;
+    uint32_t tile = tile_rows(row_bytes);
+    float limits[FLAT_ABOARD];
     uint32_t done;
     size_t i;
 
     for (i = 0; i < n_batch; i++) {
         queries[i] = batch[i]->query;
     }
-    for (done = 0; done < run->n; done += TILE_ROWS) {
-        uint32_t n = run->n - done < TILE_ROWS ? run->n - done : TILE_ROWS;
-        const uint8_t *rows = run->rows + done * row_bytes;
+    for (done = 0; done < run->n; done += tile) {
+        uint32_t n = run->n - done < tile ? run->n - done : tile;
 
-        if (n_batch == 1) {
-            vec_scan(queries[0], rows, n, scratch->keys);
-        } else {
-            vec_scan_many(queries, n_batch, rows, n, scratch->keys, TILE_ROWS);
-        }
         for (i = 0; i < n_batch; i++) {
-            const float *keys = scratch->keys + i * TILE_ROWS;
-            size_t hits =
-                vec_select(keys, n, limit_read(batch[i]), scratch->at);
+            limits[i] = limit_read(batch[i]);
+        }
+        if (n < TILE_ROWS) { /* no masks are written where no rows are */
+            memset(scratch->masks, 0, sizeof(scratch->masks));
+        }
+        vec_scan_within(queries, n_batch, limits, run->rows + done * row_bytes,
+                        n, &out);
+        for (i = 0; i < n_batch; i++) {
+            const uint32_t *masks = scratch->masks + i * TILE_MASKS;
 
-            if (hits) {
-                merge(batch[i], run->first_slot + done, keys, hits, scratch,
-                      shared);
+            if (any_near(masks)) {
+                merge(batch[i], run->first_slot + done,
+                      scratch->keys + i * TILE_ROWS, unfold(masks, scratch->at),
+                      scratch, true);
             }
         }
     }
@@ -161,14 +226,13 @@ void flat_scan_begin(struct flat_search *s)
 
 void flat_scan_runs(struct flat_search *s, struct flat_scratch *scratch)
 {
-    struct flat_search *batch[1] = {s};
     uint32_t i;
 
     for (i = s->source.first_run; i < s->source.n_runs && !should_stop(s);
          i++) {
         struct vec_run run = s->source.run(s->source.arg, i);
 
-        score_run(batch, 1, &run, scratch, false);
+        score_for_one(s, &run, scratch, false);
     }
 }
 
@@ -266,6 +330,30 @@ static bool take_run(struct flat_ring *r, uint32_t *run,
     return true;
 }
 
+/* Views taken at different times end at different slots; the run is scored as
+ * far as the longest goes, and admits() knows its own. */
+static struct vec_run longest_run(struct flat_search *const *batch, size_t n,
+                                  uint32_t index)
+{
+    struct vec_run longest = {NULL, 0, 0};
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        const struct vec_source *s = &batch[i]->source;
+
+        if (index + 1 < s->n_runs) { /* not its last: none is longer */
+            return s->run(s->arg, index);
+        }
+    }
+    for (i = 0; i < n; i++) {
+        const struct vec_source *s = &batch[i]->source;
+        struct vec_run run = s->run(s->arg, index);
+
+        longest = run.n > longest.n ? run : longest;
+    }
+    return longest;
+}
+
 /* One run for all who need it. Finished searches are handed over last, since
  * finish() may end their life. */
 static void work_run(struct flat_ring *r, struct worker *w, uint32_t index,
@@ -281,17 +369,13 @@ static void work_run(struct flat_ring *r, struct worker *w, uint32_t index,
         }
     }
     if (n_going) {
-        struct vec_run run = going[0]->source.run(going[0]->source.arg, index);
+        struct vec_run run = longest_run(going, n_going, index);
 
-        /* Views taken at different times end at different slots; the run is
-         * scored as far as the longest goes, and admits() knows its own. */
-        for (i = 1; i < n_going; i++) {
-            struct vec_run other =
-                going[i]->source.run(going[i]->source.arg, index);
-
-            run = other.n > run.n ? other : run;
+        if (n_going == 1) {
+            score_for_one(going[0], &run, r->scratch_of(w), true);
+        } else {
+            score_for_many(going, n_going, &run, r->scratch_of(w));
         }
-        score_run(going, n_going, &run, r->scratch_of(w), true);
     }
     for (i = 0; i < n_batch; i++) {
         /* F2 */

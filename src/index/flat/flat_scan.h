@@ -31,7 +31,7 @@
 #include "index/vec_source.h"
 #include "vec/vec.h"
 
-enum { FLAT_ABOARD = VEC_BATCH_MAX };
+enum { FLAT_ABOARD = VEC_WITHIN_MAX };
 
 /* One exact search. The caller embeds it, fills in the first part, and keeps it
  * until finish(). */

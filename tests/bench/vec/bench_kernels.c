@@ -27,7 +27,12 @@
 #include "base/rng.h"
 #include "vec/vec.h"
 
-enum { CHUNK_BYTES = 256 * 1024, HUGE_PAGE = 2 * 1024 * 1024 };
+enum {
+    CHUNK_BYTES = 256 * 1024,
+    TILE_ROWS = 256,
+    DISTINCT = 509, /* rows */
+    HUGE_PAGE = 2 * 1024 * 1024
+};
 
 static struct {
     uint8_t *memory;
@@ -36,6 +41,7 @@ static struct {
     size_t effort_bytes; /* read per measurement, about */
     float *keys;
     size_t max_chunk; /* rows */
+    float limit;
 } bench;
 
 static const char *metric_word = "cosine";
@@ -89,7 +95,7 @@ static void random_vector(struct rng *r, float *x, uint32_t dim)
 static size_t fill_rows(const struct vec_format *f, struct rng *r)
 {
     size_t n = (bench.far_bytes - f->overread) / f->row_bytes;
-    size_t distinct = n < 509 ? n : 509;
+    size_t distinct = n < DISTINCT ? n : DISTINCT;
     float *x = malloc(4 * (size_t)f->dim);
     size_t i;
 
@@ -150,6 +156,27 @@ static void scan_all(const struct vec_format *f, struct vec_query *const *q,
     }
 }
 
+/* The same for rows near enough, tile by tile as index/flat does it; the limit
+ * lets nearly nothing through. */
+static void find_all(const struct vec_format *f, struct vec_query *const *q,
+                     size_t nq, size_t n)
+{
+    static uint32_t masks[VEC_WITHIN_MAX][TILE_ROWS / VEC_WITHIN_ROWS];
+    const struct vec_within out = {bench.keys, TILE_ROWS, masks[0],
+                                   TILE_ROWS / VEC_WITHIN_ROWS};
+    float limits[VEC_WITHIN_MAX];
+    size_t i;
+
+    for (i = 0; i < nq; i++) {
+        limits[i] = bench.limit;
+    }
+    for (i = 0; i < n; i += TILE_ROWS) {
+        vec_scan_within((const struct vec_query *const *)q, nq, limits,
+                        bench.memory + i * f->row_bytes,
+                        n - i < TILE_ROWS ? n - i : TILE_ROWS, &out);
+    }
+}
+
 /* Time this thread was running: what others take of the processor does not
  * count, what they take of the memory's bandwidth does, for all alike. */
 static double running_ns(void)
@@ -161,12 +188,14 @@ static double running_ns(void)
 }
 
 static const size_t batch_sizes[] = {1, 2, 4, 8, 16};
+static const size_t within_sizes[] = {2, 8, 16, 32, 64};
 
-enum { N_BATCHES = ARRAY_LEN(batch_sizes) };
+enum { N_BATCHES = ARRAY_LEN(batch_sizes), N_WITHIN = ARRAY_LEN(within_sizes) };
 
 struct result {
     double probe_ns;
     double scan_ns[N_BATCHES]; /* one pass over all rows */
+    double within_ns[N_WITHIN];
 };
 
 static void keep_best(double start, double *best)
@@ -191,6 +220,9 @@ static void measure_scans(const struct vec_format *f,
     for (k = 0; k < N_BATCHES; k++) {
         out->scan_ns[k] = 1e18;
     }
+    for (k = 0; k < N_WITHIN; k++) {
+        out->within_ns[k] = 1e18;
+    }
     for (i = 0; i < passes; i++) {
         double start = running_ns();
 
@@ -200,6 +232,11 @@ static void measure_scans(const struct vec_format *f,
             start = running_ns();
             scan_all(f, q, batch_sizes[k], n);
             keep_best(start, &out->scan_ns[k]);
+        }
+        for (k = 0; k < N_WITHIN && batches > 1; k++) {
+            start = running_ns();
+            find_all(f, q, within_sizes[k], n);
+            keep_best(start, &out->within_ns[k]);
         }
     }
 }
@@ -232,9 +269,28 @@ static void report_scan(const struct vec_format *f, struct vec_query *const *q,
                    r.scan_ns[k] / n / (double)batch_sizes[k],
                    all / r.scan_ns[k]);
         }
+        for (k = 0; batches && k < N_WITHIN; k++) {
+            printf(" | within %zu: %.2f ns", within_sizes[k],
+                   r.within_ns[k] / n / (double)within_sizes[k]);
+        }
         printf("\n");
         fflush(stdout);
     }
+}
+
+/* A limit that no row meets. */
+static float limit_of(struct vec_query *const *q)
+{
+    float limit = INFINITY;
+    size_t i, j;
+
+    for (j = 0; j < VEC_WITHIN_MAX; j++) {
+        vec_scan(q[j], bench.memory, DISTINCT, bench.keys);
+        for (i = 0; i < DISTINCT; i++) {
+            limit = bench.keys[i] < limit ? bench.keys[i] : limit;
+        }
+    }
+    return limit - 0.01f;
 }
 
 static void report_gather(const struct vec_format *f, struct vec_query *q,
@@ -375,7 +431,7 @@ static void allocate(void)
 static void run(enum vec_type type, uint32_t dim, struct rng *r, bool batches,
                 bool gather)
 {
-    struct vec_query *q[VEC_BATCH_MAX];
+    struct vec_query *q[VEC_WITHIN_MAX];
     enum vec_metric metric = VEC_COSINE;
     struct vec_format f;
     size_t n;
@@ -388,15 +444,16 @@ static void run(enum vec_type type, uint32_t dim, struct rng *r, bool batches,
     }
     vec_format_init(&f, type, metric, dim);
     n = fill_rows(&f, r);
-    for (i = 0; i < VEC_BATCH_MAX; i++) {
+    for (i = 0; i < VEC_WITHIN_MAX; i++) {
         q[i] = random_query(&f, r);
     }
     if (gather) {
         report_gather(&f, q[0], r, n);
     } else {
+        bench.limit = limit_of(q);
         report_scan(&f, q, batches);
     }
-    for (i = 0; i < VEC_BATCH_MAX; i++) {
+    for (i = 0; i < VEC_WITHIN_MAX; i++) {
         free(q[i]);
     }
 }

@@ -322,14 +322,74 @@ static void check_gather(const struct bench *b, const struct vec_query *q,
     free(at);
 }
 
+static float limit_for(const float *keys, size_t n, size_t j, struct rng *r)
+{
+    float key = keys[rng_below(r, n)];
+
+    switch (j % 5) {
+    case 0:
+        return INFINITY;
+    case 1:
+        return -INFINITY;
+    case 2:
+        return nextafterf(key, -INFINITY);
+    default: /* to the bit what one row has */
+        return key;
+    }
+}
+
+/* Who is near enough, and with which key, as looking through all keys says. */
+static void check_within(struct bench *b, const float *scanned, size_t nq,
+                         struct rng *r)
+{
+    const size_t n = b->n_rows;
+    const size_t n_masks = n / VEC_WITHIN_ROWS + 2;
+    const size_t stride = (n_masks - 1) * VEC_WITHIN_ROWS;
+    float *keys = malloc(VEC_WITHIN_MAX * stride * sizeof(float));
+    uint32_t *masks = malloc(VEC_WITHIN_MAX * n_masks * sizeof(*masks));
+    struct vec_within out = {keys, stride, masks, n_masks};
+    const struct vec_query *q[VEC_WITHIN_MAX];
+    float limits[VEC_WITHIN_MAX];
+    size_t i, j;
+
+    for (j = 0; j < nq; j++) {
+        q[j] = b->prepared[j % N_QUERIES];
+        limits[j] = limit_for(scanned + j % N_QUERIES * n, n, j, r);
+    }
+    vec_scan_within(q, nq, limits, b->rows, n, &out);
+    for (j = 0; j < nq; j++) {
+        const float *want = scanned + j % N_QUERIES * n;
+
+        for (i = 0; i < n; i++) {
+            bool is_near = masks[j * n_masks + i / VEC_WITHIN_ROWS] >>
+                               (i % VEC_WITHIN_ROWS) &
+                           1;
+
+            assert_int_equal(is_near, !(want[i] > limits[j]));
+            if (is_near) {
+                check_equal(b, "within", keys + j * stride + i, want + i, 1);
+            }
+        }
+        if (n % VEC_WITHIN_ROWS) { /* no rows where there are none */
+            assert_int_equal(masks[j * n_masks + n / VEC_WITHIN_ROWS] >>
+                                 (n % VEC_WITHIN_ROWS),
+                             0);
+        }
+    }
+    free(keys);
+    free(masks);
+}
+
 static void check_level(struct bench *b)
 {
     const size_t n = b->n_rows;
     float *scanned = malloc(N_QUERIES * n * sizeof(float));
     float *keys = malloc(VEC_BATCH_MAX * (n + 3) * sizeof(float));
+    struct rng limits;
     size_t nq;
     size_t j;
 
+    rng_seed(&limits, n);
     prepare_queries(b);
     for (j = 0; j < N_QUERIES; j++) {
         vec_scan(b->prepared[j], b->rows, n, scanned + j * n);
@@ -349,6 +409,12 @@ static void check_level(struct bench *b)
         }
         if (b->format.dim > 1000 && nq > 2) {
             break; /* enough of long rows */
+        }
+    }
+    for (nq = 1; nq <= VEC_WITHIN_MAX; nq += nq < 16 ? 5 : 12) {
+        check_within(b, scanned, nq, &limits);
+        if (b->format.dim > 1000 && nq > 16) {
+            break;
         }
     }
     free(keys);
