@@ -39,6 +39,7 @@
 #include "base/epoch.h"
 #include "base/err.h"
 #include "base/region.h"
+#include "index/ivf/codes.h"
 #include "index/topk.h"
 #include "vec/row_map.h"
 #include "vec/vec.h"
@@ -224,10 +225,12 @@ ALWAYS_INLINE uint32_t ivf_run_block(const struct ivf_run *r, uint32_t i,
  * is asked about and kept. May be called again with more lists. */
 struct ivf_scan {
     struct ivf_view view;
-    struct row_map rows;           /* of the view of the slots */
-    const struct vec_query *query; /* of the rows */
-    struct topk *best;             /* the caller's */
-    float limit;                   /* keys above are not wanted; INFINITY */
+    struct row_map rows; /* of the view of the slots */
+    const struct vec_query
+        *query; /* of the rows; NULL when codes are scanned */
+    const struct ivf_codes_query *codes; /* NULL: rows are scanned */
+    struct topk *best;                   /* the caller's */
+    float limit; /* keys above are not wanted; or +inf */
     /* Whether a row that scored well is visible and passes. */
     bool (*admits)(const void *arg, uint32_t slot);
     /* When set, asked now and then: true ends the scan. */

@@ -1,20 +1,97 @@
 /* Scanning lists: see ivf.h.
  *
- * A list's blocks lie anywhere; within a block rows follow one another. */
+ * A list's blocks lie anywhere, but within a block rows follow one another. So
+ * while a block is scored the next one, of this list or of the list after it,
+ * is on its way to the cache. */
 #include "index/ivf/ivf_impl.h"
 
-/* The rows of a block that scored well enough. */
-static void keep(struct ivf_scan *s, uint32_t first, uint32_t lanes,
-                 const float *keys, const uint32_t *at, size_t n)
+/* A block to be scored. */
+struct piece {
+    const uint8_t *rows;
+    uint32_t first; /* slot */
+    uint32_t lanes;
+    uint32_t n; /* rows to score: those up to the last lane */
+};
+
+/* Goes through the blocks of lists in their order. */
+struct walk {
+    const struct ivf_scan *scan;
+    const uint32_t *lists;
+    uint32_t n_lists;
+    uint32_t list; /* the next */
+    const struct ivf_run *run;
+    uint32_t at, n; /* of the run */
+};
+
+/* Runs are found through two pointers, each a miss. */
+static void expect_list(const struct walk *w)
+{
+    const struct ivf_dir *dir = w->scan->view.dir;
+
+    if (w->list + 2 < w->n_lists) {
+        __builtin_prefetch((const void *)&dir->runs[w->lists[w->list + 2]]);
+    }
+    if (w->list + 1 < w->n_lists) {
+        const struct ivf_run *run =
+            ivf_view_run(&w->scan->view, w->lists[w->list + 1]);
+
+        __builtin_prefetch(run);
+        __builtin_prefetch((const uint8_t *)run + CACHE_LINE);
+    }
+}
+
+/* False when there are no more. */
+static bool next_piece(struct walk *w, struct piece *out)
+{
+    const struct ivf_view *view = &w->scan->view;
+
+    for (;;) {
+        while (w->at < w->n) {
+            uint32_t lanes;
+            uint32_t block = ivf_run_block(w->run, w->at++, &lanes);
+            uint32_t first = block * IVF_BLOCK;
+
+            /* V2; no lanes are also those of a hole */
+            if (lanes && first < view->n_slots) {
+                out->first = first;
+                out->lanes = lanes;
+                out->n = IVF_BLOCK - (uint32_t)__builtin_clz(lanes);
+                out->rows = row_map_at(&w->scan->rows, first);
+                return true;
+            }
+        }
+        if (w->list == w->n_lists) {
+            return false;
+        }
+        expect_list(w);
+        w->run = ivf_view_run(view, w->lists[w->list++]);
+        w->n = ivf_run_length(w->run);
+        w->at = 0;
+    }
+}
+
+static void expect_rows(const struct piece *p, size_t row_bytes)
+{
+    const uint8_t *end = p->rows + p->n * row_bytes;
+    const uint8_t *at;
+
+    for (at = p->rows; at < end; at += CACHE_LINE) {
+        __builtin_prefetch(at, 0, 2);
+    }
+}
+
+/* The rows of a piece that scored well enough. */
+static NO_INLINE void keep(struct ivf_scan *s, const struct piece *p,
+                           const float *keys, const uint32_t *at, size_t n)
 {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        uint32_t slot = first + at[i];
+        uint32_t slot = p->first + at[i];
         uint64_t entry = topk_entry(keys[at[i]], slot);
 
         /* Over the limit can only be a NaN that vec_select() let through. */
-        if ((lanes >> at[i] & 1) && topk_entry_key(entry) <= s->limit &&
+        if ((p->lanes >> at[i] & 1) && topk_entry_key(entry) <= s->limit &&
             topk_wants(s->best, entry) && s->admits(s->arg, slot)) {
             topk_push(s->best, entry);
             s->admitted++;
@@ -22,59 +99,116 @@ static void keep(struct ivf_scan *s, uint32_t first, uint32_t lanes,
     }
 }
 
-static void scan_block(struct ivf_scan *s, uint32_t block, uint32_t lanes)
+static float limit_of(const struct ivf_scan *s)
 {
-    uint32_t first = block * IVF_BLOCK;
     float limit = topk_limit(s->best);
-    float keys[IVF_BLOCK];
-    uint32_t at[IVF_BLOCK];
-    uint32_t n = IVF_BLOCK - (uint32_t)__builtin_clz(lanes);
-    size_t hits;
 
-    if (first >= s->view.n_slots) {
-        return; /* V2 */
-    }
-    vec_scan(s->query, row_map_at(&s->rows, first), n, keys);
-    hits = vec_select(keys, n, limit < s->limit ? limit : s->limit, at);
-    if (hits) {
-        keep(s, first, lanes, keys, at, hits);
-    }
-    s->scored += n;
-    s->n_blocks++;
+    return limit < s->limit ? limit : s->limit;
 }
 
-static void scan_list(struct ivf_scan *s, uint32_t list)
+static void score(struct ivf_scan *s, const struct piece *p)
 {
-    const struct ivf_run *run = ivf_view_run(&s->view, list);
-    uint32_t n = ivf_run_length(run);
-    uint32_t i;
+    float keys[IVF_BLOCK];
+    uint32_t at[IVF_BLOCK];
+    size_t hits;
 
-    for (i = 0; i < n; i++) {
-        uint32_t lanes;
-        uint32_t block = ivf_run_block(run, i, &lanes);
+    vec_scan(s->query, p->rows, p->n, keys);
+    hits = vec_select(keys, p->n, limit_of(s), at);
+    if (hits) {
+        keep(s, p, keys, at, hits);
+    }
+}
 
-        if (lanes) {
-            scan_block(s, block, lanes);
+static bool should_stop(struct ivf_scan *s)
+{
+    s->stopped = s->stopped || (s->stop && s->stop(s->arg));
+    return s->stopped;
+}
+
+static void scan_rows(struct ivf_scan *s, struct walk *w)
+{
+    size_t row_bytes = s->rows.geometry->row_bytes;
+    uint32_t list = 1; /* the walk is past the first */
+    struct piece piece, next;
+    bool more = next_piece(w, &next);
+
+    while (more) {
+        piece = next;
+        more = next_piece(w, &next);
+        if (more) {
+            expect_rows(&next, row_bytes);
+        }
+        score(s, &piece);
+        s->scored += piece.n;
+        s->n_blocks++;
+        if (w->list != list) {
+            list = w->list;
+            if (should_stop(s)) {
+                break;
+            }
         }
     }
-    s->n_lists++;
+}
+
+/* Codes are scanned for some blocks at a time: few at first, so that there is
+ * soon a limit to compare with. */
+static void scan_codes(struct ivf_scan *s, struct walk *w)
+{
+    enum { FEW = 2 };
+    struct piece pieces[IVF_CODES_SCAN_MAX];
+    uint32_t blocks[IVF_CODES_SCAN_MAX], below[IVF_CODES_SCAN_MAX];
+    _Alignas(64) float keys[IVF_CODES_SCAN_MAX * IVF_BLOCK];
+    uint32_t at[IVF_BLOCK];
+    size_t most = FEW, n, i;
+
+    do {
+        for (n = 0; n < most && next_piece(w, &pieces[n]); n++) {
+            blocks[n] = pieces[n].first / IVF_BLOCK;
+        }
+        ivf_codes_scan(s->codes, blocks, n, limit_of(s), below, keys);
+        for (i = 0; i < n; i++) {
+            uint32_t lanes = below[i] & pieces[i].lanes;
+            size_t hits = 0;
+
+            for (; lanes; lanes &= lanes - 1) {
+                at[hits++] = (uint32_t)__builtin_ctz(lanes);
+            }
+            if (hits) {
+                keep(s, &pieces[i], keys + i * IVF_BLOCK, at, hits);
+            }
+        }
+        s->scored += n * IVF_BLOCK;
+        s->n_blocks += (uint32_t)n;
+        most = most < IVF_CODES_SCAN_MAX ? most * 2 : IVF_CODES_SCAN_MAX;
+    } while (n && !should_stop(s));
 }
 
 void ivf_scan_lists(struct ivf_scan *s, const uint32_t *lists, uint32_t n)
 {
-    uint32_t i;
+    struct walk w = {.scan = s, .lists = lists, .n_lists = n};
 
-    for (i = 0; i < n && !s->stopped; i++) {
-        scan_list(s, lists[i]);
-        s->stopped = s->stop && s->stop(s->arg);
+    if (s->stopped) {
+        return;
     }
+    if (s->codes) {
+        scan_codes(s, &w);
+    } else {
+        scan_rows(s, &w);
+    }
+    s->n_lists += w.list;
 }
 
 void ivf_scan_all(struct ivf_scan *s)
 {
-    uint32_t i;
+    enum { SOME = 64 };
+    uint32_t lists[SOME];
+    uint32_t n = 0, i;
 
     for (i = 0; i < s->view.dir->n_lists; i++) {
-        ivf_scan_lists(s, &i, 1);
+        lists[n++] = i;
+        if (n == SOME || i + 1 == s->view.dir->n_lists) {
+            ivf_scan_lists(s, lists, n);
+            n = 0;
+        }
     }
 }

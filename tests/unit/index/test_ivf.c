@@ -2,6 +2,8 @@
  * search that began earlier sees of all that. */
 #include "unit/cm.h"
 
+#include <math.h>
+
 #include "base/epoch.h"
 #include "base/region.h"
 #include "index/ivf/ivf.h"
@@ -293,6 +295,144 @@ static void extremes_are_found_in_steps(void **state)
     assert_int_equal(x.smallest, 4);
 }
 
+/* ---- scanning ------------------------------------------------------------ */
+
+static struct vec_format format;
+static struct row_geometry geometry;
+static const uint8_t *pages[1];
+static uint32_t asked, stop_after;
+
+static bool admits(const void *arg, uint32_t slot)
+{
+    (void)arg;
+    return w.used[slot];
+}
+
+static bool stop(const void *arg)
+{
+    (void)arg;
+    return ++asked > stop_after;
+}
+
+/* Row i is at distance i from the query. */
+static void make_rows(struct ivf_scan *s, struct topk *best, uint64_t *heap,
+                      size_t k)
+{
+    static _Alignas(VEC_ALIGN) uint8_t memory[1024];
+    struct vec_query *query = NULL;
+    float x[DIM] = {0};
+    uint32_t i;
+
+    assert_int_equal(vec_simd_select("auto"), ERR_OK);
+    vec_format_init(&format, VEC_F32, VEC_L1, DIM);
+    row_geometry_init(&geometry, format.row_bytes, format.overread, 1 << 20,
+                      SLOTS);
+    /* One page for all. */
+    geometry.small_rows = geometry.small_pages = 0;
+    pages[0] = calloc(1, SLOTS * format.row_bytes + format.overread);
+    assert_true(vec_query_bytes(&format) <= sizeof(memory));
+    assert_int_equal(vec_query_init(&format, x, memory, &query), ERR_OK);
+    for (i = 0; i < SLOTS; i++) {
+        x[3] = (float)i;
+        assert_int_equal(vec_encode(&format, x,
+                                    (uint8_t *)(uintptr_t)pages[0] +
+                                        (size_t)i * format.row_bytes),
+                         ERR_OK);
+    }
+    topk_init(best, heap, k);
+    *s = (struct ivf_scan){.rows = {&geometry, pages},
+                           .query = query,
+                           .best = best,
+                           .limit = INFINITY,
+                           .admits = admits};
+    ivf_view_take(w.v, SLOTS, &s->view);
+}
+
+static void free_rows(void)
+{
+    free((void *)(uintptr_t)pages[0]);
+}
+
+static void only_lists_that_are_asked_for_are_scanned(void **state)
+{
+    static const uint32_t lists[] = {3, 0};
+    struct ivf_scan s;
+    struct topk best;
+    uint64_t heap[8];
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 30 * LISTS; i++) {
+        put(i % LISTS);
+    }
+    make_rows(&s, &best, heap, 8);
+    ivf_scan_lists(&s, lists, 1);
+    topk_sort(&best);
+    for (i = 0; i < 8; i++) { /* blocks were taken in the order of lists */
+        assert_int_equal(topk_entry_slot(heap[i]), 3 * IVF_BLOCK + i);
+    }
+    topk_init(&best, heap, 8);
+    ivf_scan_lists(&s, lists, 2);
+    topk_sort(&best);
+    for (i = 0; i < 8; i++) {
+        assert_int_equal(topk_entry_slot(heap[i]), i);
+    }
+    assert_int_equal(s.scored, 3 * 30);
+    assert_int_equal(s.n_lists, 3);
+    free_rows();
+}
+
+static void free_lanes_rejected_rows_and_far_ones_are_not_found(void **state)
+{
+    struct ivf_scan s;
+    struct topk best;
+    uint64_t heap[SLOTS];
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 100; i++) {
+        put(1);
+    }
+    drop(5);
+    w.used[6] = false; /* not visible, say */
+    make_rows(&s, &best, heap, SLOTS);
+    s.limit = 49;
+    ivf_scan_all(&s);
+    assert_int_equal(best.n, 48);
+    assert_int_equal(s.admitted, 48);
+    w.used[6] = true;
+    topk_init(&best, heap, SLOTS);
+    s.limit = INFINITY;
+    s.view.n_slots = 2 * IVF_BLOCK;
+    ivf_scan_all(&s);
+    assert_int_equal(best.n, 2 * IVF_BLOCK - 1);
+    free_rows();
+}
+
+static void a_scan_ends_when_it_is_told_to(void **state)
+{
+    struct ivf_scan s;
+    struct topk best;
+    uint64_t heap[SLOTS];
+    uint32_t i;
+
+    (void)state;
+    for (i = 0; i < 100 * LISTS; i++) {
+        put(i % LISTS);
+    }
+    make_rows(&s, &best, heap, SLOTS);
+    s.stop = stop;
+    asked = 0;
+    stop_after = 1;
+    ivf_scan_all(&s);
+    assert_true(s.stopped);
+    assert_true(best.n > 0 && best.n <= 300);
+    i = (uint32_t)best.n;
+    ivf_scan_all(&s);
+    assert_int_equal(best.n, i);
+    free_rows();
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -304,6 +444,9 @@ int main(void)
         TEST(a_closed_block_gives_no_lanes_out),
         TEST(a_search_keeps_the_lists_it_began_with),
         TEST(extremes_are_found_in_steps),
+        TEST(only_lists_that_are_asked_for_are_scanned),
+        TEST(free_lanes_rejected_rows_and_far_ones_are_not_found),
+        TEST(a_scan_ends_when_it_is_told_to),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
