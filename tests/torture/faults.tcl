@@ -93,6 +93,7 @@ proc torture::fault_case {policy n blow} {
     }
     shim::disarm
     start $directives
+    ask del probe ;# the one that the server ended on may be there
     lappend words [verify]
     kill9
     ledger_close
