@@ -1,9 +1,10 @@
 /* Values on their own: DUMP, RESTORE, COPY.
  *
- * What RESTORE and COPY bring is read beside the loop when it is large: by a
- * thread that takes turns with it (base/baton.h), into a database that is
- * nobody's, so that whatever else happens meanwhile has nothing to do with
- * it. */
+ * What DUMP and COPY take from a large set is written in turns with the loop
+ * (dump_turns.h). What RESTORE and COPY bring is read beside the loop when it
+ * is large: by a thread that takes turns with it (base/baton.h), into a
+ * database that is nobody's, so that whatever else happens meanwhile has
+ * nothing to do with it. */
 #include <limits.h>
 
 #include "base/baton.h"
@@ -11,31 +12,59 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "cmd/args.h"
-#include "cmd/job.h"
+#include "cmd/dump_turns.h"
 #include "cmd/propagate.h"
 #include "db/dump.h"
 #include "db/vset.h"
 
-enum { READ_AT_ONCE = 128 << 10 }; /* bytes of a payload */
+enum {
+    READ_AT_ONCE = 128 << 10, /* bytes of a payload */
+    SUM_AT_ONCE = 128 << 10,
+};
 
 /* ---- DUMP -------------------------------------------------------------- */
 
+struct dump_job {
+    struct cmd_job job;
+    struct dump_turns dump;
+};
+
+static void out_of_memory(struct cmd_job *job)
+{
+    cmd_job_error(job, "OOM command not allowed when used memory > "
+                       "'maxmemory'.");
+}
+
+static bool dump_step(struct cmd_job *job)
+{
+    struct dump_job *j = CONTAINER_OF(job, struct dump_job, job);
+
+    if (dump_turns_step(&j->dump) != DUMP_DONE) {
+        return true;
+    }
+    if (j->dump.err == ERR_NOT_FOUND) {
+        reply_null(&job->reply);
+    } else if (j->dump.err) {
+        out_of_memory(job);
+    }
+    return false;
+}
+
+static void dump_destroy(struct cmd_job *job)
+{
+    struct dump_job *j = CONTAINER_OF(job, struct dump_job, job);
+
+    dump_turns_end(&j->dump);
+    mem_free(j);
+}
+
 void cmd_dump(struct cmd_ctx *ctx)
 {
-    const struct entry *e =
-        keyspace_read(ctx->ks, ctx->client->db, ctx->argv[1]);
-    struct buf out = BUF_INIT;
+    struct dump_job *j = cmd_job_alloc(sizeof(*j), dump_step, dump_destroy);
 
-    if (!e) {
-        reply_null(&ctx->reply);
-        return;
-    }
-    if (dump_write(e, &out) != ERR_OK) {
-        cmd_error_oom(ctx);
-    } else {
-        reply_bulk(&ctx->reply, buf_bytes(&out));
-    }
-    buf_deinit(&out);
+    dump_turns_begin(&j->dump, &j->job, ctx->client->db, 1);
+    j->dump.to = &j->job.out;
+    cmd_job_start(ctx, &j->job);
 }
 
 /* ---- values that arrive ------------------------------------------------ */
@@ -43,15 +72,18 @@ void cmd_dump(struct cmd_ctx *ctx)
 struct arrival {
     struct cmd_job job;
     bool is_copy;
-    int db;            /* where it is to go */
-    size_t key_at;     /* among the arguments */
-    struct buf copied; /* what is copied; RESTORE has it as an argument */
+    int db;                 /* where it is to go */
+    size_t key_at;          /* among the arguments */
+    struct dump_turns dump; /* of what is copied */
+    bool has_copy;
+    struct buf copied; /* RESTORE has it as an argument */
     int64_t ttl;       /* 0: none */
     int64_t idle_s;
     bool replace, absolute, has_idle, has_freq;
     time_ms expires_at;
     /* being read */
-    bool begun, in_turns;
+    struct dump_check check;
+    bool is_checked, begun, in_turns;
     bool stop; /* nobody waits for it */
     struct baton *baton;
     struct database stage;
@@ -247,8 +279,7 @@ static void arrive(struct arrival *a)
         return;
     }
     if (put_value(a, key) != ERR_OK) {
-        cmd_job_error(job, "OOM command not allowed when used memory > "
-                           "'maxmemory'.");
+        out_of_memory(job);
         return;
     }
     propagate(a);
@@ -260,18 +291,68 @@ static void arrive(struct arrival *a)
     }
 }
 
+/* Whether there is a copy, after a slice of making it. */
+static enum dump_step go_on_copying(struct arrival *a)
+{
+    enum dump_step step = dump_turns_step(&a->dump);
+
+    if (step == DUMP_DONE) {
+        a->has_copy = a->dump.err == ERR_OK;
+        a->copied = a->dump.out;
+        a->dump.out = BUF_INIT;
+        a->expires_at = a->dump.expires_at;
+    }
+    return step;
+}
+
+/* A slice of summing up what came; true when there is more. The argument may
+ * move between two of them. */
+static bool go_on_checking(struct arrival *a)
+{
+    bool more;
+
+    a->check.payload = payload_of(a);
+    do {
+        more = dump_check_step(&a->check, SUM_AT_ONCE);
+    } while (more && !cmd_job_should_yield(&a->job));
+    a->is_checked = !more;
+    return more;
+}
+
 static bool arrival_step(struct cmd_job *job)
 {
     struct arrival *a = CONTAINER_OF(job, struct arrival, job);
 
+    if (a->is_copy && !a->has_copy) {
+        if (go_on_copying(a) != DUMP_DONE) {
+            return true;
+        }
+        if (a->dump.err == ERR_NOT_FOUND) {
+            reply_int(&job->reply, 0);
+            return false;
+        }
+        if (a->dump.err) {
+            out_of_memory(job);
+            return false;
+        }
+    }
+    if (!a->is_copy && !a->is_checked) {
+        if (go_on_checking(a)) {
+            return true;
+        }
+        if (!a->check.intact) {
+            cmd_job_error(job,
+                          "ERR DUMP payload version or checksum are wrong");
+            return false;
+        }
+    }
     if (!go_on_reading(a)) {
         return true;
     }
     if (a->has_value) {
         arrive(a);
     } else if (a->err == ERR_NOMEM) {
-        cmd_job_error(job, "OOM command not allowed when used memory > "
-                           "'maxmemory'.");
+        out_of_memory(job);
     } else {
         LOG_NOTE(DB, "RESTORE refused", "why=\"%s\"", a->why.text);
         cmd_job_error(job, "ERR Bad data format");
@@ -290,6 +371,7 @@ static void arrival_destroy(struct cmd_job *job)
         a->baton = NULL;
     }
     discard(a);
+    dump_turns_end(&a->dump);
     buf_deinit(&a->copied);
     mem_free(a);
 }
@@ -358,10 +440,6 @@ static bool check_restore(struct cmd_ctx *ctx, struct arrival *a)
         cmd_error(ctx, "ERR Invalid TTL value, must be >= 0");
         return false;
     }
-    if (!dump_is_intact(ctx->argv[3])) {
-        cmd_error(ctx, "ERR DUMP payload version or checksum are wrong");
-        return false;
-    }
     return true;
 }
 
@@ -420,7 +498,6 @@ void cmd_copy(struct cmd_ctx *ctx)
 {
     struct bytes from = ctx->argv[1], to = ctx->argv[2];
     int db = ctx->client->db, to_db;
-    const struct entry *e;
     struct arrival *a;
     bool replace;
 
@@ -431,8 +508,8 @@ void cmd_copy(struct cmd_ctx *ctx)
         cmd_error(ctx, "ERR source and destination objects are the same");
         return;
     }
-    e = keyspace_read(ctx->ks, db, from);
-    if (!e || (keyspace_write(ctx->ks, to_db, to) && !replace)) {
+    if (!keyspace_read(ctx->ks, db, from) ||
+        (keyspace_write(ctx->ks, to_db, to) && !replace)) {
         reply_int(&ctx->reply, 0);
         return;
     }
@@ -440,12 +517,7 @@ void cmd_copy(struct cmd_ctx *ctx)
     a->is_copy = true;
     a->db = to_db;
     a->replace = replace;
-    a->expires_at = e->expires_at;
-    if (dump_write(e, &a->copied) != ERR_OK) {
-        arrival_destroy(&a->job);
-        cmd_error_oom(ctx);
-        return;
-    }
+    dump_turns_begin(&a->dump, &a->job, db, 1);
     cmd_propagate_none(ctx);
     cmd_job_start(ctx, &a->job);
 }

@@ -1,38 +1,27 @@
 /* MIGRATE: values go to another server, and then from here.
  *
- * What is to be sent is put together at once, so all keys are of one instant.
- * The talk with the other server happens elsewhere (cmd_host.h, exchange), and
- * this one goes on meanwhile, but for the client that asked. A key that is
- * written to before the other server has confirmed it stays here: the client is
- * told that both have it. Inside EXEC nobody else may come in between, so the
- * loop waits. */
+ * What is to be sent is put together at one instant: large sets are written in
+ * turns with the loop (dump_turns.h), and all is begun again when one of the
+ * keys was written to meanwhile, a few times; then it is done at once. The talk
+ * with the other server happens elsewhere (cmd_host.h, exchange), and this one
+ * goes on meanwhile, but for the client that asked. A key that is written to
+ * before the other server has confirmed it stays here: the client is told that
+ * both have it. Inside EXEC nobody else may come in between, so the loop waits.
+ */
 #include "base/mem.h"
 #include "base/num.h"
 #include "cmd/args.h"
-#include "cmd/job.h"
+#include "cmd/dump_turns.h"
 #include "cmd/propagate.h"
 #include "db/dump.h"
 
-enum { TIMEOUT_DEFAULT_MS = 1000 };
+enum { TIMEOUT_DEFAULT_MS = 1000, TRIES = 3 };
 
 /* A key that is sent. */
 struct sent_key {
     struct bytes key;      /* in migration->keys_text */
+    size_t at;             /* among the arguments */
     struct client watcher; /* told when the key changes */
-};
-
-struct migration {
-    struct cmd_exchange exchange;
-    struct cmd_env *env;
-    struct cmd_job *job; /* NULL: its client is gone */
-    int db;
-    bool copy, replace;
-    bool begun, done;
-    size_t n_before; /* replies before those to RESTORE */
-    struct sent_key *keys;
-    size_t n_keys;
-    struct buf keys_text;
-    struct buf error; /* empty: +OK */
 };
 
 struct migrate_args {
@@ -40,6 +29,26 @@ struct migrate_args {
     size_t user_at, password_at; /* 0: none */
     size_t first_key, n_keys;
     bool copy, replace;
+};
+
+struct migration {
+    struct cmd_exchange exchange;
+    struct cmd_env *env;
+    struct cmd_job *job; /* NULL: its client is gone */
+    struct migrate_args args;
+    int db;
+    bool begun, done;
+    size_t n_before; /* replies before those to RESTORE */
+    size_t greeting; /* bytes of what is sent before the keys */
+    struct sent_key *keys;
+    size_t n_keys;
+    struct buf keys_text;
+    /* while it is put together */
+    struct dump_turns dump;
+    bool is_listed, is_put, is_dumping;
+    size_t at; /* the key that is next */
+    int tries;
+    struct buf error; /* empty: +OK */
 };
 
 /* ---- arguments --------------------------------------------------------- */
@@ -137,65 +146,7 @@ static void put_greeting(struct cmd_ctx *ctx, const struct migrate_args *a,
     m->n_before++;
 }
 
-static enum err put_value(struct migration *m, struct bytes key,
-                          const struct entry *e, time_ms now)
-{
-    struct buf *out = &m->exchange.request;
-    struct buf value = BUF_INIT;
-    int64_t ttl = 0;
-    enum err err = dump_write(e, &value);
-
-    if (!err && e->expires_at != NO_EXPIRY) {
-        ttl = e->expires_at > now ? e->expires_at - now : 1;
-    }
-    if (!err) {
-        put_head(out, m->replace ? 5 : 4);
-        put(out, bytes_str("RESTORE"));
-        put(out, key);
-        put_int(out, ttl);
-        put(out, buf_bytes(&value));
-        if (m->replace) {
-            put(out, bytes_str("REPLACE"));
-        }
-    }
-    buf_deinit(&value);
-    return err;
-}
-
-/* Puts together what is there of the keys. */
-static enum err put_keys(struct cmd_ctx *ctx, const struct migrate_args *a,
-                         struct migration *m)
-{
-    size_t i, at = 0;
-
-    m->keys = mem_try_alloc((a->n_keys + 1) * sizeof(*m->keys));
-    if (!m->keys) {
-        return ERR_NOMEM;
-    }
-    for (i = a->first_key; i < a->first_key + a->n_keys; i++) {
-        const struct entry *e = keyspace_read(ctx->ks, m->db, ctx->argv[i]);
-        struct sent_key *k = &m->keys[m->n_keys];
-
-        if (!e) {
-            continue;
-        }
-        if (put_value(m, ctx->argv[i], e, ctx->ks->now) != ERR_OK) {
-            return ERR_NOMEM;
-        }
-        buf_append_bytes(&m->keys_text, ctx->argv[i]);
-        client_init(&k->watcher, 0, NULL);
-        k->watcher.db = m->db;
-        k->key.len = ctx->argv[i].len;
-        m->n_keys++;
-    }
-    for (i = 0; i < m->n_keys; i++) {
-        m->keys[i].key.data = m->keys_text.data + at;
-        at += m->keys[i].key.len;
-    }
-    return ERR_OK;
-}
-
-static void destroy(struct migration *m)
+static void forget_keys(struct migration *m)
 {
     size_t i;
 
@@ -203,6 +154,137 @@ static void destroy(struct migration *m)
         client_deinit(&m->keys[i].watcher, m->env);
     }
     mem_free(m->keys);
+    m->keys = NULL;
+    m->n_keys = 0;
+    m->keys_text.len = 0;
+    m->exchange.request.len = m->greeting;
+}
+
+/* Finds out which of the keys are there, and watches them. */
+static enum err list_keys(struct migration *m)
+{
+    const struct bytes *argv = m->job->argv;
+    size_t end = m->args.first_key + m->args.n_keys;
+    size_t i, at = 0;
+
+    m->keys = mem_try_alloc((m->args.n_keys + 1) * sizeof(*m->keys));
+    if (!m->keys) {
+        return ERR_NOMEM;
+    }
+    for (i = m->args.first_key; i < end; i++) {
+        struct sent_key *k = &m->keys[m->n_keys];
+
+        if (!keyspace_read(m->env->ks, m->db, argv[i])) {
+            continue;
+        }
+        client_init(&k->watcher, 0, NULL);
+        k->watcher.db = m->db;
+        k->at = i;
+        k->key.len = argv[i].len;
+        m->n_keys++;
+        buf_append_bytes(&m->keys_text, argv[i]);
+        if (multi_watch(m->env, &k->watcher, argv[i]) != ERR_OK) {
+            return ERR_NOMEM;
+        }
+    }
+    for (i = 0; i < m->n_keys; i++) {
+        m->keys[i].key.data = m->keys_text.data + at;
+        at += m->keys[i].key.len;
+    }
+    m->is_listed = true;
+    return ERR_OK;
+}
+
+static bool have_changed(const struct migration *m)
+{
+    size_t i;
+
+    for (i = 0; i < m->n_keys && !m->keys[i].watcher.keys_changed; i++) {
+    }
+    return i < m->n_keys;
+}
+
+static void put_command(struct migration *m, const struct sent_key *k,
+                        const struct entry *e)
+{
+    struct buf *out = &m->exchange.request;
+    time_ms now = m->env->ks->now;
+    int64_t ttl = 0;
+
+    if (e->expires_at != NO_EXPIRY) {
+        ttl = e->expires_at > now ? e->expires_at - now : 1;
+    }
+    put_head(out, m->args.replace ? 5 : 4);
+    put(out, bytes_str("RESTORE"));
+    put(out, k->key);
+    put_int(out, ttl);
+}
+
+/* Begins to put the next key; false when it is gone. */
+static bool begin_key(struct migration *m)
+{
+    const struct sent_key *k = &m->keys[m->at];
+    const struct entry *e = keyspace_find(m->env->ks, m->db, k->key);
+
+    if (!e) {
+        return false;
+    }
+    put_command(m, k, e);
+    m->dump = (struct dump_turns){.to = &m->exchange.request,
+                                  .at_once = m->tries >= TRIES};
+    dump_turns_begin(&m->dump, m->job, m->db, k->at);
+    m->is_dumping = true;
+    return true;
+}
+
+/* Everything anew; in the end at once, whatever it takes. */
+static void put_from_start(struct migration *m)
+{
+    if (m->is_dumping) {
+        dump_turns_end(&m->dump);
+        m->is_dumping = false;
+    }
+    forget_keys(m);
+    m->is_listed = false;
+    m->at = 0;
+    m->tries++;
+}
+
+/* A slice of putting together what is sent; DUMP_DONE when all is, or *err. */
+static enum dump_step go_on_putting(struct migration *m, enum err *err)
+{
+    enum dump_step step;
+
+    if (!m->is_listed) {
+        *err = list_keys(m);
+        return *err || m->n_keys == 0 ? DUMP_DONE : DUMP_MORE;
+    }
+    if (have_changed(m) || (!m->is_dumping && !begin_key(m))) {
+        put_from_start(m);
+        return DUMP_MORE;
+    }
+    step = dump_turns_step(&m->dump);
+    if (step != DUMP_DONE) {
+        return step;
+    }
+    *err = m->dump.err;
+    if (*err == ERR_NOT_FOUND) {
+        *err = ERR_OK;
+        put_from_start(m);
+        return DUMP_MORE;
+    }
+    dump_turns_end(&m->dump);
+    m->is_dumping = false;
+    if (m->args.replace) {
+        put(&m->exchange.request, bytes_str("REPLACE"));
+    }
+    return *err || ++m->at == m->n_keys ? DUMP_DONE : DUMP_MORE;
+}
+
+static void destroy(struct migration *m)
+{
+    dump_turns_end(&m->dump);
+    forget_keys(m);
     mem_free(m->exchange.host);
     mem_free(m->exchange.port);
     buf_deinit(&m->exchange.request);
@@ -236,7 +318,7 @@ static void key_arrived(struct migration *m, struct sent_key *k)
     struct keyspace *ks = m->env->ks;
     struct entry *e;
 
-    if (m->copy) {
+    if (m->args.copy) {
         return;
     }
     e = keyspace_find(ks, m->db, k->key);
@@ -310,11 +392,40 @@ struct migrate_job {
     struct migration *m;
 };
 
+/* Puts together what is to be sent; true when there is more to do. */
+static bool put_together(struct migration *m)
+{
+    struct cmd_job *job = m->job;
+    enum err err = ERR_OK;
+    enum dump_step step;
+
+    do {
+        step = go_on_putting(m, &err);
+    } while (step == DUMP_MORE &&
+             (m->tries >= TRIES || !cmd_job_should_yield(job)));
+    if (step != DUMP_DONE) {
+        return true;
+    }
+    m->is_put = true;
+    m->exchange.n_replies = m->n_before + m->n_keys;
+    if (err) {
+        set_error(m, "OOM command not allowed when used memory > "
+                     "'maxmemory'.");
+        m->begun = m->done = true;
+    } else if (m->n_keys == 0) {
+        m->begun = m->done = true;
+    }
+    return false;
+}
+
 static bool migrate_step(struct cmd_job *job)
 {
     struct migration *m = CONTAINER_OF(job, struct migrate_job, job)->m;
     const struct cmd_host *host = job->env->host;
 
+    if (!m->is_put && put_together(m)) {
+        return true;
+    }
     if (!m->begun) {
         m->begun = true;
         if (job->slice_end_ns == INT64_MAX) {
@@ -333,7 +444,7 @@ static bool migrate_step(struct cmd_job *job)
     if (m->error.len) {
         cmd_job_error(job, (const char *)m->error.data);
     } else {
-        reply_status(&job->reply, "OK");
+        reply_status(&job->reply, m->n_keys ? "OK" : "NOKEY");
     }
     return false;
 }
@@ -348,19 +459,6 @@ static void migrate_destroy(struct cmd_job *job)
         destroy(j->m);
     }
     mem_free(j);
-}
-
-static bool watch_all(struct migration *m)
-{
-    size_t i;
-
-    for (i = 0; i < m->n_keys; i++) {
-        if (multi_watch(m->env, &m->keys[i].watcher, m->keys[i].key) !=
-            ERR_OK) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static void begin(struct cmd_ctx *ctx, struct migration *m)
@@ -385,24 +483,13 @@ void cmd_migrate(struct cmd_ctx *ctx)
     m = mem_calloc(1, sizeof(*m));
     m->env = ctx->env;
     m->db = ctx->client->db;
-    m->copy = a.copy;
-    m->replace = a.replace;
+    m->args = a;
     m->exchange.host = mem_strndup(ctx->argv[1].data, ctx->argv[1].len);
     m->exchange.port = mem_strndup(ctx->argv[2].data, ctx->argv[2].len);
     m->exchange.timeout_ms = a.timeout_ms;
     m->exchange.done = exchanged;
     m->exchange.arg = m;
     put_greeting(ctx, &a, m);
-    if (put_keys(ctx, &a, m) != ERR_OK || !watch_all(m)) {
-        cmd_error_oom(ctx);
-        destroy(m);
-        return;
-    }
-    if (m->n_keys == 0) {
-        reply_status(&ctx->reply, "NOKEY");
-        destroy(m);
-        return;
-    }
-    m->exchange.n_replies = m->n_before + m->n_keys;
+    m->greeting = m->exchange.request.len;
     begin(ctx, m);
 }

@@ -7,20 +7,30 @@ enum { FOOTER = 10, VERSION_BYTES = 2 };
 
 enum err dump_write(const struct entry *e, struct buf *out)
 {
+    return dump_write_while(e, out, NULL, NULL);
+}
+
+enum err dump_write_while(const struct entry *e, struct buf *out,
+                          bool (*go_on)(void *arg), void *arg)
+{
     size_t start = out->len;
     struct rdb_out o;
     enum err err;
+    bool stopped;
 
     rdb_out_open_mem(&o, out);
+    o.go_on = go_on;
+    o.go_on_arg = arg;
     rdb_put_u8(&o, value_file_type(e));
     value_save(&o, e);
     rdb_put_u16(&o, RDB_VERSION);
     rdb_put_u64(&o, rdb_out_crc(&o));
     err = rdb_out_finish(&o);
+    stopped = o.error == ECANCELED;
     rdb_out_close(&o);
     if (err) {
         out->len = start;
-        return ERR_NOMEM;
+        return stopped ? ERR_TIMEOUT : ERR_NOMEM;
     }
     return ERR_OK;
 }
@@ -35,14 +45,26 @@ static uint64_t little_endian(const uint8_t *from, int n)
     return value;
 }
 
-bool dump_is_intact(struct bytes payload)
+bool dump_check_step(struct dump_check *c, size_t most)
 {
-    const uint8_t *footer = payload.data + payload.len - FOOTER;
+    const uint8_t *footer;
+    size_t summed, n;
 
-    return payload.len >= FOOTER &&
-           little_endian(footer, VERSION_BYTES) <= RDB_VERSION &&
-           little_endian(footer + VERSION_BYTES, FOOTER - VERSION_BYTES) ==
-               crc64(0, payload.data, payload.len - FOOTER + VERSION_BYTES);
+    if (c->payload.len < FOOTER) {
+        return false;
+    }
+    footer = c->payload.data + c->payload.len - FOOTER;
+    if (little_endian(footer, VERSION_BYTES) > RDB_VERSION) {
+        return false;
+    }
+    summed = c->payload.len - FOOTER + VERSION_BYTES;
+    n = summed - c->at < most ? summed - c->at : most;
+    c->sum = crc64(c->sum, c->payload.data + c->at, n);
+    c->at += n;
+    c->intact =
+        c->at == summed &&
+        c->sum == little_endian(footer + VERSION_BYTES, FOOTER - VERSION_BYTES);
+    return c->at < summed;
 }
 
 /* A reader at work. */

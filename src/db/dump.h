@@ -14,8 +14,24 @@
  * fails  ERR_NOMEM: it cannot be written down. */
 enum err dump_write(const struct entry *e, struct buf *out) MUST_USE;
 
-/* Whether a payload ends as it should. */
-bool dump_is_intact(struct bytes payload);
+/* The same, of a long value in parts: go_on() is called between two of them,
+ * and when it says no the entry is not looked at any more.
+ *
+ * fails  ERR_TIMEOUT then. */
+enum err dump_write_while(const struct entry *e, struct buf *out,
+                          bool (*go_on)(void *arg), void *arg) MUST_USE;
+
+/* Whether a payload ends as it should. It is summed up in parts: true when
+ * there is more to do, else *intact tells.
+ *
+ * in     zeros but for the payload. */
+struct dump_check {
+    struct bytes payload;
+    size_t at;
+    uint64_t sum;
+    bool intact;
+};
+bool dump_check_step(struct dump_check *c, size_t most);
 
 /* Reads an intact payload. stop() is called now and then: true ends it.
  *

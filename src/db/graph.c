@@ -703,8 +703,21 @@ static void pump(struct graph *g, bool any)
     take_place(g);
 }
 
+bool graph_is_busy(const struct vset *v)
+{
+    const struct graph *g = v->graphs;
+
+    while (g && !g->job) {
+        g = g->sibling;
+    }
+    return g != NULL;
+}
+
 void graph_pump(struct vset *v, bool any)
 {
+    if (v->n_frozen) {
+        return;
+    }
     if (v->graph && v->options.index == VSET_INDEX_AUTO && !v->graph->job &&
         vset_count(v) < graph_given_up_at(v)) {
         drop(v->graph);

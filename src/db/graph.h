@@ -91,6 +91,9 @@ bool graph_holds(struct vset *v, slot_id slot);
  * little. */
 void graph_pump(struct vset *v, bool any);
 
+/* Whether a job is under way. */
+bool graph_is_busy(const struct vset *v);
+
 /* Pumps every graph; some times a second. */
 void graph_pump_all(struct keyspace *ks);
 

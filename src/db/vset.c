@@ -191,6 +191,28 @@ const struct database *vset_database(const struct vset *v)
     return v->db;
 }
 
+bool vset_is_dropped(const struct vset *v)
+{
+    return !v->db;
+}
+
+void vset_freeze(struct vset *v)
+{
+    v->n_frozen++;
+}
+
+void vset_thaw(struct vset *v)
+{
+    if (--v->n_frozen == 0 && v->db) {
+        graph_pump(v, false);
+    }
+}
+
+bool vset_is_at_rest(const struct vset *v)
+{
+    return !graph_is_busy(v);
+}
+
 void vset_moved(struct vset *v, struct database *to)
 {
     unlist_unsettled(v);

@@ -164,6 +164,18 @@ size_t vset_memory(const struct vset *v);
  * that have something to release. */
 void vset_settle_all(struct database *db);
 
+/* While a set is frozen nothing that works on it in the background begins. Each
+ * freeze is ended by a thaw, which a set that was dropped does not need. */
+void vset_freeze(struct vset *v);
+void vset_thaw(struct vset *v);
+
+/* Whether nothing of that kind is under way. Who waits for it: graph_wait(). */
+bool vset_is_at_rest(const struct vset *v);
+
+/* Whether it was dropped; what is left of it stays as long as a ticket that was
+ * opened before. */
+bool vset_is_dropped(const struct vset *v);
+
 /* Asks for another index: its kind, and for a graph its M and EF.
  *
  * out    *build: see graph_build(); 0 when nothing is built.

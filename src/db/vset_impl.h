@@ -30,6 +30,7 @@ struct vset {
     struct vset_options options;
     struct vec_format format;
     bool is_calibrating; /* see recall.h */
+    uint16_t n_frozen;   /* see vset_freeze() */
     struct region memory;
     struct elements elements;
     uint64_t uid;

@@ -10,7 +10,10 @@
 #include "db/vset_image_impl.h"
 #include "persist/crc32c.h"
 
-enum { PATIENCE = 8 /* blocks not tried after one that gained nothing */ };
+enum {
+    PATIENCE = 8,          /* blocks not tried after one that gained nothing */
+    SLOTS_AT_ONCE = 16384, /* looked at between two looks at the time */
+};
 
 struct scratch {
     uint8_t raw[BLOCK_RAW_MAX];
@@ -129,6 +132,7 @@ static void flush(struct writer *w, enum block_kind kind, uint32_t first,
     }
     put_pieces(w->out, head, body, BYTES_NONE);
     w->len = 0;
+    rdb_out_go_on(w->out);
 }
 
 static void stage(struct writer *w, const void *data, size_t len)
@@ -161,7 +165,7 @@ static bool has_row(const struct writer *w, slot_id slot)
     return is_live(w, slot) || is_linked(w, slot);
 }
 
-static void choose_slots(struct writer *w)
+static bool choose_slots(struct writer *w)
 {
     const struct slots *s = &w->set->elements.slots;
     const struct hnsw *h = w->set->graph ? graph_of(w->set) : NULL;
@@ -171,6 +175,9 @@ static void choose_slots(struct writer *w)
     if (w->keeps_slots) {
         for (slot = 0; slot < s->n_slots; slot++) {
             w->n_rows += has_row(w, slot);
+            if (slot % SLOTS_AT_ONCE == 0 && !rdb_out_go_on(w->out)) {
+                return false;
+            }
         }
         w->keeps_slots =
             s->n_slots <= IMAGE_SPARSE * (uint64_t)w->n_rows + IMAGE_SLACK;
@@ -179,6 +186,7 @@ static void choose_slots(struct writer *w)
         w->n_rows = s->n_live;
     }
     w->n_slots = w->keeps_slots ? s->n_slots : w->n_rows;
+    return true;
 }
 
 /* Slots that are written, in order; a set that does not keep its numbers gets
@@ -211,7 +219,7 @@ static void put_rows(struct writer *w)
 
     room = room > BLOCK_SLOTS_MAX ? BLOCK_SLOTS_MAX : room;
     room = room < 8 ? 8 : room / 8 * 8; /* bitmaps are joined by the reader */
-    while (c.write < w->n_slots) {
+    while (c.write < w->n_slots && !rdb_out_failed(w->out)) {
         uint32_t first = c.write;
         uint32_t n = w->n_slots - first < room ? w->n_slots - first : room;
         size_t bits = w->keeps_slots ? (n + 7) / 8 : 0;
@@ -264,7 +272,7 @@ static void put_texts(struct writer *w, enum block_kind kind)
     uint32_t first = 0;
     uint8_t len[VARINT_MAX];
 
-    while (c.write < w->n_slots) {
+    while (c.write < w->n_slots && !rdb_out_failed(w->out)) {
         uint32_t at = c.write;
         struct bytes text;
         slot_id slot;
@@ -277,6 +285,9 @@ static void put_texts(struct writer *w, enum block_kind kind)
             flush(w, kind, first, at - first);
             first = at;
         }
+        if (rdb_out_failed(w->out)) {
+            return;
+        }
         if (text.len > BLOCK_FILL) {
             put_long(w, kind, at, text);
             first = at + 1;
@@ -285,7 +296,7 @@ static void put_texts(struct writer *w, enum block_kind kind)
         stage(w, len, put_varint(len, (uint32_t)text.len));
         stage(w, text.data, text.len);
     }
-    if (first < w->n_slots) {
+    if (first < w->n_slots && !rdb_out_failed(w->out)) {
         flush(w, kind, first, w->n_slots - first);
     }
 }
@@ -300,7 +311,8 @@ static void put_links(struct writer *w)
         (uint32_t)((BLOCK_RAW_MAX - 2 * BLOCK_SLOTS_MAX / 8) / most);
     uint32_t first, i;
 
-    for (first = 0; first < w->n_slots; first += room) {
+    for (first = 0; first < w->n_slots && !rdb_out_failed(w->out);
+         first += room) {
         uint32_t n = w->n_slots - first;
         uint8_t *linked = w->s->raw, *chained;
         size_t bits;
@@ -330,7 +342,7 @@ static void put_matrix(struct writer *w)
     size_t n = vset_matrix_bytes(w->set) / sizeof(float);
     size_t first = 0;
 
-    while (first < n) {
+    while (first < n && !rdb_out_failed(w->out)) {
         size_t part = BLOCK_FILL / sizeof(float);
 
         part = n - first < part ? n - first : part;
@@ -416,6 +428,26 @@ static void put_header(struct writer *w, uint32_t flags)
     }
 }
 
+/* Each part looks at the set only as long as it is to go on. */
+static void put_parts(struct writer *w, uint32_t flags)
+{
+    if (flags & IMAGE_MATRIX) {
+        put_matrix(w);
+    }
+    if (!rdb_out_failed(w->out)) {
+        put_rows(w);
+    }
+    if (!rdb_out_failed(w->out)) {
+        put_texts(w, BLOCK_NAMES);
+    }
+    if ((flags & IMAGE_ATTRIBUTES) && !rdb_out_failed(w->out)) {
+        put_texts(w, BLOCK_ATTRIBUTES);
+    }
+    if ((flags & IMAGE_GRAPH) && !rdb_out_failed(w->out)) {
+        put_links(w);
+    }
+}
+
 void vset_save(struct rdb_out *out, const struct vset *v)
 {
     struct writer w = {.out = out, .set = v};
@@ -426,20 +458,12 @@ void vset_save(struct rdb_out *out, const struct vset *v)
         out->error = ENOMEM;
         return;
     }
-    choose_slots(&w);
+    if (!choose_slots(&w)) {
+        return;
+    }
     flags = flags_of(&w);
     rdb_put_module(out, rdb_module_id(VSET_IMAGE_NAME, VSET_IMAGE_VERSION));
     put_header(&w, flags);
-    if (flags & IMAGE_MATRIX) {
-        put_matrix(&w);
-    }
-    put_rows(&w);
-    put_texts(&w, BLOCK_NAMES);
-    if (flags & IMAGE_ATTRIBUTES) {
-        put_texts(&w, BLOCK_ATTRIBUTES);
-    }
-    if (flags & IMAGE_GRAPH) {
-        put_links(&w);
-    }
+    put_parts(&w, flags);
     rdb_put_module_end(out);
 }

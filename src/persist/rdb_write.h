@@ -11,6 +11,7 @@
 #ifndef VECTRA_PERSIST_RDB_WRITE_H
 #define VECTRA_PERSIST_RDB_WRITE_H
 
+#include <errno.h>
 #include <stdbool.h>
 
 #include "base/buf.h"
@@ -24,6 +25,10 @@ struct rdb_out {
     uint64_t sync_every; /* bytes after which a file is synced; 0: never */
     void (*progress)(void *arg, uint64_t written); /* per buffer written */
     void *progress_arg;
+    /* Called between the parts of a long value, NULL: not; false gives up. What
+     * is being written must then not be looked at any more. */
+    bool (*go_on)(void *arg);
+    void *go_on_arg;
 
     int fd;          /* -1: into memory */
     struct buf *mem; /* and where it begins there */
@@ -64,6 +69,15 @@ uint8_t *rdb_out_room(struct rdb_out *out, size_t len);
 static inline bool rdb_out_failed(const struct rdb_out *out)
 {
     return out->error != 0;
+}
+
+/* Between two parts of a long value; false: there is to be no more of it. */
+static inline bool rdb_out_go_on(struct rdb_out *out)
+{
+    if (out->go_on && !out->error && !out->go_on(out->go_on_arg)) {
+        out->error = ECANCELED;
+    }
+    return out->error == 0;
 }
 
 /* ---- pieces ------------------------------------------------------------ */

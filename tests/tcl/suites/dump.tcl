@@ -317,6 +317,77 @@ start_server {} {
         $other close
     }
 
+    test {a large value is written while others write to it} {
+        foreach index {FLAT HNSW} {
+            r flushall
+            r vcreate big DIM 16 NOQUANT INDEX $index
+            for {set i 0} {$i < 10} {incr i} {
+                set names {}
+                set numbers {}
+                for {set j 0} {$j < 2000} {incr j} {
+                    lappend names e[expr {$i * 2000 + $j}]
+                    for {set k 0} {$k < 16} {incr k} { lappend numbers [expr {rand() - 0.5}] }
+                }
+                r vmadd big 2000 FP32 [fp32 $numbers] {*}$names
+            }
+            # Builders are at work, if there is a graph.
+            set other [client]
+            set later [client]
+            $other send dump big
+            $other raw ""
+            $later send copy big copied
+            $later raw ""
+            for {set i 0} {$i < 200} {incr i} {
+                r vadd big FP32 [fp32 [random_vector 16]] new$i
+                if {$i % 3 == 0} { r vrem big e$i }
+                if {$i % 5 == 0} { r vsetattr big new$i "{\"n\":$i}" }
+            }
+            r restore late 0 [$other read]
+            assert_equal 1 [$later read]
+            foreach key {late copied} {
+                r debug vcheck $key
+                # What is missing went before what is new came: it is of one instant.
+                set n [r vcard $key]
+                set new 0
+                while {[r vismember $key new$new]} { incr new }
+                set gone 0
+                while {$gone < 200 && ![r vismember $key e$gone]} { incr gone 3 }
+                set expected [expr {20000 + $new - $gone / 3}]
+                assert {$n == $expected} "$n of $expected, $new new"
+                assert {$gone in [list [expr {($new + 2) / 3 * 3}] [expr {$new / 3 * 3}]]} "$new new, $gone gone"
+            }
+            # All at once it is the same.
+            wait_for {[dict get [r vinfo big] tail] == 0 || $index eq "FLAT"}
+            r multi
+            r dump big
+            set at_once [lindex [r exec] 0]
+            assert {[r dump big] eq $at_once} "in turns it is another"
+            foreach what {{del big} {flushall} {rename big gone}} {
+                $other send dump big
+                $other raw ""
+                r {*}$what
+                set dump [$other read]
+                r flushall
+                if {$dump ne ""} {
+                    r restore big 0 $dump
+                } else {
+                    r restore big 0 $at_once
+                }
+                r debug vcheck big
+            }
+            for {set i 0} {$i < 5} {incr i} {
+                set leaver [client]
+                $leaver send [lindex {dump copy} [expr {$i % 2}]] big
+                $leaver raw ""
+                $leaver close
+            }
+            r vadd big FP32 [fp32 [random_vector 16]] last
+            assert_equal OK [r flushall]
+            $other close
+            $later close
+        }
+    }
+
     test {a file that Redis 8 wrote has all its sets} {
         set data [file join [file dirname [info script]] .. .. data]
         file copy -force $data/redis-8.0.6-vectorsets.rdb [srv dir]/dump.rdb
