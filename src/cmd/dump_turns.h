@@ -2,10 +2,10 @@
  * the loop: a large set is written by a thread that takes turns with it
  * (base/baton.h), a slice each.
  *
- * What is written is the value as it was at one instant. Others may write to the
- * key between two turns; then what has been written is thrown away, and it is
- * begun again; after TRIES such tries all is written at once, which is what a
- * key gets that is written to all the time. Work on the set in the background
+ * What is written is the value as it was at one instant. Others may write to
+ * the key between two turns; then what has been written is thrown away, and it
+ * is begun again; after TRIES such tries all is written at once, which is what
+ * a key gets that is written to all the time. Work on the set in the background
  * rests meanwhile.
  *
  * thread loop. */

@@ -470,12 +470,17 @@ static void train_again(struct lists_home *h)
     (void)!lists_train(h->set, &o, &build);
 }
 
+bool lists_is_busy(const struct vset *v)
+{
+    return v->lists && v->lists->job;
+}
+
 void lists_pump(struct vset *v, bool any)
 {
     struct lists_home *h = v->lists;
     const struct lists *l;
 
-    if (h && (h->job || h->is_going || !h->keyspace->builders)) {
+    if (h && (h->job || h->is_going || v->n_frozen || !h->keyspace->builders)) {
         return;
     }
     if (!h || (!h->answers && !h->coming)) {

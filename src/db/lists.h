@@ -118,6 +118,9 @@ bool lists_is_holding(const struct vset *v, slot_id slot);
  * little. */
 void lists_pump(struct vset *v, bool any);
 
+/* Whether a job is under way. */
+bool lists_is_busy(const struct vset *v);
+
 /* Pumps the lists of every set; some times a second. */
 void lists_pump_all(struct keyspace *ks);
 

@@ -205,12 +205,13 @@ void vset_thaw(struct vset *v)
 {
     if (--v->n_frozen == 0 && v->db) {
         graph_pump(v, false);
+        lists_pump(v, false);
     }
 }
 
 bool vset_is_at_rest(const struct vset *v)
 {
-    return !graph_is_busy(v);
+    return !graph_is_busy(v) && !lists_is_busy(v);
 }
 
 void vset_moved(struct vset *v, struct database *to)
