@@ -94,6 +94,7 @@ static void fill_avx2(struct vec_kernels *k)
     vec_avx2_code_fill(k);
     vec_avx2_fine_fill(k);
     vec_avx2_pq_fill(k);
+    vec_avx2_near_fill(k);
 }
 
 static void fill_avx512(struct vec_kernels *k, const struct machine *m)
@@ -106,6 +107,7 @@ static void fill_avx512(struct vec_kernels *k, const struct machine *m)
     if (m->vnni) {
         vec_avx512_i8_fill(k);
         vec_avx512_i8_within_fill(k);
+        vec_avx512_near_fill(k);
     }
     if (m->vpopcntdq) {
         vec_avx512_bit_fill(k);

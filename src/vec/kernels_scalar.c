@@ -427,4 +427,5 @@ const struct vec_kernels vec_scalar = {
     .select = select_keys,
     .fine = &vec_scalar_fine,
     .pq = &vec_scalar_pq,
+    .near_scan = vec_scalar_near_scan,
 };

@@ -186,6 +186,11 @@ typedef void (*vec_scan_fn)(const struct vec_query *q, const uint8_t *rows,
 typedef void (*vec_gather_fn)(const struct vec_query *q,
                               const uint8_t *const *rows, size_t n,
                               float *keys);
+struct vec_near_query; /* near.h */
+struct near_out;
+typedef void (*vec_near_fn)(struct vec_near_query *const *q, size_t nq,
+                            uint32_t dim, const uint8_t *blocks, size_t n,
+                            struct near_out out);
 typedef void (*vec_many_fn)(const struct vec_query *const *q, size_t nq,
                             const uint8_t *rows, size_t n, float *keys,
                             size_t key_stride);
@@ -261,6 +266,7 @@ struct vec_kernels {
     size_t (*select)(const float *keys, size_t n, float limit, uint32_t *at);
     const struct vec_fine_kernels *fine;
     const struct vec_pq_kernels *pq; /* kernels_pq.h */
+    vec_near_fn near_scan;           /* see kernels_near.h */
 };
 
 /* The kernels in use; vec_scalar until vec_simd_select(). */
@@ -269,6 +275,9 @@ extern const struct vec_kernels *vec_in_use;
 extern const struct vec_kernels vec_scalar;
 extern const struct vec_fine_kernels vec_scalar_fine;
 extern const struct vec_pq_kernels vec_scalar_pq;
+void vec_scalar_near_scan(struct vec_near_query *const *q, size_t nq,
+                          uint32_t dim, const uint8_t *blocks, size_t n,
+                          struct near_out out);
 
 /* Replace the entries that this instruction set does better. */
 void vec_avx2_float_fill(struct vec_kernels *k);
@@ -277,12 +286,14 @@ void vec_avx2_i8_side_fill(struct vec_kernels *k);
 void vec_avx2_bit_fill(struct vec_kernels *k);
 void vec_avx2_code_fill(struct vec_kernels *k);
 void vec_avx2_fine_fill(struct vec_kernels *k);
+void vec_avx2_near_fill(struct vec_kernels *k);
 void vec_avx2_pq_fill(struct vec_kernels *k);
 void vec_avx512_float_fill(struct vec_kernels *k);
 void vec_avx512_code_fill(struct vec_kernels *k);
 void vec_avx512_fine_fill(struct vec_kernels *k);
 void vec_avx512_pq_fill(struct vec_kernels *k);
 void vec_avx512_i8_fill(struct vec_kernels *k);        /* needs VNNI too */
+void vec_avx512_near_fill(struct vec_kernels *k);      /* likewise */
 void vec_avx512_i8_within_fill(struct vec_kernels *k); /* likewise */
 void vec_avx512_bit_fill(struct vec_kernels *k);       /* needs VPOPCNTDQ too */
 void vec_avx512_bf16_fill(struct vec_kernels *k);      /* needs BF16 too */

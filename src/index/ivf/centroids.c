@@ -117,12 +117,6 @@ float ivf_distance(enum vec_metric metric, const float *a, const float *b,
     return add_up(lanes);
 }
 
-void ivf_coded_format(struct vec_format *f, enum vec_metric metric,
-                      uint32_t dim)
-{
-    vec_format_init(f, VEC_I8, metric == VEC_L1 ? VEC_L1 : VEC_L2, dim);
-}
-
 bool ivf_encode(const struct vec_format *f, const float *x, const float *centre,
                 float *room, uint8_t *code)
 {
@@ -141,6 +135,25 @@ bool ivf_encode(const struct vec_format *f, const float *x, const float *centre,
     return false;
 }
 
+struct vec_near_vector ivf_vector(const struct vec_format *f,
+                                  const uint8_t *row)
+{
+    struct vec_near_vector v = {(const int8_t *)row, vec_range(f, row) / 127};
+
+    return v;
+}
+
+void ivf_add_code(const struct vec_format *f, const uint8_t *code, float *sums)
+{
+    const int8_t *parts = (const int8_t *)code;
+    const float grain = vec_range(f, code) / 127;
+    uint32_t i;
+
+    for (i = 0; i < f->dim; i++) {
+        sums[i] += grain * (float)parts[i];
+    }
+}
+
 /* ---- making them --------------------------------------------------------- */
 
 /* Everything but rows and centre, which the caller fills in. */
@@ -151,11 +164,11 @@ static struct ivf_centroids *make(enum vec_metric metric, uint32_t dim,
     size_t floats = ((size_t)n + 1) * dim * sizeof(float);
     size_t head = aligned(sizeof(struct ivf_centroids));
     struct ivf_centroids *c;
-    size_t size;
+    size_t groups;
 
-    ivf_coded_format(&f, metric, dim);
-    size = head + aligned((size_t)n * f.row_bytes + f.overread) + floats;
-    c = mem_try_alloc(size + VEC_ALIGN);
+    vec_format_init(&f, VEC_I8, VEC_L2, dim);
+    groups = ivf_groups_bytes(dim, n);
+    c = mem_try_alloc(head + groups + floats + VEC_ALIGN);
     if (!c) {
         return NULL;
     }
@@ -164,40 +177,49 @@ static struct ivf_centroids *make(enum vec_metric metric, uint32_t dim,
     c->dim = dim;
     c->metric = metric;
     c->coded = f;
-    c->codes = (uint8_t *)c + head;
-    c->rows = (float *)(void *)(c->codes +
-                                aligned((size_t)n * f.row_bytes + f.overread));
+    ivf_groups_init(&c->groups, dim, n, (uint8_t *)c + head);
+    c->rows = (float *)(void *)((uint8_t *)c + head + groups);
     c->centre = c->rows + (size_t)n * dim;
     c->bytes = mem_size(c);
-    memset(c->codes + (size_t)n * f.row_bytes, 0, f.overread);
     return c;
 }
 
-/* Codes the rows. */
+/* Codes the rows and groups them. */
 static enum err code(struct ivf_centroids *c)
 {
+    const size_t bytes = c->coded.row_bytes;
     float *room = mem_try_alloc(c->dim * sizeof(*room));
+    uint8_t *codes = mem_try_alloc(c->n * bytes + c->coded.overread);
+    struct ivf_scratch *s = NULL;
     double norms = 0, grains = 0;
+    enum err err = ERR_NOMEM;
     uint32_t i;
 
-    if (!room) {
-        return ERR_NOMEM;
+    if (!room || !codes) {
+        goto out;
     }
+    err = ERR_NOT_FINITE;
     for (i = 0; i < c->n; i++) {
-        uint8_t *at = c->codes + (size_t)i * c->coded.row_bytes;
+        uint8_t *at = codes + i * bytes;
 
         if (!ivf_encode(&c->coded, c->rows + (size_t)i * c->dim, c->centre,
                         room, at)) {
-            mem_free(room);
-            return ERR_NOT_FINITE;
+            goto out;
         }
         norms += (double)vec_norm(&c->coded, at);
         grains += (double)vec_range(&c->coded, at) / 127;
     }
-    mem_free(room);
     c->reach = (float)(norms / c->n);
     c->grain = (float)(grains / c->n);
-    return ERR_OK;
+    memset(codes + c->n * bytes, 0, c->coded.overread);
+    s = ivf_scratch_create();
+    err = ivf_groups_make(&c->groups, &c->coded, codes, NULL, true, s);
+    ivf_scratch_destroy(s);
+
+out:
+    mem_free(room);
+    mem_free(codes);
+    return err;
 }
 
 static void centre_of_rows(struct ivf_centroids *c)

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "vec/vec.h"
+#include "index/ivf/groups.h"
 
 enum {
     IVF_LISTS_MAX = 65536,
@@ -32,9 +32,9 @@ struct ivf_centroids {
     enum vec_metric metric; /* of the set */
     float *rows;            /* n * dim; of unit length for COSINE and IP */
     float *centre;          /* dim; what is taken away from all vectors */
-    /* What is scored: codes of rows[i] - centre. */
-    struct vec_format coded;
-    uint8_t *codes;
+    /* What is scored: codes of rows[i] - centre, in groups. */
+    struct vec_format coded; /* I8 with L2 */
+    struct ivf_groups groups;
     float reach; /* typical norm of a coded centroid, and what code 1 means */
     float grain;
     size_t bytes; /* of memory, all of it */

@@ -1,44 +1,42 @@
-/* What training and assignment share: finding the nearest of many codes. */
+/* What training and assignment share: finding the nearest of many centroids for
+ * many vectors. */
 #ifndef VECTRA_INDEX_IVF_CENTROIDS_IMPL_H
 #define VECTRA_INDEX_IVF_CENTROIDS_IMPL_H
 
 #include "index/ivf/centroids.h"
+#include "vec/near.h"
 
-enum {
-    IVF_TILE = 256, /* codes scored at a time */
-    IVF_CLOSE_MAX = 24,
-};
+enum { IVF_BATCH_MAX = 256 /* vectors looked at together */ };
 
 struct ivf_scratch {
     uint8_t *memory; /* VEC_ALIGN-aligned */
     size_t size;
-    float keys[VEC_BATCH_MAX * IVF_TILE];
-    uint32_t at[IVF_TILE];
+    /* Vectors looked at together. */
+    uint32_t n;
+    struct vec_near_query *queries[IVF_BATCH_MAX];
+    float keys[VEC_BATCH_MAX * IVF_GROUPS_MAX]; /* of heads */
+    /* Which of the vectors want a group. */
+    uint64_t wanted[IVF_GROUPS_MAX][IVF_BATCH_MAX / 64];
 };
 
 /* At least `size` bytes, aligned; what was there before is lost. */
 void *ivf_scratch_room(struct ivf_scratch *s, size_t size);
 
-/* Those codes whose keys are at most `slack` above the least. */
-struct ivf_close {
-    float least;
-    float slack;
-    uint32_t n;
-    uint32_t at[IVF_CLOSE_MAX];
-    float keys[IVF_CLOSE_MAX];
-};
+/* How many vectors are looked at together: their queries fit into a cache. */
+uint32_t ivf_batch_size(uint32_t dim);
 
-/* Scores n codes, numbered from `first` on, for nq <= VEC_BATCH_MAX queries and
- * goes on to fill close[]; bias, if any, is added to keys. */
-void ivf_scan_close(const struct vec_query *const *q, size_t nq,
-                    const struct vec_format *f, const uint8_t *codes,
-                    uint32_t first, uint32_t n, const float *bias,
-                    struct ivf_close *close, struct ivf_scratch *s);
+/* Each of the scratch's queries meets the centroids that are worth it. */
+void ivf_batch_scan(const struct ivf_groups *g, struct ivf_scratch *s);
 
-void ivf_close_init(struct ivf_close *c, float slack);
+/* The position nearest to a query: of equals the lowest. */
+uint32_t ivf_nearest_of(const struct vec_near_query *q);
 
-/* The nearest of those that are close: of equals the first. */
-uint32_t ivf_close_first(const struct ivf_close *c);
+/* An I8 row as vec/near.h wants it. */
+struct vec_near_vector ivf_vector(const struct vec_format *f,
+                                  const uint8_t *row);
+
+/* sums += what an I8 row stands for. */
+void ivf_add_code(const struct vec_format *f, const uint8_t *row, float *sums);
 
 /* As lists compare vectors: x made a unit vector where directions count. A
  * vector without a direction stays zero. out may be x. */
@@ -49,13 +47,9 @@ void ivf_straighten(enum vec_metric metric, const float *x, uint32_t dim,
 float ivf_distance(enum vec_metric metric, const float *a, const float *b,
                    uint32_t dim);
 
-/* The format of codes. */
-void ivf_coded_format(struct vec_format *f, enum vec_metric metric,
-                      uint32_t dim);
-
 /* Codes a straightened vector without the centre; one that is too large for
  * that becomes zero. room: dim floats. False in that case. */
 bool ivf_encode(const struct vec_format *f, const float *x, const float *centre,
-                float *room, uint8_t *code);
+                float *room, uint8_t *row);
 
 #endif

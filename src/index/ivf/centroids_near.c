@@ -1,18 +1,26 @@
 /* Which centroids are near.
  *
- * Vectors are made queries sixteen at a time and meet the codes of all
- * centroids tile by tile, so that a tile's keys are looked at while they are in
- * the first cache. Looking begins with the least key of a tile, which costs a
- * quarter of an instruction per key; only a tile that has something near is
- * looked at more closely. */
+ * Rows are made queries some hundred at a time. Each group's blocks then meet,
+ * while they are in the first cache, all of those that want the group. What
+ * queries have kept in the end are the nearest of sixteenths of the centroids:
+ * those that codes cannot tell from the least are compared in float32. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "index/ivf/centroids_impl.h"
 #include "index/topk.h"
 
-enum { LANES = 8, AHEAD = 16 };
+enum {
+    AHEAD = 16,
+    BATCH_BYTES = 128 * 1024,
+    BATCH_MIN = 64,
+    VISITS = 12,     /* groups whose members a vector meets */
+    PROBE_SPARE = 6, /* lists scored for each one probed, */
+    PROBE_LEAST = 256,
+    L1_SPARE = 2, /* lists compared by L1 for each one probed */
+};
 
 /* How far codes may be off, in standard deviations of their rounding. */
 #define SURE 2.5f
@@ -47,122 +55,101 @@ void *ivf_scratch_room(struct ivf_scratch *s, size_t size)
     return s->memory;
 }
 
-/* ---- the nearest of many codes ------------------------------------------- */
+/* ---- batches ------------------------------------------------------------- */
 
-void ivf_close_init(struct ivf_close *c, float slack)
+uint32_t ivf_batch_size(uint32_t dim)
 {
-    c->least = INFINITY;
-    c->slack = slack;
-    c->n = 0;
+    const size_t n = BATCH_BYTES / vec_near_query_bytes(dim);
+
+    if (n < BATCH_MIN) {
+        return BATCH_MIN;
+    }
+    return n < IVF_BATCH_MAX ? (uint32_t)n & ~(VEC_BATCH_MAX - 1u)
+                             : (uint32_t)IVF_BATCH_MAX;
 }
 
-static void prune(struct ivf_close *c)
+uint32_t ivf_nearest_of(const struct vec_near_query *q)
 {
-    const float limit = c->least + c->slack;
-    uint32_t i, n = 0;
+    uint32_t i, best = 0;
 
-    for (i = 0; i < c->n; i++) {
-        if (c->keys[i] <= limit) {
-            c->keys[n] = c->keys[i];
-            c->at[n++] = c->at[i];
+    for (i = 1; i < VEC_NEAR_LANES; i++) {
+        if (q->keys[i] < q->keys[best] ||
+            (q->keys[i] == q->keys[best] && q->at[i] < q->at[best])) {
+            best = i;
         }
     }
-    c->n = n;
+    return q->at[best];
 }
 
-uint32_t ivf_close_first(const struct ivf_close *c)
+/* Chooses groups for up to sixteen of the vectors. */
+static void choose(const struct ivf_groups *g, uint32_t first, uint32_t nq,
+                   struct ivf_scratch *s)
 {
+    const uint32_t n_blocks = (g->n + VEC_NEAR_LANES - 1) / VEC_NEAR_LANES;
+    uint32_t chosen[VISITS], n, i, j;
+
+    vec_near_keys(s->queries + first, nq, g->dim, g->heads, n_blocks, s->keys,
+                  IVF_GROUPS_MAX);
+    for (i = 0; i < nq; i++) {
+        n = ivf_groups_choose(g, s->keys + i * IVF_GROUPS_MAX, VISITS, chosen);
+        for (j = 0; j < n; j++) {
+            s->wanted[chosen[j]][(first + i) / 64] |= (uint64_t)1
+                                                      << ((first + i) % 64);
+        }
+    }
+}
+
+/* One group for all who want it. */
+static void scan_group(const struct ivf_groups *g, uint32_t group,
+                       struct ivf_scratch *s)
+{
+    struct vec_near_query *queries[IVF_BATCH_MAX];
+    const uint32_t from = g->start[group];
+    size_t nq = 0;
+    uint32_t word;
+
+    for (word = 0; word < IVF_BATCH_MAX / 64; word++) {
+        uint64_t left = s->wanted[group][word];
+
+        for (; left; left &= left - 1) {
+            queries[nq++] =
+                s->queries[word * 64 + (uint32_t)__builtin_ctzll(left)];
+        }
+    }
+    vec_near_scan(queries, nq, g->dim,
+                  g->blocks + from * vec_near_block_bytes(g->dim),
+                  g->start[group + 1] - from, from * VEC_NEAR_LANES);
+}
+
+void ivf_batch_scan(const struct ivf_groups *g, struct ivf_scratch *s)
+{
+    const uint32_t n = s->n;
     uint32_t i;
 
-    for (i = 0; i < c->n; i++) {
-        if (c->keys[i] <= c->least) {
-            return c->at[i];
-        }
-    }
-    return 0; /* every key was infinite */
-}
-
-static float least_of(const float *keys, uint32_t n)
-{
-    float lanes[LANES], least = INFINITY;
-    uint32_t i, j;
-
-    for (j = 0; j < LANES; j++) {
-        lanes[j] = INFINITY;
-    }
-    for (i = 0; i + LANES <= n; i += LANES) {
-        for (j = 0; j < LANES; j++) {
-            lanes[j] = keys[i + j] < lanes[j] ? keys[i + j] : lanes[j];
-        }
-    }
-    for (; i < n; i++) {
-        least = keys[i] < least ? keys[i] : least;
-    }
-    for (j = 0; j < LANES; j++) {
-        least = lanes[j] < least ? lanes[j] : least;
-    }
-    return least;
-}
-
-static void note_close(struct ivf_close *c, const float *keys, uint32_t first,
-                       uint32_t n, uint32_t *at)
-{
-    float least = least_of(keys, n);
-    size_t i, found;
-
-    if (least > c->least + c->slack || least == INFINITY) {
+    if (g->n == 1) {
+        vec_near_scan(s->queries, n, g->dim, g->blocks, g->start[1], 0);
         return;
     }
-    c->least = least < c->least ? least : c->least;
-    found = vec_select(keys, n, c->least + c->slack, at);
-    for (i = 0; i < found; i++) {
-        if (c->n == IVF_CLOSE_MAX) {
-            prune(c);
-        }
-        /* With so many as close as that, the least at least gets in. */
-        if (c->n == IVF_CLOSE_MAX && keys[at[i]] <= c->least) {
-            c->n--;
-        }
-        if (c->n < IVF_CLOSE_MAX) {
-            c->keys[c->n] = keys[at[i]];
-            c->at[c->n++] = first + at[i];
-        }
+    memset(s->wanted, 0, g->n * sizeof(s->wanted[0]));
+    for (i = 0; i < n; i += VEC_BATCH_MAX) {
+        choose(g, i, n - i < VEC_BATCH_MAX ? n - i : (uint32_t)VEC_BATCH_MAX,
+               s);
     }
-}
-
-void ivf_scan_close(const struct vec_query *const *q, size_t nq,
-                    const struct vec_format *f, const uint8_t *codes,
-                    uint32_t first, uint32_t n, const float *bias,
-                    struct ivf_close *close, struct ivf_scratch *s)
-{
-    const size_t stride = f->row_bytes;
-    uint32_t i, j, tile;
-    size_t k;
-
-    for (i = 0; i < n; i += tile) {
-        tile = n - i < IVF_TILE ? n - i : IVF_TILE;
-        vec_scan_many(q, nq, codes + i * stride, tile, s->keys, IVF_TILE);
-        for (k = 0; k < nq; k++) {
-            float *keys = s->keys + k * IVF_TILE;
-
-            for (j = 0; bias && j < tile; j++) {
-                keys[j] += bias[i + j];
-            }
-            note_close(&close[k], keys, first + i, tile, s->at);
-        }
+    for (i = 0; i < g->n; i++) {
+        scan_group(g, i, s);
     }
 }
 
 /* ---- vectors as queries -------------------------------------------------- */
 
-/* Up to sixteen of them, in the memory of a scratch. */
+/* Memory of a scratch while vectors are asked about. */
 struct asking {
-    struct vec_query *queries[VEC_BATCH_MAX];
-    float *straight; /* [VEC_BATCH_MAX][dim] */
+    float *straight; /* [size][dim], padded */
+    size_t straight_step;
     float *room;     /* dim */
-    uint8_t *codes;  /* [VEC_BATCH_MAX] */
     uint8_t *memory; /* of the queries */
     size_t query_bytes;
+    uint8_t *code;
     void *more; /* `extra` bytes for whoever asks */
 };
 
@@ -172,74 +159,76 @@ static size_t aligned(size_t bytes)
 }
 
 static void asking_init(struct asking *a, const struct ivf_centroids *c,
-                        size_t extra, struct ivf_scratch *s)
+                        size_t size, size_t extra, struct ivf_scratch *s)
 {
     const size_t vector = aligned(c->dim * sizeof(float));
-    const size_t row = aligned(c->coded.row_bytes);
+    const size_t code = aligned(c->coded.row_bytes);
     uint8_t *at;
 
-    a->query_bytes = aligned(vec_query_bytes(&c->coded));
-    at =
-        ivf_scratch_room(s, (VEC_BATCH_MAX + 1) * vector +
-                                VEC_BATCH_MAX * (row + a->query_bytes) + extra);
+    a->query_bytes = aligned(vec_near_query_bytes(c->dim));
+    at = ivf_scratch_room(s, (size + 1) * vector + code +
+                                 size * a->query_bytes + extra);
     a->memory = at;
-    at += VEC_BATCH_MAX * a->query_bytes;
-    a->codes = at;
-    at += VEC_BATCH_MAX * row;
+    at += size * a->query_bytes;
+    a->code = at;
+    at += code;
     a->straight = (float *)(void *)at;
-    at += VEC_BATCH_MAX * vector;
+    a->straight_step = vector / sizeof(float);
+    at += size * vector;
     a->room = (float *)(void *)at;
     a->more = at + vector;
 }
 
-static float *straight_at(const struct asking *a, const struct ivf_centroids *c,
-                          size_t i)
+static float *straight_at(const struct asking *a, size_t i)
 {
-    return a->straight + i * (aligned(c->dim * sizeof(float)) / sizeof(float));
+    return a->straight + i * a->straight_step;
 }
 
 /* Makes vector i of the straightened ones a query; says how far keys of it may
  * be off. */
-static float ask(struct asking *a, const struct ivf_centroids *c, size_t i)
+static float ask(struct asking *a, const struct ivf_centroids *c, size_t i,
+                 struct ivf_scratch *s)
 {
-    uint8_t *row = a->codes + i * aligned(c->coded.row_bytes);
-    float norm, grain;
+    struct vec_near_query *q =
+        (struct vec_near_query *)(void *)(a->memory + i * a->query_bytes);
+    struct vec_near_vector v;
 
-    ivf_encode(&c->coded, straight_at(a, c, i), c->centre, a->room, row);
-    a->queries[i] =
-        vec_query_from_row(&c->coded, row, a->memory + i * a->query_bytes);
-    norm = vec_norm(&c->coded, row);
-    grain = vec_range(&c->coded, row) / 127;
-    if (c->metric == VEC_L1) {
-        return SURE * sqrtf((float)c->dim / 12) * hypotf(grain, c->grain);
-    }
-    return SURE * 2 / sqrtf(12.0f) * hypotf(norm * c->grain, c->reach * grain);
+    ivf_encode(&c->coded, straight_at(a, i), c->centre, a->room, a->code);
+    v = ivf_vector(&c->coded, a->code);
+    vec_near_query_init(q, c->dim, &v);
+    s->queries[i] = q;
+    return SURE * 2 / sqrtf(12.0f) *
+           hypotf(sqrtf(q->square) * c->grain, c->reach * v.grain);
 }
 
 /* ---- rows ---------------------------------------------------------------- */
 
-/* Of those that are close by their codes, the nearest. */
+/* Of those that are close by their codes, the nearest: all lanes are asked
+ * where codes measure something else. */
 static uint32_t decide(const struct ivf_centroids *c,
-                       const struct ivf_close *close, const float *x,
-                       float *key)
+                       const struct vec_near_query *q, float slack,
+                       const float *x, float *key)
 {
-    uint32_t i, best = 0;
-    float least = INFINITY;
+    uint32_t i, n = 0, best = c->groups.ids[ivf_nearest_of(q)];
+    float limit = INFINITY, least = INFINITY;
 
-    if (close->n == 1 && !key) {
-        return close->at[0];
+    for (i = 0; i < VEC_NEAR_LANES; i++) {
+        limit = q->keys[i] + slack < limit ? q->keys[i] + slack : limit;
     }
-    for (i = 0; i < close->n; i++) {
+    for (i = 0; i < VEC_NEAR_LANES; i++) {
+        n += q->keys[i] <= limit;
+    }
+    for (i = 0; i < VEC_NEAR_LANES && (n > 1 || key); i++) {
+        const uint32_t list = c->groups.ids[q->at[i]];
         float d;
 
-        if (close->keys[i] > close->least + close->slack) {
+        if (q->keys[i] > limit || q->keys[i] == INFINITY) {
             continue;
         }
-        d = ivf_distance(c->metric, x, c->rows + (size_t)close->at[i] * c->dim,
-                         c->dim);
-        if (d < least || (d == least && close->at[i] < best)) {
+        d = ivf_distance(c->metric, x, c->rows + (size_t)list * c->dim, c->dim);
+        if (d < least || (d == least && list < best)) {
             least = d;
-            best = close->at[i];
+            best = list;
         }
     }
     if (key) {
@@ -253,32 +242,34 @@ static void assign_some(struct asking *a, const struct ivf_centroids *c,
                         size_t n, uint32_t *lists, float *keys,
                         struct ivf_scratch *s)
 {
-    struct ivf_close close[VEC_BATCH_MAX];
+    float slack[IVF_BATCH_MAX];
     size_t i;
 
     for (i = 0; i < n; i++) {
-        ivf_close_init(&close[i], ask(a, c, i));
+        slack[i] = ask(a, c, i, s);
+        slack[i] = c->metric == VEC_L1 ? INFINITY : slack[i];
     }
-    ivf_scan_close((const struct vec_query *const *)a->queries, n, &c->coded,
-                   c->codes, 0, c->n, NULL, close, s);
+    s->n = (uint32_t)n;
+    ivf_batch_scan(&c->groups, s);
     for (i = 0; i < n; i++) {
-        lists[i] =
-            decide(c, &close[i], straight_at(a, c, i), keys ? keys + i : NULL);
+        lists[i] = decide(c, s->queries[i], slack[i], straight_at(a, i),
+                          keys ? keys + i : NULL);
     }
 }
 
 void ivf_assign(const struct ivf_centroids *c, const float *x, size_t n,
                 uint32_t *lists, float *keys, struct ivf_scratch *s)
 {
+    const size_t size = ivf_batch_size(c->dim);
     struct asking a;
     size_t i, j, some;
 
-    asking_init(&a, c, 0, s);
+    asking_init(&a, c, size < n ? size : n, 0, s);
     for (i = 0; i < n; i += some) {
-        some = n - i < VEC_BATCH_MAX ? n - i : VEC_BATCH_MAX;
+        some = n - i < size ? n - i : size;
         for (j = 0; j < some; j++) {
             ivf_straighten(c->metric, x + (i + j) * c->dim, c->dim,
-                           straight_at(&a, c, j));
+                           straight_at(&a, j));
         }
         assign_some(&a, c, some, lists + i, keys ? keys + i : NULL, s);
     }
@@ -298,14 +289,15 @@ void ivf_assign_rows(const struct ivf_centroids *c,
                      const uint8_t *const *rows, size_t n, uint32_t *lists,
                      float *keys, struct ivf_scratch *s)
 {
+    const size_t size = ivf_batch_size(c->dim);
     struct asking a;
     size_t i, j, some;
 
-    asking_init(&a, c, 0, s);
+    asking_init(&a, c, size < n ? size : n, 0, s);
     for (i = 0; i < n; i += some) {
-        some = n - i < VEC_BATCH_MAX ? n - i : VEC_BATCH_MAX;
+        some = n - i < size ? n - i : size;
         for (j = 0; j < some; j++) {
-            float *x = straight_at(&a, c, j);
+            float *x = straight_at(&a, j);
 
             if (i + j + AHEAD < n) {
                 fetch(stored, rows[i + j + AHEAD]);
@@ -331,30 +323,90 @@ float ivf_key(const struct ivf_centroids *c, uint32_t list, const float *x)
 
 /* ---- queries ------------------------------------------------------------- */
 
-static void nearest(const float *keys, uint32_t n, uint32_t n_probe,
-                    uint64_t *heap, struct ivf_near *out, uint32_t *at)
+/* Lists that have been scored: their keys, by blocks. */
+struct scored {
+    float *keys;
+    uint32_t *blocks; /* which they are; NULL: as they lie */
+    uint32_t n_blocks;
+};
+
+/* The n least of them, in order. */
+static void take_least(const struct ivf_groups *g, const struct scored *scored,
+                       uint32_t n, uint64_t *heap)
 {
+    enum { TILE = 16 * VEC_NEAR_LANES };
+    const uint32_t n_keys = scored->n_blocks * VEC_NEAR_LANES;
     struct topk top;
-    uint32_t i, tile;
+    uint32_t at[TILE], i, tile;
     size_t j, found;
 
-    topk_init(&top, heap, n_probe);
-    for (i = 0; i < n; i += tile) {
-        tile = n - i < IVF_TILE ? n - i : IVF_TILE;
-        found = vec_select(keys + i, tile, topk_limit(&top), at);
+    topk_init(&top, heap, n);
+    for (i = 0; i < n_keys; i += tile) {
+        tile = n_keys - i < TILE ? n_keys - i : (uint32_t)TILE;
+        found = vec_select(scored->keys + i, tile, topk_limit(&top), at);
         for (j = 0; j < found; j++) {
-            uint64_t entry = topk_entry(keys[i + at[j]], i + at[j]);
+            const uint32_t k = i + at[j];
+            const uint32_t block = k / VEC_NEAR_LANES;
+            const uint32_t list =
+                g->ids[(scored->blocks ? scored->blocks[block] : block) *
+                           VEC_NEAR_LANES +
+                       k % VEC_NEAR_LANES];
+            const uint64_t entry = topk_entry(scored->keys[k], list);
 
-            if (topk_wants(&top, entry)) {
+            if (list != IVF_LIST_NONE && topk_wants(&top, entry)) {
                 topk_push(&top, entry);
             }
         }
     }
     topk_sort(&top);
-    for (i = 0; i < n_probe; i++) {
-        out[i].list = topk_entry_slot(heap[i]);
-        out[i].key = topk_entry_key(heap[i]);
+}
+
+/* Scores the members of the groups nearest to a query, whose heads have these
+ * keys, until there are enough. */
+static void score_groups(const struct ivf_groups *g, struct vec_near_query *q,
+                         const float *head_keys, uint32_t want,
+                         struct scored *scored)
+{
+    const size_t bytes = vec_near_block_bytes(g->dim);
+    uint32_t chosen[IVF_GROUPS_MAX], n, i, j;
+
+    scored->n_blocks = 0;
+    n = ivf_groups_choose(g, head_keys, g->n, chosen);
+    for (i = 0;
+         i < n && (i < VISITS || scored->n_blocks * VEC_NEAR_LANES < want);
+         i++) {
+        const uint32_t from = g->start[chosen[i]];
+        const uint32_t size = g->start[chosen[i] + 1] - from;
+
+        vec_near_keys(&q, 1, g->dim, g->blocks + from * bytes, size,
+                      scored->keys + scored->n_blocks * VEC_NEAR_LANES, 0);
+        for (j = 0; j < size; j++) {
+            scored->blocks[scored->n_blocks++] = from + j;
+        }
     }
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* L1 sets: what codes found nearest by L2, in its true order. */
+static void order_by_l1(const struct ivf_centroids *c, const float *x,
+                        uint64_t *heap, uint32_t n)
+{
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        const uint32_t list = topk_entry_slot(heap[i]);
+
+        heap[i] = topk_entry(
+            ivf_distance(c->metric, x, c->rows + (size_t)list * c->dim, c->dim),
+            list);
+    }
+    qsort(heap, n, sizeof(*heap), compare_entries);
 }
 
 uint32_t ivf_probe_many(const struct ivf_centroids *c,
@@ -362,25 +414,62 @@ uint32_t ivf_probe_many(const struct ivf_centroids *c,
                         uint32_t n_probe, struct ivf_near *out,
                         struct ivf_scratch *s)
 {
-    const size_t stride = aligned(c->n * sizeof(float)) / sizeof(float);
+    const struct ivf_groups *g = &c->groups;
     const uint32_t n = n_probe < c->n ? n_probe : c->n;
+    const bool by_l1 = c->metric == VEC_L1;
+    const uint32_t most = by_l1 && n < c->n / L1_SPARE ? n * L1_SPARE
+                          : by_l1                      ? c->n
+                                                       : n;
+    const uint64_t want = (uint64_t)most * PROBE_SPARE;
+    const bool all = g->n == 1 || want + PROBE_LEAST >= c->n;
+    const size_t n_blocks = g->start[g->n];
+    const size_t stride = n_blocks * VEC_NEAR_LANES;
+    struct scored scored;
     struct asking a;
     uint64_t *heap;
-    float *keys;
+    uint32_t i;
     size_t j;
 
-    asking_init(&a, c, nq * stride * sizeof(float) + (n + 1) * sizeof(uint64_t),
-                s);
-    keys = a.more;
-    heap = (uint64_t *)(void *)(keys + nq * stride);
-    for (j = 0; j < nq; j++) {
-        ivf_straighten(c->metric, queries[j], c->dim, straight_at(&a, c, j));
-        ask(&a, c, j);
+    if (n == 0 || nq == 0) {
+        return 0;
     }
-    vec_scan_many((const struct vec_query *const *)a.queries, nq, c->codes,
-                  c->n, keys, stride);
-    for (j = 0; j < nq && n > 0; j++) {
-        nearest(keys + j * stride, c->n, n, heap, out + j * n_probe, s->at);
+    asking_init(&a, c, nq,
+                (all ? nq : 1) * stride * sizeof(float) +
+                    (most + 1) * sizeof(uint64_t) + n_blocks * sizeof(uint32_t),
+                s);
+    heap = a.more;
+    scored.keys = (float *)(void *)(heap + most + 1);
+    scored.blocks = all ? NULL : (uint32_t *)(void *)(scored.keys + stride);
+    scored.n_blocks = (uint32_t)n_blocks;
+    for (j = 0; j < nq; j++) {
+        ivf_straighten(c->metric, queries[j], c->dim, straight_at(&a, j));
+        ask(&a, c, j, s);
+    }
+    if (all) {
+        vec_near_keys(s->queries, nq, g->dim, g->blocks, n_blocks, scored.keys,
+                      stride);
+    } else {
+        vec_near_keys(s->queries, nq, g->dim, g->heads,
+                      (g->n + VEC_NEAR_LANES - 1) / VEC_NEAR_LANES, s->keys,
+                      IVF_GROUPS_MAX);
+    }
+    for (j = 0; j < nq; j++) {
+        struct ivf_near *answer = out + j * n_probe;
+        const float square = by_l1 ? 0 : s->queries[j]->square;
+
+        if (!all) {
+            score_groups(g, s->queries[j], s->keys + j * IVF_GROUPS_MAX,
+                         (uint32_t)want, &scored);
+        }
+        take_least(g, &scored, most, heap);
+        if (by_l1) {
+            order_by_l1(c, straight_at(&a, j), heap, most);
+        }
+        for (i = 0; i < n; i++) {
+            answer[i].list = topk_entry_slot(heap[i]);
+            answer[i].key = topk_entry_key(heap[i]) + square;
+        }
+        scored.keys += all ? stride : 0;
     }
     return n;
 }

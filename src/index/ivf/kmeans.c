@@ -14,21 +14,21 @@
 
 enum {
     CENTRE_ROWS = 4096,
-    TAKE_ROWS = 512,   /* of one unit */
-    ASSIGN_ROWS = 256, /* likewise */
-    MEANS_LISTS = 8,   /* likewise */
+    TAKE_ROWS = 512, /* of one unit */
+    MEANS_LISTS = 8, /* likewise */
     ROUNDS = 10,
 };
 
 #define GAIN_MIN 0.001
 
-enum phase { CENTRE, TAKE, SEED, ASSIGN, SORT, MEANS, MAKE, DONE };
+enum phase { CENTRE, TAKE, SEED, GROUP, ASSIGN, SORT, MEANS, MAKE, DONE };
 
 struct kmeans {
     struct kmeans_options o;
     struct vec_format f;
     enum phase phase;
     uint32_t round;
+    uint32_t batch; /* rows of one unit of ASSIGN */
     struct rng rng;
     float *centre;
     uint8_t *rows;   /* codes of the sample */
@@ -39,8 +39,10 @@ struct kmeans {
     bool settled;
     float *means; /* straightened */
     uint8_t *codes;
-    uint32_t *start; /* in order, of each list and the end */
-    uint32_t *seed;  /* a row to begin anew from; NONE */
+    void *groups_memory;
+    struct ivf_groups groups; /* of the centroids */
+    uint32_t *start;          /* in order, of each list and the end */
+    uint32_t *seed;           /* a row to begin anew from; NONE */
     struct ivf_centroids *made;
     enum err failed;
 };
@@ -76,7 +78,7 @@ size_t kmeans_bytes(const struct kmeans_options *o)
 {
     struct vec_format f;
 
-    ivf_coded_format(&f, o->metric, o->dim);
+    vec_format_init(&f, VEC_I8, VEC_L2, o->dim);
     return (size_t)o->n_rows * (f.row_bytes + 2 * sizeof(uint32_t)) +
            (size_t)o->n_lists *
                (f.row_bytes + o->dim * sizeof(float) + 2 * sizeof(uint32_t));
@@ -101,6 +103,7 @@ void kmeans_abandon(struct kmeans *k)
     mem_free(k->sums);
     mem_free(k->means);
     mem_free(k->codes);
+    mem_free(k->groups_memory);
     mem_free(k->start);
     mem_free(k->seed);
     ivf_centroids_destroy(k->made);
@@ -119,23 +122,27 @@ struct kmeans *kmeans_begin(const struct kmeans_options *o)
     memset(k, 0, sizeof(*k));
     k->o = *o;
     k->o.rounds = o->rounds ? o->rounds : ROUNDS;
-    ivf_coded_format(&k->f, o->metric, o->dim);
+    vec_format_init(&k->f, VEC_I8, VEC_L2, o->dim);
+    k->batch = ivf_batch_size(o->dim);
     rng_seed(&k->rng, o->seed);
     k->phase = CENTRE;
     k->centre = mem_try_alloc(o->dim * sizeof(float));
     k->rows = mem_try_alloc(n * k->f.row_bytes + k->f.overread);
     k->list = mem_try_alloc(n * sizeof(*k->list));
     k->order = mem_try_alloc(n * sizeof(*k->order));
-    k->sums = mem_try_alloc(parts(o->n_rows, ASSIGN_ROWS) * sizeof(*k->sums));
+    k->sums = mem_try_alloc(parts(o->n_rows, k->batch) * sizeof(*k->sums));
     k->means = mem_try_alloc(lists * o->dim * sizeof(float));
     k->codes = mem_try_alloc(lists * k->f.row_bytes + k->f.overread);
+    k->groups_memory =
+        mem_try_alloc(ivf_groups_bytes(o->dim, o->n_lists) + VEC_ALIGN);
     k->start = mem_try_alloc((lists + 1) * sizeof(*k->start));
     k->seed = mem_try_alloc(lists * sizeof(*k->seed));
     if (!k->centre || !k->rows || !k->list || !k->order || !k->sums ||
-        !k->means || !k->codes || !k->start || !k->seed) {
+        !k->means || !k->codes || !k->groups_memory || !k->start || !k->seed) {
         kmeans_abandon(k);
         return NULL;
     }
+    ivf_groups_init(&k->groups, o->dim, o->n_lists, k->groups_memory);
     memset(k->rows + n * k->f.row_bytes, 0, k->f.overread);
     memset(k->codes + lists * k->f.row_bytes, 0, k->f.overread);
     return k;
@@ -229,31 +236,44 @@ static void do_seed(struct kmeans *k, struct ivf_scratch *s)
 
 /* ---- rounds -------------------------------------------------------------- */
 
+static void do_group(struct kmeans *k, struct ivf_scratch *s)
+{
+    enum err err =
+        ivf_groups_make(&k->groups, &k->f, k->codes, NULL, k->round == 0, s);
+
+    k->failed = k->failed ? k->failed : err;
+}
+
 static void do_assign(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
 {
-    const size_t query_bytes = vec_query_bytes(&k->f);
-    uint8_t *memory = ivf_scratch_room(s, VEC_BATCH_MAX * query_bytes);
-    struct vec_query *queries[VEC_BATCH_MAX];
-    struct ivf_close close[VEC_BATCH_MAX];
-    uint32_t i = unit * ASSIGN_ROWS, j, n;
-    const uint32_t end =
-        k->o.n_rows - i < ASSIGN_ROWS ? k->o.n_rows : i + ASSIGN_ROWS;
+    const size_t query_bytes = vec_near_query_bytes(k->o.dim);
+    uint8_t *memory = ivf_scratch_room(s, k->batch * query_bytes);
+    const uint32_t first = unit * k->batch;
+    const uint32_t n =
+        k->o.n_rows - first < k->batch ? k->o.n_rows - first : k->batch;
     double sum = 0;
+    uint32_t i, lane;
 
-    for (; i < end; i += n) {
-        n = end - i < VEC_BATCH_MAX ? end - i : (uint32_t)VEC_BATCH_MAX;
-        for (j = 0; j < n; j++) {
-            queries[j] = vec_query_from_row(
-                &k->f, k->rows + (size_t)(i + j) * k->f.row_bytes,
-                memory + j * query_bytes);
-            ivf_close_init(&close[j], 0);
+    for (i = 0; i < n; i++) {
+        struct vec_near_vector v =
+            ivf_vector(&k->f, k->rows + (size_t)(first + i) * k->f.row_bytes);
+
+        s->queries[i] =
+            (struct vec_near_query *)(void *)(memory + i * query_bytes);
+        vec_near_query_init(s->queries[i], k->o.dim, &v);
+    }
+    s->n = n;
+    ivf_batch_scan(&k->groups, s);
+    for (i = 0; i < n; i++) {
+        const struct vec_near_query *q = s->queries[i];
+        float key = INFINITY;
+
+        for (lane = 0; lane < VEC_NEAR_LANES; lane++) {
+            key = q->keys[lane] < key ? q->keys[lane] : key;
         }
-        ivf_scan_close((const struct vec_query *const *)queries, n, &k->f,
-                       k->codes, 0, k->o.n_lists, NULL, close, s);
-        for (j = 0; j < n; j++) {
-            k->list[i + j] = ivf_close_first(&close[j]);
-            sum += (double)(close[j].least > 0 ? close[j].least : 0);
-        }
+        key += q->square;
+        k->list[first + i] = k->groups.ids[ivf_nearest_of(q)];
+        sum += (double)(key > 0 && key < INFINITY ? key : 0);
     }
     k->sums[unit] = sum;
 }
@@ -287,7 +307,7 @@ static void reseed(struct kmeans *k)
 
 static void do_sort(struct kmeans *k)
 {
-    const uint32_t n_units = parts(k->o.n_rows, ASSIGN_ROWS);
+    const uint32_t n_units = parts(k->o.n_rows, k->batch);
     double sum = 0;
     uint32_t i;
 
@@ -314,18 +334,6 @@ static void do_sort(struct kmeans *k)
     reseed(k);
 }
 
-static void add_row(const struct kmeans *k, uint32_t row, float *sums)
-{
-    const uint8_t *at = k->rows + (size_t)row * k->f.row_bytes;
-    const int8_t *codes = (const int8_t *)at;
-    const float grain = vec_range(&k->f, at) / 127;
-    uint32_t i;
-
-    for (i = 0; i < k->o.dim; i++) {
-        sums[i] += grain * (float)codes[i];
-    }
-}
-
 static void do_means(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
 {
     const uint32_t dim = k->o.dim;
@@ -342,7 +350,8 @@ static void do_means(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
         } else {
             memset(x, 0, dim * sizeof(*x));
             for (i = from; i < to; i++) {
-                add_row(k, k->order[i], x);
+                ivf_add_code(&k->f,
+                             k->rows + (size_t)k->order[i] * k->f.row_bytes, x);
             }
             for (j = 0; j < dim; j++) {
                 x[j] = x[j] / (float)(to - from) + k->centre[j];
@@ -367,11 +376,12 @@ uint32_t kmeans_units(const struct kmeans *k)
     case TAKE:
         return parts(k->o.n_rows, TAKE_ROWS);
     case ASSIGN:
-        return parts(k->o.n_rows, ASSIGN_ROWS);
+        return parts(k->o.n_rows, k->batch);
     case MEANS:
         return parts(k->o.n_lists, MEANS_LISTS);
     case CENTRE:
     case SEED:
+    case GROUP:
     case SORT:
     case MAKE:
         return 1;
@@ -392,6 +402,9 @@ void kmeans_unit(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
         break;
     case SEED:
         do_seed(k, s);
+        break;
+    case GROUP:
+        do_group(k, s);
         break;
     case ASSIGN:
         do_assign(k, unit, s);
@@ -418,11 +431,12 @@ void kmeans_next(struct kmeans *k)
         break;
     case MEANS:
         k->round++;
-        k->phase = k->round < k->o.rounds ? ASSIGN : MAKE;
+        k->phase = k->round < k->o.rounds ? GROUP : MAKE;
         break;
     case CENTRE:
     case TAKE:
     case SEED:
+    case GROUP:
     case ASSIGN:
     case MAKE:
     case DONE:

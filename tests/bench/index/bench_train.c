@@ -149,8 +149,8 @@ static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
 
     for (i = 0; i < n; i++) {
         vec_decode_unit(&d->stored,
-                        d->rows + (size_t)d->sample[first + i] *
-                                      d->stored.row_bytes,
+                        d->rows +
+                            (size_t)d->sample[first + i] * d->stored.row_bytes,
                         out + (size_t)i * d->dim);
     }
 }
@@ -348,8 +348,8 @@ static void find_truth(const struct data *d, const float *q, uint32_t *found)
     uint32_t i, n = 0, at;
 
     for (i = 0; i < d->n; i++) {
-        float key = exact_key(d->stored.metric, q,
-                              d->base + (size_t)i * d->dim, d->dim);
+        float key = exact_key(d->stored.metric, q, d->base + (size_t)i * d->dim,
+                              d->dim);
 
         if (n == K && key >= keys[K - 1]) {
             continue;
@@ -368,7 +368,7 @@ static void find_truth(const struct data *d, const float *q, uint32_t *found)
 static void tell_recall(const struct data *d, const struct ivf_centroids *c,
                         const uint32_t *lists, const uint32_t *sizes)
 {
-    static const uint32_t probes[] = {1,  2,  4,  6,   8,   12,  16, 24,
+    static const uint32_t probes[] = {1,  2,  4,  6,  8,   12,  16, 24,
                                       32, 48, 64, 96, 128, 192, 256};
     uint32_t nq = d->nq < QUERIES ? d->nq : QUERIES, i, j, p;
     struct ivf_near *near = malloc(sizeof(*near) * c->n);

@@ -8,6 +8,7 @@
 #include "base/thread.h"
 #include "index/ivf/centroids.h"
 #include "index/ivf/kmeans.h"
+#include "vec/near.h"
 
 struct sample {
     uint32_t n, dim;
@@ -178,7 +179,7 @@ static void check_assignment(const struct sample *s, enum vec_metric metric,
         assert_true(keys[i] == ivf_key(c, lists[i], x));
         if (lists[i] != best && keys[i] != key) {
             off++;
-            assert_true(keys[i] <= key * 1.1f);
+            assert_true(keys[i] <= key * (metric == VEC_L1 ? 1.3f : 1.1f));
         }
         ivf_assign(c, x, 1, &again, NULL, scratch);
         assert_int_equal(again, lists[i]);
@@ -315,8 +316,9 @@ static void bytes_give_the_same_centroids(void **state)
         bytes_back = bytes_of_centroids(back, &len_back);
         assert_int_equal(len, len_back);
         assert_memory_equal(bytes, bytes_back, len);
-        assert_memory_equal(c->codes, back->codes,
-                            (size_t)c->n * c->coded.row_bytes);
+        assert_memory_equal(c->groups.blocks, back->groups.blocks,
+                            c->groups.start[c->groups.n] *
+                                vec_near_block_bytes(33));
         free(bytes);
         free(bytes_back);
         ivf_centroids_destroy(c);
