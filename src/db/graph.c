@@ -14,7 +14,6 @@ enum {
     FLAT_BYTES = 3 << 19,
     FLAT_ROWS_MIN = 1000,
     FLAT_ROWS_MAX = 12000,
-    LATE_MIN = 64,
     BATCH_WORTHWHILE = 1024, /* rows that wait */
     SWEEP_MIN = 4096,        /* dead rows worth a sweep */
     SWEEP_SHARE = 50,        /* or one in so many */
@@ -39,19 +38,9 @@ uint32_t graph_given_up_at(const struct vset *v)
 
 /* ---- bitmaps ----------------------------------------------------------- */
 
-static void bit_set(uint64_t *bits, slot_id slot)
-{
-    bits[slot / 64] |= (uint64_t)1 << (slot % 64);
-}
-
-static void bit_clear(uint64_t *bits, slot_id slot)
-{
-    bits[slot / 64] &= ~((uint64_t)1 << (slot % 64));
-}
-
 static size_t held_bytes(uint32_t words)
 {
-    return 3 * (size_t)words * sizeof(uint64_t);
+    return 4 * (size_t)words * sizeof(uint64_t);
 }
 
 static size_t dead_bytes(uint32_t words)
@@ -59,7 +48,7 @@ static size_t dead_bytes(uint32_t words)
     return (size_t)words * sizeof(uint64_t);
 }
 
-/* Room in `held`, `dying` and `waiting`, one block, for slots below n. */
+/* Room in `held` and what shares its block for slots below n. */
 static enum err fit_held(struct graph *g, uint32_t n)
 {
     struct region *r = &g->set->memory;
@@ -82,11 +71,14 @@ static enum err fit_held(struct graph *g, uint32_t n)
         memcpy(block + words, g->dying, g->held_words * sizeof(*block));
         memcpy(block + 2 * (size_t)words, g->waiting,
                g->held_words * sizeof(*block));
+        memcpy(block + 3 * (size_t)words, g->raw,
+               g->held_words * sizeof(*block));
     }
     region_free(r, g->held, held_bytes(g->held_words), 1);
     g->held = block;
     g->dying = block + words;
     g->waiting = block + 2 * (size_t)words;
+    g->raw = block + 3 * (size_t)words;
     g->held_words = words;
     return ERR_OK;
 }
@@ -118,11 +110,6 @@ enum err graph_gather_dead(struct graph *g)
     g->n_dead += g->n_dying;
     g->n_dying = 0;
     return ERR_OK;
-}
-
-static size_t late_bytes(uint32_t cap)
-{
-    return sizeof(struct late_list) + cap * sizeof(slot_id);
 }
 
 /* ---- life and end ------------------------------------------------------ */
@@ -161,9 +148,7 @@ void graph_destroy(struct graph *g)
     if (g->hnsw) {
         hnsw_destroy(g->hnsw);
     }
-    if (g->late) {
-        region_free(r, g->late, late_bytes(g->late->cap), 1);
-    }
+    graph_tail_free(g);
     region_free(r, g->held, held_bytes(g->held_words), 1);
     region_free(r, g->dead, dead_bytes(g->dead_words), 1);
     region_free(r, g, sizeof(*g), 1);
@@ -205,6 +190,7 @@ struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
     g->set = v;
     g->keyspace = v->keyspace;
     g->pace = 1;
+    g->raw_bound = graph_raw_bound(&v->format);
     g->ef = o.ef;
     vec_format_init(&g->codes,
                     v->format.type == VEC_F32 ? VEC_I8 : v->format.type,
@@ -251,11 +237,17 @@ void graph_free(struct vset *v)
     }
 }
 
+static void cancel_job(struct graph_job *job)
+{
+    if (job) {
+        atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
+    }
+}
+
 static void cancel(struct graph *g)
 {
-    if (g->job) {
-        atomic_store_explicit(&g->job->cancelled, true, memory_order_relaxed);
-    }
+    cancel_job(g->job);
+    cancel_job(g->tail_job);
 }
 
 static void go(struct graph *g)
@@ -383,7 +375,7 @@ static void drop(struct graph *g)
     v->graph = v->graph == g ? NULL : v->graph;
     v->coming = v->coming == g ? NULL : v->coming;
     g->dropped = true;
-    if (g->job) {
+    if (g->job || g->tail_job) {
         /* It reads rows of slots that are held; they stay so until it ends. */
         cancel(g);
     } else {
@@ -481,67 +473,15 @@ static void graph_begin_auto(struct vset *v)
 
 /* ---- writes ------------------------------------------------------------ */
 
-static void late_reclaim(struct retired *r, void *arg)
-{
-    struct late_list *l = CONTAINER_OF(r, struct late_list, retired);
-
-    (void)arg;
-    region_free(l->region, l, late_bytes(l->cap), 1);
-}
-
-/* Room for one more. */
-static enum err fit_late(struct graph *g)
-{
-    struct region *r = &g->set->memory;
-    struct late_list *old = g->late, *fresh;
-    uint32_t waiting = g->late_n - g->late_from;
-    uint32_t cap = LATE_MIN;
-
-    if (old && g->late_n < old->cap) {
-        return ERR_OK;
-    }
-    if (old && !waiting && !g->job && epoch_is_quiet(g->keyspace->epoch)) {
-        g->late_from = g->late_n = 0;
-        return ERR_OK;
-    }
-    while (cap < 2 * waiting) {
-        cap *= 2;
-    }
-    fresh = region_alloc(r, late_bytes(cap), 1);
-    if (!fresh) {
-        return ERR_NOMEM;
-    }
-    fresh->region = r;
-    fresh->cap = cap;
-    if (old) {
-        memcpy(fresh->slots, old->slots + g->late_from,
-               waiting * sizeof(slot_id));
-        epoch_retire(g->keyspace->epoch, &old->retired, late_reclaim, NULL);
-    }
-    if (g->job) {
-        g->job->late_to -= g->late_from;
-    }
-    g->late = fresh;
-    g->late_n = waiting;
-    g->late_from = 0;
-    return ERR_OK;
-}
-
-slot_id graph_tail_edge(const struct graph *g)
-{
-    return g->job && g->job->fresh_to > g->fresh_from ? g->job->fresh_to
-                                                      : g->fresh_from;
-}
-
 static enum err prepare(struct graph *g, slot_id slot)
 {
-    if (slot < graph_tail_edge(g) && fit_late(g) != ERR_OK) {
+    if (slot < graph_tail_edge(g) && graph_fit_late(g) != ERR_OK) {
         return ERR_NOMEM;
     }
     if (fit_held(g, slot + 1) != ERR_OK) {
         return ERR_NOMEM;
     }
-    bit_clear(g->held, slot); /* it was held till it became free */
+    graph_bit_clear(g->held, slot); /* it was held till it became free */
     return ERR_OK;
 }
 
@@ -552,27 +492,10 @@ enum err graph_prepare(struct vset *v, slot_id slot)
     return !err && v->coming ? prepare(v->coming, slot) : err;
 }
 
-/* There is room. */
-static void note_late(struct graph *g, slot_id slot)
-{
-    bit_set(g->waiting, slot);
-    g->late->slots[g->late_n++] = slot;
-}
-
-enum err graph_add_late(struct graph *g, slot_id slot)
-{
-    enum err err = fit_late(g);
-
-    if (!err) {
-        note_late(g, slot);
-    }
-    return err;
-}
-
 static void note_put(struct graph *g, slot_id slot)
 {
-    if (slot < graph_tail_edge(g) && !graph_bit(g->waiting, slot)) {
-        note_late(g, slot);
+    if (slot < graph_tail_edge(g)) {
+        graph_note_late(g, slot);
     }
     if (slot < g->counted_to) {
         g->levels[hnsw_level(g->hnsw, slot)]++;
@@ -605,6 +528,9 @@ void graph_note_put(struct vset *v, slot_id slot)
         return;
     }
     note_put(v->graph, slot);
+    if (UNLIKELY(graph_raw_rows(v->graph) > v->graph->raw_bound)) {
+        graph_tail_pump(v->graph);
+    }
     if (UNLIKELY(!v->graph->job) &&
         graph_waiting(v->graph) >= BATCH_WORTHWHILE) {
         graph_pump(v, false);
@@ -646,7 +572,7 @@ bool graph_holds(struct vset *v, slot_id slot)
 
     for (g = v->graphs; g; g = g->sibling) {
         if (slot / 64 < g->held_words && graph_bit(g->held, slot)) {
-            bit_set(g->dying, slot);
+            graph_bit_set(g->dying, slot);
             g->n_dying++;
             holds = true;
         }
@@ -723,6 +649,7 @@ void graph_pump(struct vset *v, bool any)
         drop(v->graph);
     }
     if (v->graph) {
+        graph_tail_pump(v->graph);
         pump(v->graph, any);
     }
     if (v->coming) {
@@ -750,7 +677,9 @@ void graph_job_ended(struct graph *g, bool go_on)
         return; /* freed with its set */
     }
     if (g->dropped) {
-        leave(g);
+        if (!g->job && !g->tail_job) {
+            leave(g);
+        }
     } else if (go_on) {
         take_place(g);
         graph_pump(g->set, false);
@@ -759,8 +688,7 @@ void graph_job_ended(struct graph *g, bool go_on)
 
 size_t graph_own_bytes(const struct graph *g)
 {
-    return region_cost(sizeof(*g), 1) +
-           (g->late ? region_cost(late_bytes(g->late->cap), 1) : 0) +
+    return region_cost(sizeof(*g), 1) + graph_tail_bytes(g) +
            (g->held ? region_cost(held_bytes(g->held_words), 1) : 0) +
            (g->dead ? region_cost(dead_bytes(g->dead_words), 1) : 0);
 }

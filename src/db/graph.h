@@ -34,6 +34,7 @@
 #include "db/vset.h"
 #include "index/hnsw/hnsw.h"
 
+struct bucket_dir;
 struct graph;
 struct keyspace;
 
@@ -132,8 +133,11 @@ struct graph_view {
     uint64_t start;          /* hnsw_start() */
     uint32_t nodes;          /* dead ones included */
     slot_id fresh_from;
-    const slot_id *late; /* used slots of the tail */
+    slot_id raw_from;    /* of fresh slots: those in no bucket */
+    const slot_id *late; /* used slots of the tail that are in none */
     uint32_t n_late;
+    const struct bucket_dir *buckets; /* the rest of the tail; may be NULL */
+    uint32_t bucketed;                /* rows of it, about */
 };
 
 void graph_view_take(const struct vset *v, struct graph_view *out);
@@ -156,6 +160,7 @@ struct graph_info {
     uint32_t nodes;    /* in the body, dead ones included */
     uint32_t dead;     /* to be swept */
     uint32_t tail;     /* slots not in the body, about */
+    uint32_t bucketed; /* of them, found through buckets */
     int max_level;     /* of the live elements */
     bool is_building;  /* another one is on its way */
     uint32_t built;    /* nodes it has */

@@ -5,10 +5,19 @@
 #include <stdatomic.h>
 
 #include "base/pool.h"
+#include "db/buckets.h"
 #include "db/graph.h"
 #include "db/vset_impl.h"
 
-enum graph_job_kind { JOB_BATCH, JOB_SWEEP, JOB_WALK, JOB_CHECK };
+enum graph_job_kind {
+    JOB_BATCH,
+    JOB_SWEEP,
+    JOB_TRAIN, /* these three: of the tail's buckets */
+    JOB_ASSIGN,
+    JOB_MERGE,
+    JOB_WALK, /* from here on: by one thread */
+    JOB_CHECK,
+};
 
 /* One of the threads that work on a job. */
 struct graph_task {
@@ -19,6 +28,7 @@ struct graph_task {
 /* Work on a graph: phases of units, spread over the builders. */
 struct graph_job {
     struct graph *g;
+    struct graph_job **at; /* of g, where it is */
     enum graph_job_kind kind;
     struct hnsw_batch *batch;
     struct hnsw_sweep *sweep;
@@ -26,6 +36,10 @@ struct graph_job {
     struct hnsw_check check;
     size_t reattached; /* of the walk's lost nodes */
     int walks;
+    struct bucket_training *training;
+    struct bucket_work *work;
+    slot_id bucketed_to; /* as of the graph, when it is done */
+    uint64_t late_bucketed_to;
     struct row_map rows;
     const uint8_t **pages; /* a copy: the set's own may be moved */
     uint64_t *gone;        /* JOB_BATCH: see hnsw_batch_avoid() */
@@ -61,11 +75,21 @@ struct graph {
     slot_id fresh_from;
     struct late_list *late;
     uint32_t late_from, late_n; /* of it */
+    uint64_t late_base;         /* what came before its first place */
     uint32_t to_finish;         /* of it, to be linked though it be little */
+    /* what of it is found through buckets: see graph_tail.c */
+    struct bucket_centroids *centroids; /* NULL: nothing */
+    struct bucket_dir *buckets;
+    slot_id bucketed_to;       /* fresh slots below, as far as they wait */
+    uint64_t late_bucketed_to; /* places below: late_base and on */
+    uint32_t trained_at;       /* rows that waited then */
+    uint32_t raw_bound;        /* of rows in none */
+    struct graph_job *tail_job;
     /* by slot; region memory, grown with the set */
     uint64_t *held;  /* in the body or in a batch */
     uint64_t *dying; /* of them, dead and not yet in `dead`; in held's block */
     uint64_t *waiting; /* in `late`, not in a batch yet; in held's block */
+    uint64_t *raw;     /* of them, in no bucket; in held's block */
     uint64_t *dead;    /* to be swept; constant while a job is under way */
     uint32_t held_words, dead_words;
     uint32_t n_dead, n_dying;
@@ -112,8 +136,8 @@ size_t graph_own_bytes(const struct graph *g);
 /* Moves `dying` into `dead`; no job is under way. fails  ERR_NOMEM. */
 enum err graph_gather_dead(struct graph *g) MUST_USE;
 
-/* Slots below are noted when they are used again: the batch under way has
- * looked at them already. */
+/* Slots below are noted when they are used again: they have been looked at, to
+ * be linked or to be put into a bucket. */
 slot_id graph_tail_edge(const struct graph *g);
 
 /* Counts the levels of slots below `to`. */
@@ -130,7 +154,71 @@ static inline uint32_t graph_waiting(const struct graph *g)
  * of the set leads to are taken out of it. */
 void graph_let_go(struct graph *g, struct slot_bunch *b);
 
-/* graph_job.c */
+/* ---- graph_tail.c -------------------------------------------------------- */
+
+static inline void graph_bit_set(uint64_t *bits, slot_id slot)
+{
+    bits[slot / 64] |= (uint64_t)1 << (slot % 64);
+}
+
+static inline void graph_bit_clear(uint64_t *bits, slot_id slot)
+{
+    bits[slot / 64] &= ~((uint64_t)1 << (slot % 64));
+}
+
+/* Room in the list of used slots for one more. fails  ERR_NOMEM. */
+enum err graph_fit_late(struct graph *g) MUST_USE;
+
+/* A slot below the tail's edge came to be used again; there is room. */
+void graph_note_late(struct graph *g, slot_id slot);
+
+/* Bytes of the list and the buckets; and their end. */
+size_t graph_tail_bytes(const struct graph *g);
+void graph_tail_free(struct graph *g);
+
+/* Where fresh rows begin that are scanned, and used ones in the list. */
+static inline slot_id graph_raw_from(const struct graph *g)
+{
+    return g->fresh_from > g->bucketed_to ? g->fresh_from : g->bucketed_to;
+}
+
+static inline uint32_t graph_raw_late(const struct graph *g)
+{
+    return g->late_bucketed_to > g->late_base + g->late_from
+               ? (uint32_t)(g->late_bucketed_to - g->late_base)
+               : g->late_from;
+}
+
+/* Rows found through buckets. */
+uint32_t graph_bucketed(const struct graph *g);
+
+/* So many rows of a tail may be scanned. */
+uint32_t graph_raw_bound(const struct vec_format *f);
+
+/* So many are. */
+static inline uint32_t graph_raw_rows(const struct graph *g)
+{
+    return g->set->elements.slots.n_slots - graph_raw_from(g) + g->late_n -
+           graph_raw_late(g);
+}
+
+/* Assigns rows to buckets, if more are scanned than ought to be. */
+void graph_tail_pump(struct graph *g);
+
+/* What rows have been linked meanwhile. */
+void graph_tail_shrink(struct graph *g);
+
+/* ---- graph_job.c --------------------------------------------------------- */
+
+/* Of another kind than the graph's own, which is to be at `at`: see
+ * graph_run_phase(). NULL when memory is out. */
+struct graph_job *graph_job_create(struct graph *g, enum graph_job_kind kind,
+                                   struct graph_job **at,
+                                   void (*done)(struct completion *c));
+void graph_run_phase(struct graph_job *job, uint32_t n_units);
+void graph_job_end(struct graph_job *job, bool go_on);
+bool graph_job_is_cancelled(const struct graph_job *job);
+
 void graph_begin_batch(struct graph *g);
 void graph_begin_sweep(struct graph *g);
 void graph_begin_walk(struct graph *g);

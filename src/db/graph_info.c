@@ -37,8 +37,11 @@ void graph_view_take(const struct vset *v, struct graph_view *out)
         out->start = hnsw_start(g->hnsw);
         out->nodes = hnsw_count(g->hnsw);
         out->fresh_from = g->fresh_from;
-        out->n_late = g->late_n - g->late_from;
-        out->late = out->n_late ? g->late->slots + g->late_from : NULL;
+        out->raw_from = graph_raw_from(g);
+        out->n_late = g->late_n - graph_raw_late(g);
+        out->late = out->n_late ? g->late->slots + graph_raw_late(g) : NULL;
+        out->buckets = g->buckets;
+        out->bucketed = graph_bucketed(g);
     }
 }
 
@@ -65,7 +68,10 @@ size_t graph_bytes(const struct vset *v)
 
 void graph_info_read(const struct vset *v, struct graph_info *out)
 {
-    static const char *const jobs[] = {"batch", "sweep", "walk", "check"};
+    static const char *const jobs[] = {[JOB_BATCH] = "batch",
+                                       [JOB_SWEEP] = "sweep",
+                                       [JOB_WALK] = "walk",
+                                       [JOB_CHECK] = "check"};
     const struct graph *g = v->graph;
 
     *out = (struct graph_info){.job = "none", .bytes = graph_bytes(v)};
@@ -77,6 +83,7 @@ void graph_info_read(const struct vset *v, struct graph_info *out)
         out->nodes = hnsw_count(g->hnsw);
         out->dead = g->n_dead + g->n_dying;
         out->tail = graph_waiting(g);
+        out->bucketed = graph_bucketed(g);
         out->max_level = max_level(g);
         out->job = g->job ? jobs[g->job->kind] : "none";
     }

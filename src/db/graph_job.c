@@ -36,6 +36,33 @@ static void unit_of_walk(struct graph_job *job, struct hnsw_scratch *s)
     job->n_units = 0; /* one task works on this */
 }
 
+static void work(struct graph_job *job, uint32_t unit, struct hnsw_scratch *s)
+{
+    switch (job->kind) {
+    case JOB_BATCH:
+        hnsw_batch_unit(job->batch, unit, s);
+        break;
+    case JOB_SWEEP:
+        hnsw_sweep_unit(job->sweep, unit, s);
+        break;
+    case JOB_TRAIN:
+        buckets_training_unit(job->training, unit);
+        break;
+    case JOB_ASSIGN:
+    case JOB_MERGE:
+        buckets_work_unit(job->work, unit);
+        break;
+    case JOB_WALK:
+        unit_of_walk(job, s);
+        break;
+    case JOB_CHECK:
+        if (!hnsw_check_step(&job->check, CHECK_NODES)) {
+            job->n_units = 0; /* one task works on this */
+        }
+        break;
+    }
+}
+
 static bool step(struct task *t, struct worker *w)
 {
     struct graph_task *gt = CONTAINER_OF(t, struct graph_task, task);
@@ -48,15 +75,7 @@ static bool step(struct task *t, struct worker *w)
                    : atomic_fetch_add_explicit(&job->next_unit, 1,
                                                memory_order_relaxed);
         if (unit < job->n_units) {
-            if (job->kind == JOB_BATCH) {
-                hnsw_batch_unit(job->batch, unit, w->scratch);
-            } else if (job->kind == JOB_SWEEP) {
-                hnsw_sweep_unit(job->sweep, unit, w->scratch);
-            } else if (job->kind == JOB_WALK) {
-                unit_of_walk(job, w->scratch);
-            } else if (!hnsw_check_step(&job->check, CHECK_NODES)) {
-                job->n_units = 0; /* one task works on this */
-            }
+            work(job, unit, w->scratch);
             return true;
         }
     }
@@ -66,7 +85,7 @@ static bool step(struct task *t, struct worker *w)
     return false;
 }
 
-static void run_phase(struct graph_job *job, uint32_t n_units)
+void graph_run_phase(struct graph_job *job, uint32_t n_units)
 {
     struct pool *pool = job->g->keyspace->builders;
     unsigned n = job->n_tasks < n_units ? job->n_tasks : n_units;
@@ -107,8 +126,9 @@ static void unlist_job(struct graph_job *job)
     ks->n_graph_jobs--;
 }
 
-static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
-                                    void (*done)(struct completion *c))
+struct graph_job *graph_job_create(struct graph *g, enum graph_job_kind kind,
+                                   struct graph_job **at,
+                                   void (*done)(struct completion *c))
 {
     const struct slots *s = &g->set->elements.slots;
     unsigned n = kind >= JOB_WALK ? 1 : pool_size(g->keyspace->builders);
@@ -121,6 +141,7 @@ static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
     }
     memset(job, 0, sizeof(*job));
     job->g = g;
+    job->at = at;
     job->kind = kind;
     job->n_tasks = n;
     job->completion.done = done;
@@ -139,13 +160,13 @@ static struct graph_job *job_create(struct graph *g, enum graph_job_kind kind,
         job->tasks[i].job = job;
     }
     job->hold = epoch_hold(g->keyspace->epoch);
-    g->job = job;
+    *at = job;
     list_job(job);
     return job;
 }
 
 /* The job is over; the last thing, for the graph and its set may go with it. */
-static void job_end(struct graph_job *job, bool go_on)
+void graph_job_end(struct graph_job *job, bool go_on)
 {
     struct graph *g = job->g;
     struct epoch *epoch = g->keyspace->epoch;
@@ -153,7 +174,7 @@ static void job_end(struct graph_job *job, bool go_on)
     uint64_t hold = job->hold;
 
     unlist_job(job);
-    g->job = NULL;
+    *job->at = NULL;
     mem_free(job->pages);
     mem_free(job->gone);
     mem_free(job);
@@ -162,7 +183,7 @@ static void job_end(struct graph_job *job, bool go_on)
     graph_tell(ks);
 }
 
-static bool is_cancelled(const struct graph_job *job)
+bool graph_job_is_cancelled(const struct graph_job *job)
 {
     return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
 }
@@ -195,7 +216,8 @@ static uint32_t take_tail(struct graph *g, uint32_t *nodes, uint32_t size,
     for (; n < size && *late_to < g->late_n && looks > 0; looks--) {
         slot_id slot = g->late->slots[(*late_to)++];
 
-        g->waiting[slot / 64] &= ~((uint64_t)1 << (slot % 64));
+        graph_bit_clear(g->waiting, slot);
+        graph_bit_clear(g->raw, slot);
         nodes[n] = slot;
         n += take(g, slot);
     }
@@ -217,9 +239,7 @@ static void untake(struct graph *g, const uint32_t *nodes, uint32_t n,
         g->held[nodes[i] / 64] &= ~((uint64_t)1 << (nodes[i] % 64));
     }
     for (i = g->late_from; i < late_to; i++) {
-        slot_id slot = g->late->slots[i];
-
-        g->waiting[slot / 64] |= (uint64_t)1 << (slot % 64);
+        graph_bit_set(g->waiting, g->late->slots[i]);
     }
 }
 
@@ -230,20 +250,21 @@ static void batch_ended(struct graph_job *job)
     hnsw_batch_end(job->batch);
     g->fresh_from = job->fresh_to;
     g->late_from = job->late_to;
+    graph_tail_shrink(g);
     if (hnsw_count(g->hnsw) > g->walked_at + g->walked_at / 2) {
         g->walk_due = true;
     }
-    job_end(job, true);
+    graph_job_end(job, true);
 }
 
 static void batch_phase_done(struct completion *c)
 {
     struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
 
-    if (!is_cancelled(job)) {
+    if (!graph_job_is_cancelled(job)) {
         hnsw_batch_next(job->batch);
         if (hnsw_batch_units(job->batch) > 0) {
-            run_phase(job, hnsw_batch_units(job->batch));
+            graph_run_phase(job, hnsw_batch_units(job->batch));
             return;
         }
         batch_ended(job);
@@ -284,8 +305,9 @@ void graph_begin_batch(struct graph *g)
     if (n == 0) {
         g->fresh_from = fresh_to;
         g->late_from = late_to;
+        graph_tail_shrink(g);
     } else {
-        job = job_create(g, JOB_BATCH, batch_phase_done);
+        job = graph_job_create(g, JOB_BATCH, &g->job, batch_phase_done);
     }
     if (job) {
         job->fresh_to = fresh_to;
@@ -294,12 +316,12 @@ void graph_begin_batch(struct graph *g)
         if (!job->batch) {
             untake(g, nodes, n, late_to);
             mem_free(nodes);
-            job_end(job, false);
+            graph_job_end(job, false);
             return;
         }
         job->gone = copy_dying(g);
         hnsw_batch_avoid(job->batch, job->gone);
-        run_phase(job, hnsw_batch_units(job->batch));
+        graph_run_phase(job, hnsw_batch_units(job->batch));
     } else if (n) {
         untake(g, nodes, n, late_to);
     }
@@ -315,13 +337,20 @@ void graph_abandon_job(struct graph_job *job)
     case JOB_SWEEP:
         mem_free(job->sweep);
         break;
+    case JOB_TRAIN:
+        buckets_training_abandon(job->training);
+        break;
+    case JOB_ASSIGN:
+    case JOB_MERGE:
+        buckets_work_abandon(job->work);
+        break;
     case JOB_WALK:
         hnsw_walk_end(job->walk);
         break;
     case JOB_CHECK:
         break;
     }
-    job_end(job, false);
+    graph_job_end(job, false);
 }
 
 /* ---- sweeps ------------------------------------------------------------ */
@@ -357,18 +386,18 @@ static void sweep_phase_done(struct completion *c)
     struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
     struct graph *g = job->g;
 
-    if (is_cancelled(job)) {
+    if (graph_job_is_cancelled(job)) {
         graph_abandon_job(job);
         return;
     }
     if (hnsw_sweep_next(job->sweep)) {
-        run_phase(job, hnsw_sweep_units(job->sweep));
+        graph_run_phase(job, hnsw_sweep_units(job->sweep));
         return;
     }
     hnsw_sweep_end(job->sweep);
     let_go_of_dead(g);
     g->walk_due = true;
-    job_end(job, true);
+    graph_job_end(job, true);
 }
 
 void graph_begin_sweep(struct graph *g)
@@ -378,16 +407,16 @@ void graph_begin_sweep(struct graph *g)
     if (graph_gather_dead(g) != ERR_OK) {
         return;
     }
-    job = job_create(g, JOB_SWEEP, sweep_phase_done);
+    job = graph_job_create(g, JOB_SWEEP, &g->job, sweep_phase_done);
     if (!job) {
         return;
     }
     job->sweep = hnsw_sweep_begin(g->hnsw, g->dead, &job->rows);
     if (!job->sweep) {
-        job_end(job, false);
+        graph_job_end(job, false);
         return;
     }
-    run_phase(job, hnsw_sweep_units(job->sweep));
+    graph_run_phase(job, hnsw_sweep_units(job->sweep));
 }
 
 /* ---- walks ------------------------------------------------------------- */
@@ -399,18 +428,19 @@ static void walk_done(struct completion *c)
     bool again = job->reattached > 0 && ++job->walks < WALKS_MAX;
 
     hnsw_walk_end(job->walk);
-    job->walk = is_cancelled(job) || !again ? NULL : hnsw_walk_begin(g->hnsw);
+    job->walk =
+        graph_job_is_cancelled(job) || !again ? NULL : hnsw_walk_begin(g->hnsw);
     if (job->walk) {
         job->reattached = 0;
-        run_phase(job, 1);
+        graph_run_phase(job, 1);
         return;
     }
-    job_end(job, true);
+    graph_job_end(job, true);
 }
 
 void graph_begin_walk(struct graph *g)
 {
-    struct graph_job *job = job_create(g, JOB_WALK, walk_done);
+    struct graph_job *job = graph_job_create(g, JOB_WALK, &g->job, walk_done);
 
     if (!job) {
         return;
@@ -420,10 +450,10 @@ void graph_begin_walk(struct graph *g)
     g->walked_at = hnsw_count(g->hnsw);
     job->walk = hnsw_walk_begin(g->hnsw);
     if (!job->walk) {
-        job_end(job, false);
+        graph_job_end(job, false);
         return;
     }
-    run_phase(job, 1);
+    graph_run_phase(job, 1);
 }
 
 /* ---- checks ------------------------------------------------------------ */
@@ -433,18 +463,18 @@ static void check_done(struct completion *c)
     struct graph_job *job = CONTAINER_OF(c, struct graph_job, completion);
     struct graph *g = job->g;
 
-    if (is_cancelled(job)) {
+    if (graph_job_is_cancelled(job)) {
         graph_abandon_job(job);
         return;
     }
     g->checks_made++;
     g->broken = job->check.broken;
-    job_end(job, true);
+    graph_job_end(job, true);
 }
 
 void graph_begin_check(struct graph *g)
 {
-    struct graph_job *job = job_create(g, JOB_CHECK, check_done);
+    struct graph_job *job = graph_job_create(g, JOB_CHECK, &g->job, check_done);
 
     if (!job) {
         return;
@@ -452,5 +482,5 @@ void graph_begin_check(struct graph *g)
     /* Who asks from here on is asking for another. */
     g->checks_made = g->checks_asked - 1;
     hnsw_check_begin(&job->check, g->hnsw);
-    run_phase(job, 1);
+    graph_run_phase(job, 1);
 }

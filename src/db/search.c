@@ -622,8 +622,7 @@ void search_stats_read(const struct search *s, struct search_stats *out)
     *out = (struct search_stats){
         .plan = plans[s->plan],
         .scored = s->scored,
-        .tail = graph ? s->view.n_slots - s->graph.fresh_from + s->graph.n_late
-                      : s->scored,
+        .tail = graph ? s->tail_scored : s->scored,
         .exact = !graph,
         .complete = search_outcome(s) == SEARCH_COMPLETE && !s->cut_short,
     };

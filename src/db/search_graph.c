@@ -8,6 +8,7 @@
  *
  * Where the graph compares codes of its own, its best are scored once more by
  * the rows as stored. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,6 @@
 #include "db/search_impl.h"
 
 enum {
-    LATE_ROWS = 64,  /* scored at a time */
     TRIES = 3,       /* with more effort each, before everything is scanned */
     ASKS_MARGIN = 4, /* times what was expected: the filter's rows are elsewhere
                       */
@@ -50,18 +50,8 @@ static void scratch_fit(struct search_scratch *scratch, size_t n)
     }
 }
 
-/* Slots from here on have been scanned. */
-static slot_id scanned_from(const struct search *s)
-{
-    const struct vec_source *source = &s->scan.source;
-
-    return source->first_run < source->n_runs
-               ? row_page_first(s->view.geometry, source->first_run)
-               : s->view.n_slots;
-}
-
-void search_score(struct search *s, struct search_scratch *scratch,
-                  const slot_id *slots, uint32_t n)
+static void score(struct search *s, struct search_scratch *scratch,
+                  const slot_id *slots, uint32_t n, bool once)
 {
     uint32_t i;
 
@@ -75,6 +65,7 @@ void search_score(struct search *s, struct search_scratch *scratch,
 
         if (scratch->keys[i] <= s->scan.limit &&
             topk_wants(&s->scan.best, entry) &&
+            (!once || hnsw_meet(scratch->hnsw, slots[i])) &&
             s->scan.source.admits(s, slots[i])) {
             topk_push(&s->scan.best, entry);
         }
@@ -82,29 +73,16 @@ void search_score(struct search *s, struct search_scratch *scratch,
     s->scored += n;
 }
 
-/* Used slots that are not linked again yet. Each takes one place in the heap,
- * also one that is listed twice or lies in a page that was scanned. */
-static void score_late(struct search *s, struct search_scratch *scratch)
+void search_score(struct search *s, struct search_scratch *scratch,
+                  const slot_id *slots, uint32_t n)
 {
-    slot_id end = scanned_from(s);
-    slot_id slots[LATE_ROWS];
-    uint32_t n = 0, i;
+    score(s, scratch, slots, n, false);
+}
 
-    if (s->graph.n_late == 0) {
-        return;
-    }
-    hnsw_meet_begin(scratch->hnsw, end);
-    for (i = 0; i < s->graph.n_late; i++) {
-        slot_id slot = s->graph.late[i];
-
-        if (slot < end && hnsw_meet(scratch->hnsw, slot)) {
-            slots[n++] = slot;
-        }
-        if (n == LATE_ROWS || (n && i + 1 == s->graph.n_late)) {
-            search_score(s, scratch, slots, n);
-            n = 0;
-        }
-    }
+void search_score_once(struct search *s, struct search_scratch *scratch,
+                       const slot_id *slots, uint32_t n)
+{
+    score(s, scratch, slots, n, true);
 }
 
 static uint64_t *extra_of(struct search *s)
@@ -294,6 +272,13 @@ static void merge(struct search *s)
     s->scan.best.n = kept;
 }
 
+/* There may be more in buckets that were not looked at. */
+static bool is_short(const struct search *s)
+{
+    return s->graph.buckets && s->scan.best.n < s->k && isinf(s->scan.limit) &&
+           s->ef_most == SEARCH_EF_MAX && !search_should_stop(s);
+}
+
 void search_second_part(struct search *s, struct search_scratch *scratch)
 {
     if (s->plan == PLAN_FLAT ||
@@ -304,11 +289,13 @@ void search_second_part(struct search *s, struct search_scratch *scratch)
         search_list(s, scratch);
         return;
     }
-    s->scored += s->view.n_slots - s->graph.fresh_from;
-    score_late(s, scratch);
-    if (search_graph(s, scratch)) {
-        merge(s);
-    } else {
+    search_tail(s, scratch);
+    if (!search_graph(s, scratch)) {
+        scan_everything(s, scratch);
+        return;
+    }
+    merge(s);
+    if (is_short(s)) {
         scan_everything(s, scratch);
     }
 }

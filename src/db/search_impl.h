@@ -51,6 +51,7 @@ struct search {
     slot_id seeds[MEMO_SEEDS];
     size_t n_extra, cap_extra; /* hits from the graph, behind the heap */
     uint64_t scored;           /* by the graph and in its tail */
+    uint64_t tail_scored;      /* of them, in the tail */
     struct task task;
     struct filter *filter;
     slot_id exclude;
@@ -128,7 +129,22 @@ void search_second_part(struct search *s, struct search_scratch *scratch);
 void search_score(struct search *s, struct search_scratch *scratch,
                   const slot_id *slots, uint32_t n);
 
+/* Likewise of rows that may be listed twice, after hnsw_meet_begin(). */
+void search_score_once(struct search *s, struct search_scratch *scratch,
+                       const slot_id *slots, uint32_t n);
+
 bool search_should_stop(const void *search);
+
+/* ---- search_tail.c ----------------------------------------------------- */
+
+/* Nanoseconds, about, that the tail takes. thread any. */
+double search_tail_ns(const struct search *s);
+
+/* The slots from here on are scanned as a whole. */
+slot_id search_raw_from(const struct search *s);
+
+/* Scores what of the tail was not scanned. thread any. */
+void search_tail(struct search *s, struct search_scratch *scratch);
 
 /* ---- search_filter.c --------------------------------------------------- */
 

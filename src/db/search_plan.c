@@ -36,11 +36,6 @@ static double scan_ns(const struct search *s, double rows)
     return rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS;
 }
 
-static double tail_rows(const struct search *s)
-{
-    return (double)(s->view.n_slots - s->graph.fresh_from) + s->graph.n_late;
-}
-
 #define HOPS_PER_EF    1.5
 #define LOOKED_THROUGH 1.4
 #define TWO_HOP_SHARE                                                          \
@@ -129,10 +124,10 @@ int64_t search_plan_ns(const struct search *s, enum search_plan plan,
 
     switch (plan) {
     case PLAN_HNSW:
-        ns = hnsw_ns(s, ef) + scan_ns(s, tail_rows(s));
+        ns = hnsw_ns(s, ef) + search_tail_ns(s);
         break;
     case PLAN_TWO_HOP:
-        ns = two_hop_ns(s, ef) + scan_ns(s, tail_rows(s));
+        ns = two_hop_ns(s, ef) + search_tail_ns(s);
         break;
     case PLAN_LISTED:
         hopeful = unknown_rows(s) + s->share * (rows - unknown_rows(s));
@@ -196,6 +191,7 @@ void search_decide(struct search *s, const struct search_request *r)
     s->cut_short = false;
     s->in_ring = false;
     s->scored = rows;
+    s->tail_scored = 0;
     s->share = 1;
     s->n_seeds = 0;
     s->learn_from = s->learn_to = 0;
@@ -226,7 +222,7 @@ void search_decide(struct search *s, const struct search_request *r)
     s->scored = 0;
     /* The runs that hold the tail; none for a list. */
     s->scan.source.first_run =
-        s->plan != PLAN_LISTED && s->graph.fresh_from < s->view.n_slots
-            ? row_place(s->view.geometry, s->graph.fresh_from).page
+        s->plan != PLAN_LISTED && search_raw_from(s) < s->view.n_slots
+            ? row_place(s->view.geometry, search_raw_from(s)).page
             : s->scan.source.n_runs;
 }

@@ -110,6 +110,11 @@ float vec_range(const struct vec_format *f, const uint8_t *row);
  * fails  ERR_CORRUPT. */
 enum err vec_adopt_row(const struct vec_format *f, uint8_t *row) MUST_USE;
 
+/* Copies a row, which may be written anew meanwhile: the copy is then of no
+ * meaning, and its components may be of any value. out: row_bytes, 4-byte
+ * aligned. */
+void vec_copy_row(const struct vec_format *f, const uint8_t *row, uint8_t *out);
+
 /* ---- queries ----------------------------------------------------------- */
 
 struct vec_query; /* lives in memory of the caller's */

@@ -26,7 +26,7 @@ struct world {
     int wake_fd;
     bool parked;
     size_t under_way;
-    uint64_t kinds[4]; /* of the jobs that were under way at pauses */
+    uint64_t kinds[JOB_CHECK + 1]; /* of jobs that were under way at pauses */
 };
 
 static struct world w;
