@@ -1,6 +1,7 @@
 /* Segments: filling, growing, splitting, merging. See table.h. */
 #include "base/table.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -311,6 +312,41 @@ static void give_back(struct table *t, uint64_t hash, struct table_segment *seg)
     dir_point(t, hash, joined);
     segment_free(t, seg);
     segment_free(t, buddy);
+}
+
+/* ---- what it takes ----------------------------------------------------- */
+
+/* The share of segments that get more than `limit` references when they get
+ * `mean` of them on average. */
+static double share_above(double limit, double mean)
+{
+    return 0.5 * erfc((limit + 0.5 - mean) / sqrt(2 * mean));
+}
+
+size_t table_bytes_for(int ref_bytes, struct region *region, size_t n)
+{
+    struct table t = {.region = region, .ref_bytes = (uint8_t)ref_bytes};
+    uint16_t cap = CAP_MIN;
+    double segments = 1, places = 1, limit = cap_limit(cap_max(&t));
+    size_t entries = 1;
+
+    while (cap_limit(cap) < n && cap < cap_max(&t)) {
+        cap = cap_next(&t, cap);
+    }
+    if (n <= cap_limit(cap)) {
+        return n ? block_cost(&t, segment_bytes(&t, cap)) : 0;
+    }
+    /* Each segment that ever got too many is two now. */
+    for (; places < (double)n; places *= 2) {
+        double split = places * share_above(limit, (double)n / places);
+
+        segments += split;
+        if (split >= 0.5) {
+            entries = (size_t)places * 2;
+        }
+    }
+    return (size_t)(segments * (double)block_cost(&t, segment_bytes(&t, cap))) +
+           block_cost(&t, entries * sizeof(struct table_segment *));
 }
 
 /* ---- operations -------------------------------------------------------- */

@@ -73,6 +73,10 @@ void table_deinit(struct table *t);
  * fails  ERR_NOMEM, the table unchanged. */
 enum err table_insert(struct table *t, uint64_t hash, uint64_t ref) MUST_USE;
 
+/* Memory that a table takes which n references were stored into, about: how
+ * they are spread is up to their hashes. */
+size_t table_bytes_for(int ref_bytes, struct region *region, size_t n);
+
 /* Takes out a reference; false when it is not there. */
 bool table_remove(struct table *t, uint64_t hash, uint64_t ref);
 

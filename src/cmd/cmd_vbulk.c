@@ -1,7 +1,7 @@
-/* The writes of ours beside Redis's family: VCREATE, and VMADD and VMREM, which
- * carry many elements in one command.
+/* The writes of ours beside Redis's family: VMADD and VMREM, which carry many
+ * elements in one command.
  *
- * The latter are jobs: a command with a hundred thousand vectors is worked off
+ * They are jobs: a command with a hundred thousand vectors is worked off
  * in slices, between which other clients are served. Each element is added or
  * removed as if by a command of its own; arguments are checked as a whole
  * before anything is changed. */
@@ -23,130 +23,6 @@ enum {
     CHECK_WORK = 16384,  /* work between them when adding, in bytes read */
     ELEMENT_BYTES = 16,  /* of an element, besides its row and name */
 };
-
-/* ---- VCREATE ----------------------------------------------------------- */
-
-static bool parse_metric(struct cmd_ctx *ctx, size_t at, struct vset_options *o)
-{
-    int m;
-
-    for (m = 0; m < VEC_METRIC_COUNT; m++) {
-        if (arg_is(ctx, at, vec_metric_name((enum vec_metric)m))) {
-            o->metric = (enum vec_metric)m;
-            return true;
-        }
-    }
-    cmd_error(ctx, "ERR invalid METRIC");
-    return false;
-}
-
-static bool parse_index(struct cmd_ctx *ctx, size_t at, struct vset_options *o)
-{
-    if (arg_is(ctx, at, "AUTO")) {
-        o->index = VSET_INDEX_AUTO;
-    } else if (arg_is(ctx, at, "FLAT")) {
-        o->index = VSET_INDEX_FLAT;
-    } else if (arg_is(ctx, at, "HNSW")) {
-        o->index = VSET_INDEX_HNSW;
-    } else if (arg_is(ctx, at, "IVF")) {
-        o->index = VSET_INDEX_IVF;
-    } else {
-        cmd_error(ctx, "ERR invalid INDEX: there are AUTO, FLAT, HNSW and IVF");
-        return false;
-    }
-    return true;
-}
-
-static bool parse_precision(const struct cmd_ctx *ctx, size_t at,
-                            struct vset_options *o)
-{
-    static const struct {
-        const char *word;
-        enum vec_type type;
-    } words[] = {{"NOQUANT", VEC_F32}, {"FP32", VEC_F32}, {"Q8", VEC_I8},
-                 {"BIN", VEC_BIT},     {"FP16", VEC_F16}, {"BF16", VEC_BF16}};
-    size_t i;
-
-    for (i = 0; i < ARRAY_LEN(words); i++) {
-        if (arg_is(ctx, at, words[i].word)) {
-            o->type = words[i].type;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool parse_create(struct cmd_ctx *ctx, struct vset_options *o)
-{
-    int64_t n;
-    size_t at;
-
-    if (!arg_is(ctx, 2, "DIM")) {
-        cmd_error_syntax(ctx);
-        return false;
-    }
-    if (!arg_int_in(ctx, 3, 1, VEC_DIM_MAX, "ERR invalid DIM", &n)) {
-        return false;
-    }
-    o->dim = (uint32_t)n;
-    for (at = 4; at < ctx->argc; at++) {
-        bool more = at + 1 < ctx->argc;
-
-        if (parse_precision(ctx, at, o)) {
-            continue;
-        }
-        if (!more) {
-            cmd_error_syntax(ctx);
-            return false;
-        }
-        if (arg_is(ctx, at, "METRIC")) {
-            if (!parse_metric(ctx, ++at, o)) {
-                return false;
-            }
-        } else if (arg_is(ctx, at, "INDEX")) {
-            if (!parse_index(ctx, ++at, o)) {
-                return false;
-            }
-        } else if (arg_is(ctx, at, "M")) {
-            if (!arg_int_in(ctx, ++at, VSET_M_MIN, VSET_M_MAX, "ERR invalid M",
-                            &n)) {
-                return false;
-            }
-            o->m = (uint32_t)n;
-        } else if (arg_is(ctx, at, "EF")) {
-            if (!arg_int_in(ctx, ++at, 1, VSET_EF_MAX, "ERR invalid EF", &n)) {
-                return false;
-            }
-            o->ef = (uint32_t)n;
-        } else {
-            cmd_error_syntax(ctx);
-            return false;
-        }
-    }
-    return true;
-}
-
-void cmd_vcreate(struct cmd_ctx *ctx)
-{
-    struct vset_options o = {.type = VEC_I8,
-                             .metric = VEC_COSINE,
-                             .m = VSET_M_DEFAULT,
-                             .keep_empty = true};
-
-    if (!parse_create(ctx, &o)) {
-        return;
-    }
-    if (keyspace_find(ctx->ks, ctx->client->db, ctx->argv[1])) {
-        cmd_error(ctx, "ERR key already exists");
-        return;
-    }
-    if (!vset_key_create(ctx->ks, ctx->client->db, ctx->argv[1], &o)) {
-        cmd_error_oom(ctx);
-        return;
-    }
-    keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
-    reply_status(&ctx->reply, "OK");
-}
 
 /* ---- VMADD ------------------------------------------------------------- */
 

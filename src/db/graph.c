@@ -23,12 +23,17 @@ enum {
     EF_DEFAULT = 200,
 };
 
-uint32_t graph_worthwhile_at(const struct vset *v)
+uint32_t graph_worthwhile_for(const struct vec_format *f)
 {
-    uint32_t rows = FLAT_BYTES / v->format.row_bytes;
+    uint32_t rows = FLAT_BYTES / f->row_bytes;
 
     rows = rows < FLAT_ROWS_MIN ? FLAT_ROWS_MIN : rows;
     return rows > FLAT_ROWS_MAX ? FLAT_ROWS_MAX : rows;
+}
+
+uint32_t graph_worthwhile_at(const struct vset *v)
+{
+    return graph_worthwhile_for(&v->format);
 }
 
 uint32_t graph_given_up_at(const struct vset *v)
@@ -170,6 +175,28 @@ static void leave_siblings(struct graph *g)
     *at = g->sibling;
 }
 
+/* What the graph of a set compares. */
+static void init_codes(struct vec_format *codes, const struct vec_format *f)
+{
+    vec_format_init(codes, f->type == VEC_F32 ? VEC_I8 : f->type, f->metric,
+                    f->dim);
+}
+
+size_t graph_bytes_for(const struct vec_format *stored, uint32_t m, uint32_t n)
+{
+    uint32_t words = WORDS_MIN;
+    struct vec_format codes;
+    struct hnsw_options o = {.stored = stored, .format = &codes, .m = m};
+
+    init_codes(&codes, stored);
+    while ((uint64_t)words * 64 < n) {
+        words *= 2;
+    }
+    return hnsw_bytes_for(&o, n) + region_cost(sizeof(struct graph), 1) +
+           region_cost(held_bytes(words), 1) +
+           region_cost(dead_bytes(words), 1);
+}
+
 struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
 {
     struct region *r = &v->memory;
@@ -192,9 +219,7 @@ struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
     g->pace = 1;
     g->raw_bound = graph_raw_bound(&v->format);
     g->ef = o.ef;
-    vec_format_init(&g->codes,
-                    v->format.type == VEC_F32 ? VEC_I8 : v->format.type,
-                    v->format.metric, v->format.dim);
+    init_codes(&g->codes, &v->format);
     o.format = &g->codes;
     /* Fewer candidates than links make no graph. */
     o.ef = o.ef > o.m ? o.ef : o.m;

@@ -41,6 +41,7 @@ struct keyspace;
 /* Elements from which on a set that is to choose for itself has a graph, and
  * below which it gives it up again. */
 uint32_t graph_worthwhile_at(const struct vset *v);
+uint32_t graph_worthwhile_for(const struct vec_format *f);
 uint32_t graph_given_up_at(const struct vset *v);
 
 /* Gives a set that has none a graph with nothing in it: all elements are tail.
@@ -170,8 +171,9 @@ struct graph_info {
 };
 void graph_info_read(const struct vset *v, struct graph_info *out);
 
-/* Memory of a set's graphs. */
+/* Memory of a set's graphs; and what the graph of a set of n elements takes. */
 size_t graph_bytes(const struct vset *v);
+size_t graph_bytes_for(const struct vec_format *stored, uint32_t m, uint32_t n);
 
 /* Graphs that answer, and slots that graphs have not taken in yet. */
 void graph_count_all(const struct keyspace *ks, uint64_t *graphs,

@@ -341,3 +341,21 @@ size_t name_heap_add_cost(const struct name_heap *h, size_t len)
     }
     return cost;
 }
+
+size_t name_heap_bytes_for(size_t n, size_t len)
+{
+    uint32_t units = units_for(len), chunk, cap = DIR_MIN;
+    size_t bytes = is_long(len) ? n * region_cost(len, 1) : 0;
+    size_t left = n;
+
+    for (chunk = 0; left > 0; chunk++) {
+        size_t fit = chunk_units(chunk) / units;
+
+        left -= fit < left ? fit : left;
+        bytes += region_cost((size_t)chunk_units(chunk) * NAME_UNIT, 1);
+    }
+    while (cap < chunk) {
+        cap *= 2;
+    }
+    return n ? bytes + region_cost(dir_bytes(cap), 1) : 0;
+}

@@ -66,6 +66,9 @@ bool name_heap_is_long(const struct name_heap *h, name_ref ref);
 /* Bytes the next name_heap_add() of that length may allocate. */
 size_t name_heap_add_cost(const struct name_heap *h, size_t len);
 
+/* Memory that n names of that length take. */
+size_t name_heap_bytes_for(size_t n, size_t len);
+
 struct bytes name_heap_get(const struct name_heap *h, name_ref ref);
 
 /* Brings a name towards the cache; any ref will do. */

@@ -210,6 +210,31 @@ enum err slots_extend(struct slots *s, uint64_t n)
     return err;
 }
 
+size_t slots_bytes_for(const struct row_layout *layout, uint32_t n,
+                       size_t *ahead)
+{
+    struct row_geometry g;
+    uint32_t pages, page, cap = DIR_MIN, ready;
+    size_t bytes = 0, big;
+
+    page_geometry_init(&g, layout->row_bytes, layout->side_bytes,
+                       layout->overread);
+    pages = row_pages_for(&g, n);
+    big = page_cost(&g, g.small_pages);
+    for (page = 0; page < pages && page < g.small_pages; page++) {
+        bytes += page_cost(&g, page);
+    }
+    ready = pages > page ? (pages - page) / SLOTS_AHEAD_SHARE : 0;
+    ready = ready < SLOTS_AHEAD_MAX ? ready : SLOTS_AHEAD_MAX;
+    while (cap < pages) {
+        cap *= 2;
+    }
+    *ahead = ready * big;
+    return n ? bytes + (pages - page) * big + *ahead +
+                   region_cost(dir_bytes(cap), 1)
+             : 0;
+}
+
 /* ---- stamps ------------------------------------------------------------ */
 
 static struct page_stamps *stamps_of(const struct page *p)

@@ -102,6 +102,11 @@ void slots_init(struct slots *s, const struct row_layout *layout,
                 struct region *region, struct epoch *epoch,
                 const struct slots_ops *ops);
 
+/* Memory that n slots take: all of it, and in *ahead what of it is ready before
+ * its time in a set that is told what it expects. */
+size_t slots_bytes_for(const struct row_layout *layout, uint32_t n,
+                       size_t *ahead);
+
 /* Frees all memory at once; nobody may look any more. ops->released is not
  * called. thread any, when the owner has been unlinked. */
 void slots_deinit(struct slots *s);

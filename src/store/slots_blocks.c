@@ -174,6 +174,15 @@ size_t slots_blocks_bytes(const struct slots *s)
              : 0;
 }
 
+size_t slots_blocks_bytes_for(uint32_t n)
+{
+    struct slots_blocks none = {.cap = 0};
+    uint32_t cap = cap_for(&none, n);
+
+    return region_cost(sizeof(none), 1) + region_cost(tail_bytes(cap / 64), 1) +
+           region_cost(books_bytes(cap), 1);
+}
+
 /* ---- the tail ------------------------------------------------------------ */
 
 static void tail_set(struct slots_blocks *b, uint32_t block, bool on)

@@ -89,8 +89,9 @@ enum err slots_blocks_begin(struct slots *s, slots_lane_fn *lane,
  * view before go on with the tail they have. */
 void slots_blocks_end(struct slots *s);
 
-/* Memory it takes. */
+/* Memory it takes, and what it would take for n slots. */
 size_t slots_blocks_bytes(const struct slots *s);
+size_t slots_blocks_bytes_for(uint32_t n);
 
 static inline uint32_t slots_n_blocks(const struct slots *s)
 {

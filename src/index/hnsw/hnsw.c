@@ -276,6 +276,44 @@ static uint32_t code_stride(uint32_t row_bytes)
                : row_bytes;
 }
 
+static void init(struct hnsw *h, const struct hnsw_options *o)
+{
+    memset(h, 0, sizeof(*h));
+    h->options = *o;
+    h->row_links = 2 * o->m;
+    h->own_codes = o->format->type != o->stored->type;
+    h->code_bytes = h->own_codes ? code_stride(o->format->row_bytes) : 0;
+}
+
+/* Pages differ in how many nodes have upper levels: a few tell the mean. */
+size_t hnsw_bytes_for(const struct hnsw_options *o, uint32_t n)
+{
+    enum { SAMPLE = 16 };
+    uint32_t pages =
+        (uint32_t)(((uint64_t)n + NODES_PER_PAGE - 1) / NODES_PER_PAGE);
+    uint32_t cap = DIR_MIN, sample = pages < SAMPLE ? pages : SAMPLE, i;
+    struct hnsw h;
+    size_t page, upper = 0;
+
+    init(&h, o);
+    page = region_cost(sizeof(struct node_page), CACHE_LINE) +
+           region_cost(links_bytes(&h), CACHE_LINE) +
+           (h.own_codes ? region_cost(codes_bytes(&h), CACHE_LINE) : 0);
+    for (i = 0; i < sample; i++) {
+        struct node_page p = {.n_upper_nodes = 0};
+
+        page_levels(&h, &p, i * NODES_PER_PAGE);
+        upper += region_cost(upper_bytes(&h, &p), 1) +
+                 region_cost(upper_at_bytes(&p), 1);
+    }
+    while (cap < pages) {
+        cap *= 2;
+    }
+    return region_cost(sizeof(h), CACHE_LINE) + region_cost(dir_bytes(cap), 1) +
+           pages * page +
+           (sample ? (size_t)((double)upper / sample * pages) : 0);
+}
+
 struct hnsw *hnsw_create(const struct hnsw_options *o)
 {
     struct hnsw *h = region_alloc(o->region, sizeof(*h), CACHE_LINE);
@@ -284,11 +322,7 @@ struct hnsw *hnsw_create(const struct hnsw_options *o)
     if (!h) {
         return NULL;
     }
-    memset(h, 0, sizeof(*h));
-    h->options = *o;
-    h->row_links = 2 * o->m;
-    h->own_codes = o->format->type != o->stored->type;
-    h->code_bytes = h->own_codes ? code_stride(o->format->row_bytes) : 0;
+    init(h, o);
     atomic_init(&h->dir, NULL);
     atomic_init(&h->n_pages, 0);
     atomic_init(&h->entry, ENTRY_NONE);

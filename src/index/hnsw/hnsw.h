@@ -69,6 +69,10 @@ struct hnsw_options {
     struct epoch *epoch;
 };
 
+/* Memory that a graph of n nodes takes, about; region and epoch of the options
+ * are not looked at. */
+size_t hnsw_bytes_for(const struct hnsw_options *o, uint32_t n);
+
 /* fails  NULL when memory is out. */
 struct hnsw *hnsw_create(const struct hnsw_options *o);
 

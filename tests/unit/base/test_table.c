@@ -360,6 +360,31 @@ static void the_cost_of_an_insertion_is_an_upper_bound(void **state)
     table_deinit(&t);
 }
 
+/* Between two splits of all segments, too. */
+static void what_a_table_will_take_is_known_before(void **state)
+{
+    struct table t;
+    struct region r;
+    uint64_t i;
+
+    (void)state;
+    region_init(&r, 0);
+    table_init(&t, 4, &r, mix, NULL);
+    assert_int_equal(table_bytes_for(4, &r, 0), 0);
+    for (i = 1; i <= 200000; i++) {
+        insert(&t, i);
+        if (i < 1000 || i % 997 == 0) {
+            size_t said = table_bytes_for(4, &r, i);
+            size_t slack = i <= 880 ? 0 : r.bytes / 20 + 6000;
+
+            assert_true(said <= r.bytes + slack && said + slack >= r.bytes);
+        }
+    }
+    table_deinit(&t);
+    assert_int_equal(r.bytes, 0);
+    region_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +403,7 @@ int main(void)
         cmocka_unit_test(random_choice_reaches_every_reference),
         cmocka_unit_test(a_failed_allocation_leaves_the_table_as_it_was),
         cmocka_unit_test(the_cost_of_an_insertion_is_an_upper_bound),
+        cmocka_unit_test(what_a_table_will_take_is_known_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

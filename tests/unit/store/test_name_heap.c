@@ -193,6 +193,33 @@ static void the_cost_of_adding_is_an_upper_bound(void **state)
     end(&f);
 }
 
+static void what_names_will_take_is_known_before(void **state)
+{
+    static const size_t lens[] = {0, 3, 8, 16, 100, 300, 5000};
+    static const char text[5000];
+    size_t i, n;
+
+    (void)state;
+    for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        for (n = 1; n < 60000; n = n * 3 + 1) {
+            struct fixture f;
+            name_ref refs[60000];
+            size_t k;
+
+            begin(&f);
+            for (k = 0; k < n; k++) {
+                refs[k] = add(&f, text, lens[i]);
+            }
+            assert_int_equal(name_heap_bytes_for(n, lens[i]), f.region.bytes);
+            for (k = 0; k < n && name_heap_is_long(&f.heap, refs[k]); k++) {
+                name_heap_free(&f.heap, refs[k]);
+            }
+            end(&f);
+        }
+    }
+    assert_int_equal(name_heap_bytes_for(0, 8), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +229,7 @@ int main(void)
         cmocka_unit_test(names_that_come_and_go_use_the_same_room),
         cmocka_unit_test(random_names_agree_with_copies),
         cmocka_unit_test(the_cost_of_adding_is_an_upper_bound),
+        cmocka_unit_test(what_names_will_take_is_known_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
