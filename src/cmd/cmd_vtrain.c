@@ -92,7 +92,7 @@ static bool parse_number(struct cmd_ctx *ctx, size_t at, struct train *t,
         {"SAMPLE", UINT32_MAX, "ERR invalid SAMPLE", &o->sample},
         {"ITERATIONS", LISTS_ITERATIONS_MAX, "ERR invalid ITERATIONS",
          &o->iterations},
-        {"PQ", VEC_DIM_MAX, "ERR invalid PQ", &o->pq_m},
+        {"PQ", LISTS_PQ_M_MAX, "ERR invalid PQ", &o->pq_m},
     };
     int64_t seed;
     size_t i;

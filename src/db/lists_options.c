@@ -23,7 +23,7 @@ const char *lists_options_wrong(const struct lists_options *o)
         return "invalid ITERATIONS";
     }
     if (o->codes >= LISTS_CODES_COUNT || pq != (o->pq_m > 0) ||
-        o->pq_m > VEC_DIM_MAX) {
+        o->pq_m > LISTS_PQ_M_MAX) {
         return "invalid PQ";
     }
     return o->discard && !pq ? "DISCARD needs PQ" : NULL;

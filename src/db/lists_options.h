@@ -10,6 +10,7 @@
 enum {
     LISTS_NLIST_MAX = 65536,
     LISTS_ITERATIONS_MAX = 1000,
+    LISTS_PQ_M_MAX = 4096,
     LISTS_OPTION_WORDS = 10, /* of a file or the log, for one */
 };
 

@@ -125,11 +125,4 @@ enum err ivf_codes_query_init(const struct ivf_codes *c, const void *x,
 void ivf_codes_scan(const struct ivf_codes_query *q, const uint32_t *blocks,
                     size_t n, float limit, uint32_t *below, float *keys);
 
-struct ivf_scan; /* index/ivf/ivf.h */
-
-/* ivf_scan_lists() by codes: what is kept in s->best are candidates, to be
- * scored by their rows. s->query and s->rows are not looked at. */
-void ivf_codes_scan_lists(const struct ivf_codes_query *q, struct ivf_scan *s,
-                          const uint32_t *lists, uint32_t n);
-
 #endif

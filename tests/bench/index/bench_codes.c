@@ -361,7 +361,8 @@ static size_t search(struct searcher *s, const float *x)
             exit(1);
         }
         topk_init(&t, s->heap, (size_t)K * s->refine);
-        ivf_codes_scan_lists(cq, &scan, s->lists, n);
+        scan.codes = cq;
+        ivf_scan_lists(&scan, s->lists, n);
         score_again(s, q, &t);
     } else {
         topk_init(&t, s->heap, K);
