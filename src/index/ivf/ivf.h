@@ -39,6 +39,7 @@
 #include "base/epoch.h"
 #include "base/err.h"
 #include "base/region.h"
+#include "index/ivf/centroids.h"
 #include "index/ivf/codes.h"
 #include "index/topk.h"
 #include "vec/row_map.h"
@@ -51,7 +52,6 @@ enum {
 #define IVF_NONE UINT32_MAX
 
 struct ivf;
-struct ivf_centroids; /* index/ivf/centroids.h */
 
 struct ivf_options {
     uint32_t n_lists;
@@ -236,15 +236,38 @@ struct ivf_scan {
     /* When set, asked now and then: true ends the scan. */
     bool (*stop)(const void *arg);
     const void *arg;
+    /* ivf_scan_near() need not go through all lists: the greater, the more it
+     * does. 0: it does. */
+    float patience;
     /* out, added up over calls */
     uint64_t scored; /* rows */
     uint64_t admitted;
     uint32_t n_lists, n_blocks;
+    uint32_t n_idle; /* lists since the last that gave something */
     bool stopped;
+    bool enough; /* patience is at an end */
 };
 
 /* Scans lists in the order given. */
 void ivf_scan_lists(struct ivf_scan *s, const uint32_t *lists, uint32_t n);
+
+/* The same for lists as ivf_probe() gives them. With patience it ends where
+ * little is to be expected any more: when lists have given nothing for a while,
+ * the sooner the farther the next centroid is compared with the k-th best row.
+ */
+void ivf_scan_near(struct ivf_scan *s, const struct ivf_near *near, uint32_t n);
+
+/* Probes for a query and scans about n_probe lists: more where it is hard to
+ * say what is near, up to IVF_REACH times as many, and fewer where it is easy.
+ * This finds as much as n_probe lists for each would, of a fifth to a half
+ * fewer rows.
+ *
+ * in     x: the query, dim floats. near: room for IVF_REACH * n_probe, or all
+ *        lists if those are fewer; n_probe is at least 1.
+ * out    near[0 .. s->n_lists - 1] have been scanned. */
+enum { IVF_REACH = 8 };
+void ivf_search(struct ivf_scan *s, const float *x, uint32_t n_probe,
+                struct ivf_near *near, struct ivf_scratch *scratch);
 
 /* Scans everything that is in lists. */
 void ivf_scan_all(struct ivf_scan *s);

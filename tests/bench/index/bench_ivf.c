@@ -2,7 +2,7 @@
  * and what a search costs at which recall.
  *
  * usage: bench_ivf DIR|N,DIM [-m metric] [-s stored] [-c codes] [-n rows]
- *                  [-l lists] [-p probes,...] [-f factor] [-r rounds] [-b]
+ *                  [-l lists] [-p probes,...] [-f factor] [-r rounds] [-b] [-a]
  *
  *   DIR  meta.json, base.f32 and query.f32 as docs/benchmark-tool.md says;
  *        N,DIM makes clustered rows up
@@ -11,6 +11,7 @@
  *   -c   int8: lists are scanned by a column of codes, the best scored once
  *        more by their rows
  *   -f   how many times k that is (default 2)
+ *   -a   each query ends when little is to be expected any more
  *   -b   probe for sixteen queries at a time
  *
  * Blocks come in the order in which lists need them, as in a server whose lists
@@ -37,7 +38,13 @@
 #include "index/ivf/kmeans.h"
 #include "index/topk.h"
 
-enum { K = 10, THREADS = 2, PROBES_MAX = 4096, PAGE = 512 * 1024 };
+enum {
+    K = 10,
+    THREADS = 2,
+    PROBES_MAX = 4096,
+    PAGE = 512 * 1024,
+    KEPT_MAX = 1024
+};
 
 struct data {
     uint32_t n, nq, dim;
@@ -66,7 +73,7 @@ struct options {
     enum vec_type type;
     enum ivf_codes_kind codes;
     double factor;
-    bool batch;
+    bool batch, adaptive;
     uint32_t probes[32];
     uint32_t n_probes;
 };
@@ -418,7 +425,7 @@ struct searcher {
     struct ivf_near *near;
     void *row_query, *code_query;
     double factor;
-    uint64_t scored, admitted;
+    uint64_t scored, admitted, lists;
     int64_t probe_ns;
 };
 
@@ -429,16 +436,44 @@ static bool admits(const void *arg, uint32_t slot)
     return s->set->row_of[slot] != IVF_NONE;
 }
 
-static void search_one(struct searcher *s, uint32_t q,
-                       const struct ivf_near *near, uint32_t n_near,
-                       uint32_t *out)
+/* The best candidates once more, by their rows. */
+static void refine(struct searcher *s, const struct vec_query *query,
+                   struct topk *best)
+{
+    const uint8_t *rows[KEPT_MAX];
+    float keys[KEPT_MAX];
+    size_t n = best->n, i;
+
+    for (i = 0; i < n; i++) {
+        rows[i] = row_map_at(&s->set->rows, topk_entry_slot(best->heap[i]));
+    }
+    vec_gather(query, rows, n, keys);
+    for (i = 0; i < n; i++) {
+        best->heap[i] = topk_entry(keys[i], topk_entry_slot(best->heap[i]));
+    }
+    /* Few, and the heap is made anew. */
+    n = best->n;
+    best->n = 0;
+    best->cap = K;
+    for (i = 0; i < n; i++) {
+        uint64_t entry = best->heap[i];
+
+        if (topk_wants(best, entry)) {
+            topk_push(best, entry);
+        }
+    }
+}
+
+/* near: what was probed for, when that is so. */
+static void search_one(struct searcher *s, uint32_t q, uint32_t n_probe,
+                       const struct ivf_near *near, uint32_t *out)
 {
     const float *x = s->data->query + (size_t)q * s->data->dim;
     size_t want = s->set->codes ? (size_t)(s->factor * K) : K;
-    uint32_t lists[PROBES_MAX];
-    uint64_t heap[1024];
+    uint64_t heap[KEPT_MAX];
     struct topk best;
     struct vec_query *query = NULL;
+    struct ivf_codes_query *codes = NULL;
     struct ivf_scan scan = {.rows = s->set->rows,
                             .best = &best,
                             .limit = INFINITY,
@@ -446,16 +481,25 @@ static void search_one(struct searcher *s, uint32_t q,
                             .arg = s};
     size_t i;
 
-    topk_init(&best, heap, want);
+    topk_init(&best, heap, want < KEPT_MAX ? want : KEPT_MAX);
     (void)!vec_query_init(&s->set->stored, x, s->row_query, &query);
-    scan.query = query;
-    ivf_view_take(s->set->ivf, s->set->n_slots, &scan.view);
-    for (i = 0; i < n_near; i++) {
-        lists[i] = near[i].list;
+    if (s->set->codes) {
+        (void)!ivf_codes_query_init(s->set->codes, x, s->code_query, &codes);
     }
-    ivf_scan_lists(&scan, lists, n_near);
+    scan.query = query;
+    scan.codes = codes;
+    ivf_view_take(s->set->ivf, s->set->n_slots, &scan.view);
+    if (near) {
+        ivf_scan_near(&scan, near, n_probe);
+    } else {
+        ivf_search(&scan, x, n_probe, s->near, s->scratch);
+    }
     s->scored += scan.scored;
     s->admitted += scan.admitted;
+    s->lists += scan.n_lists;
+    if (codes) {
+        refine(s, query, &best);
+    }
     topk_sort(&best);
     for (i = 0; i < K; i++) {
         out[i] = i < best.n ? s->set->row_of[topk_entry_slot(best.heap[i])]
@@ -463,27 +507,30 @@ static void search_one(struct searcher *s, uint32_t q,
     }
 }
 
-static void search_all(struct searcher *s, uint32_t n_probe, bool batch,
-                       uint32_t *out)
+static void search_all(struct searcher *s, uint32_t n_probe,
+                       const struct options *o, uint32_t *out)
 {
     const struct ivf_centroids *c = ivf_centroids_of(s->set->ivf);
-    uint32_t step = batch ? VEC_BATCH_MAX : 1;
+    uint32_t step = o->batch ? VEC_BATCH_MAX : 1;
     uint32_t q, i;
 
     for (q = 0; q < s->data->nq; q += step) {
         uint32_t n = s->data->nq - q < step ? s->data->nq - q : step;
         const float *x[VEC_BATCH_MAX];
-        uint32_t n_near;
-        int64_t began = clock_mono_ns();
+        int64_t began;
 
+        if (o->adaptive) {
+            search_one(s, q, n_probe, NULL, out + (size_t)q * K);
+            continue;
+        }
+        began = clock_mono_ns();
         for (i = 0; i < n; i++) {
             x[i] = s->data->query + (size_t)(q + i) * s->data->dim;
         }
-        n_near = n == 1 ? ivf_probe(c, x[0], n_probe, s->near, s->scratch)
-                        : ivf_probe_many(c, x, n, n_probe, s->near, s->scratch);
+        ivf_probe_many(c, x, n, n_probe, s->near, s->scratch);
         s->probe_ns += clock_mono_ns() - began;
         for (i = 0; i < n; i++) {
-            search_one(s, q + i, s->near + i * n_probe, n_near,
+            search_one(s, q + i, n_probe, s->near + i * n_probe,
                        out + (size_t)(q + i) * K);
         }
     }
@@ -516,18 +563,18 @@ static void measure(struct searcher *s, const struct options *o,
         int64_t began = cpu_ns();
         double us;
 
-        s->scored = s->admitted = 0;
+        s->scored = s->admitted = s->lists = 0;
         s->probe_ns = 0;
-        search_all(s, n_probe, o->batch, out);
+        search_all(s, n_probe, o, out);
         us = (double)(cpu_ns() - began) / 1e3 / nq;
         best = us < best ? us : best;
         us = (double)s->probe_ns / 1e3 / nq;
         probe = us < probe ? us : probe;
     }
-    printf("np %4u  recall %.4f  %7.2f us  (%.0f/s)  %6.0f scored  %.2f ns "
-           "each  %4.0f kept  probing %.2f us\n",
+    printf("np %4u  recall %.4f  %7.2f us (%6.0f/s)  %6.1f lists  %6.0f rows  "
+           "%.2f ns each  %4.0f kept  probing %.2f us\n",
            n_probe, recall_of(s->data, out), best, 1e6 / best,
-           (double)s->scored / nq,
+           (double)s->lists / nq, (double)s->scored / nq,
            (best - probe) * 1e3 * nq / (double)s->scored,
            (double)s->admitted / nq, probe);
     fflush(stdout);
@@ -560,7 +607,7 @@ static void parse(int argc, char **argv, struct options *o)
     *o = (struct options){
         .rounds = 9, .type = VEC_I8, .factor = 2, .n_probes = 16};
     memcpy(o->probes, probes, sizeof(probes));
-    while ((c = getopt(argc, argv, "m:s:c:n:l:p:f:r:b")) != -1) {
+    while ((c = getopt(argc, argv, "m:s:c:n:l:p:f:r:ab")) != -1) {
         switch (c) {
         case 'm':
             o->metric = (enum vec_metric)find_word(optarg, metrics, 4);
@@ -589,6 +636,9 @@ static void parse(int argc, char **argv, struct options *o)
             break;
         case 'r':
             o->rounds = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'a':
+            o->adaptive = true;
             break;
         case 'b':
             o->batch = true;
@@ -624,8 +674,12 @@ int main(int argc, char **argv)
     find_truth(&d);
     fill(&set, &d, train(&d, o.n_lists), o.codes);
     s.scratch = ivf_scratch_create();
-    s.near = malloc(sizeof(*s.near) * VEC_BATCH_MAX * PROBES_MAX);
+    s.near =
+        malloc(sizeof(*s.near) * VEC_BATCH_MAX * PROBES_MAX * IVF_REACH / 8);
     s.row_query = aligned_alloc(VEC_ALIGN, vec_query_bytes(&set.stored));
+    s.code_query =
+        set.codes ? aligned_alloc(VEC_ALIGN, ivf_codes_query_bytes(set.codes))
+                  : NULL;
     s.factor = o.factor;
     for (i = 0; i < o.n_probes; i++) {
         if (o.probes[i] > 0 && o.probes[i] <= o.n_lists &&

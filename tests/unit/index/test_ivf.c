@@ -433,6 +433,142 @@ static void a_scan_ends_when_it_is_told_to(void **state)
     free_rows();
 }
 
+/* ---- searching ----------------------------------------------------------- */
+
+enum { HEAPS = 60, HEAP_ROWS = 40 };
+
+static float clustered[HEAPS * HEAP_ROWS][DIM];
+
+/* Rows around centroids that lie anywhere; w.v is made anew with these. */
+static void make_heaps(enum vec_metric metric, struct ivf_scan *s,
+                       struct topk *best, uint64_t *heap)
+{
+    static float centres[HEAPS][DIM];
+    struct ivf_options o = {.n_lists = HEAPS,
+                            .free_centroids = ivf_centroids_destroy,
+                            .region = &w.region,
+                            .epoch = w.epoch};
+    struct rng rng;
+    uint32_t i, j;
+
+    make_rows(s, best, heap, 10);
+    vec_format_init(&format, VEC_F32, metric, DIM);
+    rng_seed(&rng, 77);
+    for (i = 0; i < HEAPS * DIM; i++) {
+        centres[i / DIM][i % DIM] = (float)rng_normal(&rng);
+    }
+    ivf_destroy(w.v);
+    assert_int_equal(ivf_centroids_create(metric, DIM, HEAPS, &centres[0][0],
+                                          NULL, &o.centroids),
+                     ERR_OK);
+    w.v = ivf_create(&o);
+    for (i = 0; i < HEAPS * HEAP_ROWS; i++) {
+        uint32_t slot = put(i % HEAPS);
+
+        for (j = 0; j < DIM; j++) {
+            clustered[i][j] =
+                centres[i % HEAPS][j] + 0.3f * (float)rng_normal(&rng);
+        }
+        assert_int_equal(vec_encode(&format, clustered[i],
+                                    (uint8_t *)(uintptr_t)pages[0] +
+                                        (size_t)slot * format.row_bytes),
+                         ERR_OK);
+    }
+    ivf_view_take(w.v, SLOTS, &s->view);
+}
+
+/* The same search by all rows of the first so many lists. */
+static void assert_is_answer_of(const struct ivf_scan *s,
+                                const struct ivf_near *near, uint32_t n)
+{
+    struct ivf_scan all = *s;
+    struct topk best;
+    uint64_t heap[10];
+    uint32_t i;
+
+    topk_init(&best, heap, 10);
+    all.best = &best;
+    all.patience = 0;
+    all.enough = all.stopped = false;
+    all.n_lists = 0;
+    for (i = 0; i < n; i++) {
+        ivf_scan_lists(&all, &near[i].list, 1);
+    }
+    assert_int_equal(all.n_lists, n);
+    topk_sort(&best);
+    assert_int_equal(best.n, s->best->n);
+    assert_memory_equal(heap, s->best->heap, best.n * sizeof(*heap));
+}
+
+static void a_search_has_looked_through_the_lists_it_names(void **state)
+{
+    static const enum vec_metric metrics[] = {VEC_COSINE, VEC_L2, VEC_IP,
+                                              VEC_L1};
+    static _Alignas(VEC_ALIGN) uint8_t memory[1024];
+    struct ivf_scratch *scratch = ivf_scratch_create();
+    struct ivf_near near[HEAPS];
+    struct ivf_scan s;
+    struct topk best;
+    uint64_t heap[10];
+    uint32_t i, n_probe;
+
+    for (i = 0; i < 4; i++) {
+        uint64_t scored = 0;
+
+        make_heaps(metrics[i], &s, &best, heap);
+        for (n_probe = 1; n_probe <= HEAPS; n_probe *= 3) {
+            const float *x = clustered[n_probe * 5];
+            struct vec_query *query = NULL;
+
+            topk_init(&best, heap, 10);
+            s.scored = s.n_lists = s.n_idle = 0;
+            s.enough = false;
+            assert_int_equal(vec_query_init(&format, x, memory, &query),
+                             ERR_OK);
+            s.query = query;
+            ivf_search(&s, x, n_probe, near, scratch);
+            topk_sort(&best);
+            assert_int_equal(best.n, 10);
+            assert_true(s.n_lists >= 1 && s.n_lists <= HEAPS);
+            assert_true(s.n_lists <= IVF_REACH * n_probe);
+            assert_is_answer_of(&s, near, s.n_lists);
+            scored += s.scored;
+        }
+        assert_true(scored < (uint64_t)4 * HEAPS * HEAP_ROWS);
+        free_rows();
+        tear_down(state);
+        set_up(state);
+    }
+    ivf_scratch_destroy(scratch);
+}
+
+static void patience_without_end_finds_everything(void **state)
+{
+    struct ivf_scratch *scratch = ivf_scratch_create();
+    struct ivf_near near[HEAPS];
+    struct ivf_scan s;
+    struct topk best;
+    uint64_t heap[10];
+
+    (void)state;
+    make_heaps(VEC_L2, &s, &best, heap);
+    assert_int_equal(
+        ivf_probe(ivf_centroids_of(w.v), clustered[0], HEAPS, near, scratch),
+        HEAPS);
+    s.patience = INFINITY;
+    ivf_scan_near(&s, near, HEAPS);
+    assert_int_equal(s.n_lists, HEAPS);
+    assert_false(s.enough);
+    s.n_lists = 0;
+    s.patience = 1e-9f;
+    topk_init(&best, heap, 10);
+    ivf_scan_near(&s, near, HEAPS);
+    assert_true(s.enough);
+    assert_int_equal(s.n_lists, 1); /* which has ten */
+    free_rows();
+    ivf_scratch_destroy(scratch);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -447,6 +583,8 @@ int main(void)
         TEST(only_lists_that_are_asked_for_are_scanned),
         TEST(free_lanes_rejected_rows_and_far_ones_are_not_found),
         TEST(a_scan_ends_when_it_is_told_to),
+        TEST(a_search_has_looked_through_the_lists_it_names),
+        TEST(patience_without_end_finds_everything),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
