@@ -1,6 +1,6 @@
-/* VRECALL key [K n] [SAMPLES n] [EF n]: how good and how fast the set's
- * searches are, measured on its own elements. A job that is parked while the
- * workers search. */
+/* VRECALL key [K n] [SAMPLES n] [EF n | NPROBE n]: how good and how fast the
+ * set's searches are, measured on its own elements. A job that is parked while
+ * the workers search. */
 #include "base/mem.h"
 #include "cmd/args.h"
 #include "cmd/job.h"
@@ -46,7 +46,7 @@ static void write_result(struct vrecall_job *j)
     reply_map(r, 7);
     field_int(r, "samples", j->result.samples);
     field_int(r, "k", j->request.k);
-    field_int(r, "ef", j->request.efs[0]);
+    field_int(r, j->request.probes ? "nprobe" : "ef", j->request.efs[0]);
     reply_bulk_str(r, "recall");
     reply_double(r, j->result.samples ? j->result.recall[0] : 1);
     field_int(r, "p50-us", j->result.p50);
@@ -134,6 +134,13 @@ static bool parse(struct cmd_ctx *ctx, struct recall_request *q)
                         &q->efs[0])) {
                 return false;
             }
+            q->probes = false;
+        } else if (arg_is(ctx, at, "NPROBE") && more) {
+            if (!number(ctx, at + 1, "ERR invalid NPROBE", VSEARCH_NPROBE_MAX,
+                        &q->efs[0])) {
+                return false;
+            }
+            q->probes = true;
         } else {
             cmd_error(ctx, "ERR syntax error in VRECALL command");
             return false;

@@ -307,8 +307,12 @@ static bool vsearch_numbers(struct cmd_ctx *ctx, size_t *at,
         r->filter_ef = (size_t)n;
         return n > 0;
     }
-    /* The effort of an index kind to come. */
-    return vsearch_number(ctx, at, "NPROBE", VSEARCH_NPROBE_MAX, &n, matched);
+    if (!vsearch_number(ctx, at, "NPROBE", VSEARCH_NPROBE_MAX, &n, matched) ||
+        *matched) {
+        r->nprobe = (uint32_t)n;
+        return n > 0;
+    }
+    return true;
 }
 
 static bool vsearch_flag(const struct cmd_ctx *ctx, size_t at,

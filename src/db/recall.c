@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "db/graph.h"
+#include "db/lists_impl.h"
 #include "db/search.h"
 #include "db/vset_impl.h"
 
@@ -16,12 +17,22 @@ enum {
     UNCALIBRATED_EF = 100, /* for a recall of 0.9; more for more */
 };
 
-static const struct recall_request calibration = {
-    .samples = CALIBRATION_SAMPLES,
-    .k = CALIBRATION_K,
-    .n_efs = RECALL_EFS_MAX,
-    .efs = {16, 32, 64, 128, 256, 512, 1024},
-};
+#define UNCALIBRATED_SHARE 0.05 /* of the lists, likewise */
+#define FILLED_SHARE       0.9
+
+/* Efforts that are measured: EF, or of lists half as many with each step down
+ * from a quarter of all. */
+static uint32_t calibration_effort(const struct vset *v, int i)
+{
+    const struct ivf *lists = lists_of(v);
+    uint32_t n;
+
+    if (!lists) {
+        return 16u << i;
+    }
+    n = ivf_n_lists(lists) >> (RECALL_EFS_MAX + 1 - i);
+    return n > (uint32_t)i ? n : (uint32_t)i + 1;
+}
 
 struct recall {
     struct vset *set;
@@ -158,7 +169,11 @@ static enum err prepare(struct recall *r, struct search **out)
     q.vector = r->vector;
     q.exclude = r->slot;
     q.exact = r->at == 0;
-    q.ef = r->at ? r->request.efs[r->at - 1] : 0;
+    if (r->at && r->request.probes) {
+        q.nprobe = r->request.efs[r->at - 1];
+    } else if (r->at) {
+        q.ef = r->request.efs[r->at - 1];
+    }
     return search_create(v, &q, out);
 }
 
@@ -309,30 +324,59 @@ static void calibrated(const struct recall_result *result, void *arg)
     v->calibrated_at = vset_count(v);
 }
 
-static bool is_stale(const struct vset *v)
+/* What answers, by number; 0: nothing but scans. */
+static uint32_t body_build(const struct vset *v)
 {
     struct graph_info g;
 
+    if (lists_of(v)) {
+        return v->lists->answers->build;
+    }
     graph_info_read(v, &g);
-    return g.has_graph && vset_count(v) > CALIBRATION_K &&
-           (v->calibrated_build != g.build ||
+    return g.has_graph ? g.build : 0;
+}
+
+/* Rows that are in no list are found at any effort: nothing is learned while
+ * there are many. */
+static bool is_filled(const struct vset *v)
+{
+    struct lists_view view;
+
+    lists_view_take(v, &view);
+    return !view.ivf || (double)view.n_listed >= FILLED_SHARE * vset_count(v);
+}
+
+static bool is_stale(const struct vset *v, uint32_t build)
+{
+    return build && vset_count(v) > CALIBRATION_K && is_filled(v) &&
+           (v->calibrated_build != build ||
             vset_count(v) > v->calibrated_at + v->calibrated_at / 2);
 }
 
 static void calibrate(struct vset *v)
 {
-    struct graph_info g;
+    struct recall_request q = {.samples = CALIBRATION_SAMPLES,
+                               .k = CALIBRATION_K,
+                               .n_efs = RECALL_EFS_MAX,
+                               .probes = lists_of(v) != NULL};
+    uint32_t build = body_build(v);
+    int i;
 
-    if (v->is_calibrating || !is_stale(v)) {
+    if (v->is_calibrating || !build) {
         return;
     }
-    graph_info_read(v, &g);
-    if (v->calibrated_build != g.build) {
-        v->calibrated_at = 0;
+    if (v->calibrated_build != build) {
+        v->calibrated_at = 0; /* of another body */
     }
-    v->calibrated_build = g.build;
+    if (!is_stale(v, build)) {
+        return;
+    }
+    for (i = 0; i < RECALL_EFS_MAX; i++) {
+        q.efs[i] = calibration_effort(v, i);
+    }
+    v->calibrated_build = build;
     v->is_calibrating = true;
-    if (!recall_begin(v, &calibration, calibrated, v)) {
+    if (!recall_begin(v, &q, calibrated, v)) {
         v->is_calibrating = false;
     }
 }
@@ -341,45 +385,61 @@ static void calibrate(struct vset *v)
  * grows less and less with effort, so a straight line is on the safe side. */
 static double effort_measured(const struct vset *v, double recall)
 {
-    double from, to, share;
+    double from, to, share, low, high;
     int i = 0;
 
     while (i < RECALL_EFS_MAX && (double)v->recall[i] < recall) {
         i++;
     }
     if (i == 0 || i == RECALL_EFS_MAX) {
-        return i ? 0 : calibration.efs[0];
+        return i ? 0 : calibration_effort(v, 0);
     }
+    low = calibration_effort(v, i - 1);
+    high = calibration_effort(v, i);
     if (v->recall[i] >= 1) {
-        return calibration.efs[i]; /* by a scan perhaps, that all at once */
+        return high; /* by a scan perhaps, that all at once */
     }
     from = (double)v->recall[i - 1];
     to = (double)v->recall[i];
     share = (recall - from) / (to - from);
-    return calibration.efs[i - 1] +
-           share * (calibration.efs[i] - calibration.efs[i - 1]);
+    return low + share * (high - low);
+}
+
+/* Before anything has been measured. */
+static double effort_unmeasured(const struct vset *v, double recall)
+{
+    double most = lists_of(v) ? ivf_n_lists(lists_of(v)) * UNCALIBRATED_SHARE
+                              : UNCALIBRATED_EF;
+
+    return recall <= 0.9 ? most : most * 0.1 / (1 - recall);
+}
+
+/* A longer answer takes more effort for the same share of it; among lists, of
+ * which each holds many rows, less so. */
+static double effort_for(const struct vset *v, double effort, double k)
+{
+    double more = k > CALIBRATION_K ? k - CALIBRATION_K : 0;
+
+    if (lists_of(v)) {
+        return k > CALIBRATION_K ? effort * cbrt(k / CALIBRATION_K) : effort;
+    }
+    return fmax(effort + more, effort * sqrt(k / CALIBRATION_K));
 }
 
 uint32_t recall_effort(struct vset *v, double recall, size_t k)
 {
-    double more = k > CALIBRATION_K ? (double)k - CALIBRATION_K : 0;
     double ef;
 
     calibrate(v);
     if (recall >= 1) {
         return 0;
     }
-    if (v->calibrated_at) {
-        ef = effort_measured(v, recall);
-    } else {
-        ef = recall <= 0.9 ? UNCALIBRATED_EF
-                           : UNCALIBRATED_EF * 0.1 / (1 - recall);
-    }
+    ef = v->calibrated_at ? effort_measured(v, recall)
+                          : effort_unmeasured(v, recall);
     if (ef <= 0 || ef > 1 << 20) {
         return 0;
     }
-    /* A longer answer takes more effort for the same share of it. */
-    ef = fmax(ef + more, ef * sqrt((double)k / CALIBRATION_K));
+    ef = effort_for(v, ef, (double)k);
     return ef < 1 << 20 ? (uint32_t)ceil(ef) : 0;
 }
 

@@ -1,4 +1,5 @@
-/* Recall: how many of the nearest elements a search through the graph finds.
+/* Recall: how many of the nearest elements a search through the graph or the
+ * lists of a set finds.
  *
  * It is measured: elements drawn at random are searched for, exactly and with
  * the efforts in question, one search after the other on the workers, the
@@ -22,6 +23,7 @@ struct recall_request {
     uint32_t k;
     uint32_t n_efs;
     uint32_t efs[RECALL_EFS_MAX];
+    bool probes; /* these are not EF but lists to look through */
 };
 
 struct recall_result {
@@ -51,9 +53,9 @@ enum err recall_run(struct vset *v, const struct recall_request *q,
 /* Ends all measurements after the search that each is making. */
 void recall_stop_all(struct keyspace *ks);
 
-/* The effort for a recall of k nearest, 0: only an exact search reaches it.
- * Sees to it that the set is calibrated; until it is, the effort is generous.
- */
+/* The effort for a recall of k nearest: EF, or lists to look through when the
+ * set has lists. 0: only an exact search reaches it. Sees to it that the set is
+ * calibrated; until it is, the effort is generous. */
 uint32_t recall_effort(struct vset *v, double recall, size_t k);
 
 /* Elements there were when the set was calibrated; 0: it has not been. */

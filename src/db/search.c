@@ -14,11 +14,6 @@
 #include "db/search_impl.h"
 
 enum {
-    BLOCK_SMALL = 4 * 1024, /* the two sizes that are kept */
-    BLOCK_LARGE = 16 * 1024,
-    BLOCKS_KEPT = 2048, /* of each */
-    REPLY_KEEP = 64 * 1024,
-    ANSWER_FREE = 64 * 1024, /* bytes of an answer that maxmemory lets pass */
     /* A search that is estimated to take less than this runs on the loop: a
      * worker would have to be woken, and the loop after it. */
     CHEAP_NS = 25000,
@@ -31,106 +26,7 @@ enum {
     HIT_BYTES = 64,       /* of an answer, roughly */
 };
 
-/* ---- the pool ---------------------------------------------------------- */
-
-void *search_worker_init(void *arg)
-{
-    struct search_scratch *s = mem_calloc(1, sizeof(*s));
-
-    (void)arg;
-    s->flat = flat_scratch_create();
-    s->hnsw = hnsw_scratch_create();
-    return s;
-}
-
-void search_worker_deinit(void *scratch, void *arg)
-{
-    struct search_scratch *s = scratch;
-
-    (void)arg;
-    flat_scratch_destroy(s->flat);
-    hnsw_scratch_destroy(s->hnsw);
-    mem_free(s->rows);
-    mem_free(s->keys);
-    mem_free(s);
-}
-
-static struct flat_scratch *scratch_of(struct worker *w)
-{
-    return ((struct search_scratch *)w->scratch)->flat;
-}
-
-struct search_pool *search_pool_create(struct pool *workers)
-{
-    struct search_pool *p = mem_calloc(1, sizeof(*p));
-
-    p->workers = workers;
-    p->scratch = search_worker_init(NULL);
-    return p;
-}
-
-void search_pool_destroy(struct search_pool *p)
-{
-    int i;
-
-    ASSERT(p->under_way == 0);
-    for (i = 0; i < 2; i++) {
-        while (p->free[i]) {
-            struct search *s = p->free[i];
-
-            p->free[i] = s->next_free;
-            buf_deinit(&s->reply);
-            mem_free(s);
-        }
-    }
-    while (p->n_rings > 0) {
-        flat_ring_destroy(p->rings[--p->n_rings]);
-    }
-    mem_free(p->rings);
-    search_worker_deinit(p->scratch, NULL);
-    mem_free(p);
-}
-
-void search_pool_set_inline(struct search_pool *p, bool all)
-{
-    p->all_inline = all;
-}
-
-size_t search_pool_under_way(const struct search_pool *p)
-{
-    return p->under_way;
-}
-
-void search_pool_stats_read(const struct search_pool *p,
-                            struct search_pool_stats *out)
-{
-    *out = p->stats;
-}
-
-void search_pool_stats_reset(struct search_pool *p)
-{
-    p->stats = (struct search_pool_stats){.inline_runs = 0};
-}
-
-static struct flat_ring *ring_take(struct search_pool *p)
-{
-    if (p->n_rings > 0) {
-        return p->rings[--p->n_rings];
-    }
-    return flat_ring_create(p->workers, scratch_of);
-}
-
-static void ring_return(struct search_pool *p, struct flat_ring *r)
-{
-    if (p->n_rings == p->cap_rings) {
-        p->cap_rings = p->cap_rings ? p->cap_rings * 2 : 16;
-        p->rings =
-            mem_realloc(p->rings, p->cap_rings * sizeof(struct flat_ring *));
-    }
-    p->rings[p->n_rings++] = r;
-}
-
-/* ---- blocks ------------------------------------------------------------ */
+/* ---- its block ---------------------------------------------------------- */
 
 static size_t align_up(size_t n)
 {
@@ -143,50 +39,6 @@ static size_t query_offset(const struct search *s)
     uintptr_t end = (uintptr_t)(s + 1);
 
     return align_up(end) - (uintptr_t)s;
-}
-
-/* answer_bytes: the part of it that grows with the answer. */
-static struct search *block_take(struct search_pool *p, size_t bytes,
-                                 size_t answer_bytes)
-{
-    int size = bytes <= BLOCK_SMALL ? 0 : 1;
-    struct search *s = p->free[size];
-
-    /* Reading goes on when memory is used up, but for reading a lot at once. */
-    if (answer_bytes > ANSWER_FREE && !mem_has_room(answer_bytes)) {
-        return NULL;
-    }
-    if (bytes <= BLOCK_LARGE && s) {
-        p->free[size] = s->next_free;
-        p->n_free[size]--;
-        return s;
-    }
-    if (bytes <= BLOCK_LARGE) {
-        bytes = size ? BLOCK_LARGE : BLOCK_SMALL;
-    }
-    s = mem_try_alloc(bytes);
-    if (s) {
-        s->block_bytes = bytes;
-        s->reply = BUF_INIT;
-    }
-    return s;
-}
-
-static void block_return(struct search_pool *p, struct search *s)
-{
-    int size = s->block_bytes == BLOCK_SMALL ? 0 : 1;
-
-    if (s->reply.cap > REPLY_KEEP) {
-        buf_deinit(&s->reply);
-    }
-    if (s->block_bytes > BLOCK_LARGE || p->n_free[size] >= BLOCKS_KEPT) {
-        buf_deinit(&s->reply);
-        mem_free(s);
-        return;
-    }
-    s->next_free = p->free[size];
-    p->free[size] = s;
-    p->n_free[size]++;
 }
 
 /* ---- the set as the scan sees it --------------------------------------- */
@@ -309,6 +161,9 @@ static enum err prepare_query(struct search *s, struct search_request *r,
     err = vec_query_init(f, vector, memory, &query);
     s->scan.query = query;
     s->code_query = query;
+    if (s->vector) {
+        memcpy(s->vector, vector, f->dim * sizeof(float));
+    }
     if (!err && s->fine) {
         s->fine = vec_fine_query_init(f, vector, s->fine);
     }
@@ -330,16 +185,19 @@ enum err search_create(struct vset *v, struct search_request *r,
     size_t code_query_bytes = search_code_query_bytes(v);
     size_t fine_bytes = fine ? vec_fine_query_bytes(&v->format) : 0;
     size_t n_best = fine ? search_fine_candidates(v, k) : k;
+    size_t lists_bytes =
+        search_may_use_lists(v, r) ? v->format.dim * sizeof(float) : 0;
     size_t n_extra;
     size_t at;
     struct search *s;
     enum err err;
 
     n_extra = search_graph_hits(v, n_best);
-    s = block_take(p,
-                   sizeof(*s) + VEC_ALIGN + query_bytes + code_query_bytes +
-                       fine_bytes + (n_best + 1 + n_extra) * sizeof(uint64_t),
-                   k * sizeof(uint64_t));
+    s = search_block_take(
+        p,
+        sizeof(*s) + VEC_ALIGN + query_bytes + code_query_bytes + fine_bytes +
+            (n_best + 1 + n_extra) * sizeof(uint64_t) + lists_bytes,
+        k * sizeof(uint64_t));
     if (!s) {
         filter_destroy(r->filter);
         return mem_limit() ? ERR_LIMIT : ERR_NOMEM;
@@ -362,11 +220,16 @@ enum err search_create(struct vset *v, struct search_request *r,
     s->fine = fine
                   ? (void *)((uint8_t *)s + at + query_bytes + code_query_bytes)
                   : NULL;
+    s->vector =
+        lists_bytes
+            ? (void *)((uint8_t *)s + at + query_bytes + code_query_bytes +
+                       fine_bytes + (n_best + 1 + n_extra) * sizeof(uint64_t))
+            : NULL;
     err =
         prepare_query(s, r, (uint8_t *)s + at, (uint8_t *)s + at + query_bytes);
     if (err) {
         filter_destroy(s->filter);
-        block_return(p, s);
+        search_block_return(p, s);
         return err;
     }
     topk_init(&s->scan.best,
@@ -411,7 +274,9 @@ bool search_is_cheap(const struct search *s)
     uint64_t ns;
 
     if (s->plan != PLAN_FLAT) {
-        double pace = s->graph.hnsw ? graph_pace(s->set) : 1;
+        double pace = s->plan == PLAN_IVF ? lists_pace(s->set)
+                      : s->graph.hnsw     ? graph_pace(s->set)
+                                          : 1;
 
         ns = (uint64_t)((double)s->expected_ns * pace) +
              s->scan.best.cap * HIT_NS;
@@ -446,15 +311,19 @@ static void search_end(struct search *s)
     struct search_pool *p = s->pool;
 
     p->ended_ns = clock_mono_ns();
-    if (s->plan == PLAN_HNSW && s->alone_ns && !s->filter && !s->cancelled) {
-        graph_note_pace(s->set, s->expected_ns, s->alone_ns);
+    if (s->alone_ns && !s->filter && !s->cancelled) {
+        if (s->plan == PLAN_HNSW) {
+            graph_note_pace(s->set, s->expected_ns, s->alone_ns);
+        } else if (s->plan == PLAN_IVF) {
+            lists_note_pace(s->set, s->expected_ns, s->alone_ns);
+        }
     }
     p->stats.rows_scored += s->scored;
     p->stats.timeouts += !s->cancelled && search_outcome(s) == SEARCH_TIMED_OUT;
     s->done(s, s->arg);
     filter_memo_release(s->memo);
     filter_destroy(s->filter);
-    block_return(p, s);
+    search_block_return(p, s);
 }
 
 static void finished_here(struct flat_search *scan, struct worker *w)
@@ -490,7 +359,7 @@ static void completed(struct completion *c)
     p->stats.worker_runs++;
     p->under_way--;
     if (s->in_ring && --v->n_scanning == 0) {
-        ring_return(p, v->ring);
+        search_ring_return(p, v->ring);
         v->ring = NULL;
     }
     search_end(s);
@@ -557,7 +426,7 @@ void search_submit(struct search *s, search_done_fn *done, void *arg)
     s->scan.finish = finished_on_worker;
     s->in_ring = true;
     if (v->n_scanning++ == 0) {
-        v->ring = ring_take(p);
+        v->ring = search_ring_take(p);
     }
     flat_ring_add(v->ring, &s->scan);
 }
@@ -575,7 +444,7 @@ bool search_was_cancelled(const struct search *s)
 
 size_t search_expects(const struct search *s)
 {
-    size_t block = s->block_bytes > BLOCK_LARGE ? s->block_bytes : 0;
+    size_t block = s->block_bytes > SEARCH_BLOCK_LARGE ? s->block_bytes : 0;
 
     return block + s->k * HIT_BYTES;
 }
@@ -616,14 +485,15 @@ void search_stats_read(const struct search *s, struct search_stats *out)
         [PLAN_HNSW] = "hnsw",
         [PLAN_TWO_HOP] = "hnsw-two-hop",
         [PLAN_LISTED] = "listed",
+        [PLAN_IVF] = "ivf",
     };
     bool graph = s->plan == PLAN_HNSW || s->plan == PLAN_TWO_HOP;
 
     *out = (struct search_stats){
         .plan = plans[s->plan],
         .scored = s->scored,
-        .tail = graph ? s->tail_scored : s->scored,
-        .exact = !graph,
+        .tail = graph || s->plan == PLAN_IVF ? s->tail_scored : s->scored,
+        .exact = !graph && (s->plan != PLAN_IVF || s->all_lists),
         .complete = search_outcome(s) == SEARCH_COMPLETE && !s->cut_short,
     };
 }

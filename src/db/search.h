@@ -35,7 +35,8 @@ struct search_request {
                       * quantised anew */
     size_t k;        /* at least 1; may exceed the set */
     bool exact;      /* every row is scored */
-    uint32_t ef;     /* effort in a graph; 0: the default */
+    uint32_t ef;     /* effort in a graph; 0: the default, 100 in lists */
+    uint32_t nprobe; /* lists to look through; 0: by ef */
     double recall;   /* instead of ef, the share to be found; 0: not given */
     /* Nearest candidates that are looked at for rows that pass the filter; the
      * answer may then be short. 0: as many as it takes. */
@@ -103,7 +104,7 @@ enum search_outcome search_outcome(const struct search *s);
 struct search_stats {
     /* "flat": all rows were scored. "hnsw": the graph was searched. With a
      * filter also "hnsw-two-hop", past nodes that fail, and "listed": the rows
-     * not known to fail were scored. */
+     * not known to fail were scored. "ivf": inverted lists were. */
     const char *plan;
     uint64_t scored; /* rows compared with the query */
     uint64_t tail;   /* of them, rows no index body holds yet */

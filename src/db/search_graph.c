@@ -289,6 +289,10 @@ void search_second_part(struct search *s, struct search_scratch *scratch)
         search_list(s, scratch);
         return;
     }
+    if (s->plan == PLAN_IVF) {
+        search_in_lists(s, scratch);
+        return;
+    }
     search_tail(s, scratch);
     if (!search_graph(s, scratch)) {
         scan_everything(s, scratch);

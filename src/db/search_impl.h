@@ -4,16 +4,21 @@
 
 #include "db/filter_memo.h"
 #include "db/graph.h"
+#include "db/lists.h"
 #include "db/search.h"
 #include "db/vset_fine.h"
 #include "db/vset_impl.h"
 #include "index/flat/flat_scan.h"
+#include "index/ivf/ivf.h"
 
 /* What a thread that runs searches keeps for them. */
 struct search_scratch {
     struct flat_scratch *flat;
     struct hnsw_scratch *hnsw;
-    size_t cap; /* rows that are scored once more, or one by one */
+    struct ivf_scratch *ivf;
+    uint32_t cap_near;
+    struct ivf_near *near; /* lists, and what search_lists.c keeps of them */
+    size_t cap;            /* rows that are scored once more, or one by one */
     const uint8_t **rows;
     float *keys;
 };
@@ -24,6 +29,7 @@ enum search_plan {
     PLAN_HNSW,    /* the graph, and the rows it does not hold yet */
     PLAN_TWO_HOP, /* likewise, past nodes that fail the filter */
     PLAN_LISTED,  /* the rows that are not known to fail the filter */
+    PLAN_IVF,     /* inverted lists, and the rows in none */
 };
 
 struct search {
@@ -39,11 +45,17 @@ struct search {
     uint32_t ef_most; /* EF_MAX, or the bound the client set to filtering */
     struct graph_view graph;
     struct vec_query *code_query; /* of the graph's codes */
-    size_t k;                     /* asked for; the heap may hold more */
-    struct vec_fine_query *fine;  /* scores the best once more; NULL: nothing */
-    float fine_limit;             /* then */
-    uint32_t ef;                  /* as if there were no filter */
-    double share;                 /* of the rows, estimated, that pass it */
+    struct lists_view lists;      /* lists.ivf NULL: none, or not asked */
+    struct ivf_view in_lists, in_coming; /* of them */
+    float *vector;       /* the query as given, for its lists; NULL: no lists */
+    uint32_t n_probe;    /* lists to look through */
+    uint32_t most_lists; /* so many at most; the client set a bound */
+    bool all_lists;      /* nothing was left out */
+    size_t k;            /* asked for; the heap may hold more */
+    struct vec_fine_query *fine; /* scores the best once more; NULL: nothing */
+    float fine_limit;            /* then */
+    uint32_t ef;                 /* as if there were no filter */
+    double share;                /* of the rows, estimated, that pass it */
     int64_t expected_ns;
     struct filter_memo *memo;     /* NULL: none, or no filter */
     slot_id learn_from, learn_to; /* slots to ask for the next search's sake */
@@ -83,6 +95,35 @@ struct search_pool {
     struct search_pool_stats stats;
 };
 
+/* ---- search_pool.c ----------------------------------------------------- */
+
+enum { SEARCH_BLOCK_LARGE = 16 * 1024 }; /* larger ones are not kept */
+
+/* A block, its `block_bytes` and `reply` set. answer_bytes: the part of it that
+ * grows with the answer. NULL when there is no memory. */
+struct search *search_block_take(struct search_pool *p, size_t bytes,
+                                 size_t answer_bytes);
+void search_block_return(struct search_pool *p, struct search *s);
+
+struct flat_ring *search_ring_take(struct search_pool *p);
+void search_ring_return(struct search_pool *p, struct flat_ring *r);
+
+/* ---- search_lists.c ---------------------------------------------------- */
+
+/* Whether the set's lists may answer; and takes what is needed of them. */
+bool search_may_use_lists(const struct vset *v, const struct search_request *r);
+void search_take_lists(struct search *s);
+
+/* Decides how many lists are looked through; false when all of them, or so many
+ * that the rows are better scored at once. */
+bool search_plan_lists(struct search *s, const struct search_request *r);
+
+/* Nanoseconds, about: of PLAN_IVF. */
+double search_lists_ns(const struct search *s);
+
+/* Searches the lists and the tail. thread any. */
+void search_in_lists(struct search *s, struct search_scratch *scratch);
+
 /* ---- search_fine.c ----------------------------------------------------- */
 
 /* Whether the answer of a search is to be scored by fine parts. */
@@ -107,6 +148,11 @@ int64_t search_plan_ns(const struct search *s, enum search_plan plan,
 
 /* The size of PLAN_HNSW's pool. thread any. */
 uint32_t search_hnsw_ef(const struct search *s);
+
+/* Nanoseconds, about: of scanning rows; and questions to the filter among rows
+ * in no order. */
+double search_scan_ns(const struct search *s, double rows);
+double search_asks_ns(const struct search *s, double rows);
 
 /* How many questions to the filter PLAN_TWO_HOP takes, about. */
 double search_two_hop_asks(double ef, double share);

@@ -31,7 +31,7 @@ static double score_ns(const struct vec_format *f)
     return SCORE_NS + (double)f->row_bytes / SCORE_BYTES_PER_NS;
 }
 
-static double scan_ns(const struct search *s, double rows)
+double search_scan_ns(const struct search *s, double rows)
 {
     return rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS;
 }
@@ -74,6 +74,11 @@ static double asked_of(const struct search *s, double rows)
         return s->filter ? rows : 0;
     }
     return k / s->share * (1 + log(passing / k));
+}
+
+double search_asks_ns(const struct search *s, double rows)
+{
+    return asked_of(s, rows) * ask_ns(s);
 }
 
 /* Of a node gone through, the failing neighbours that are looked through. */
@@ -136,8 +141,11 @@ int64_t search_plan_ns(const struct search *s, enum search_plan plan,
             hopeful * (LIST_NS + s->set->format.row_bytes / LIST_BYTES_PER_NS) +
             asked_of(s, hopeful) * ask_ns(s);
         break;
+    case PLAN_IVF:
+        ns = search_lists_ns(s);
+        break;
     default:
-        ns = scan_ns(s, rows) + asked_of(s, rows) * ask_ns(s);
+        ns = search_scan_ns(s, rows) + asked_of(s, rows) * ask_ns(s);
     }
     return ns < 1e18 ? (int64_t)ns : (int64_t)1e18;
 }
@@ -196,13 +204,16 @@ void search_decide(struct search *s, const struct search_request *r)
     s->n_seeds = 0;
     s->learn_from = s->learn_to = 0;
     s->graph.hnsw = NULL;
+    s->lists.ivf = NULL;
     if (!rows) {
         return;
     }
-    if (!r->exact && !r->as_stored) {
+    if (search_may_use_lists(s->set, r)) {
+        search_take_lists(s);
+    } else if (!r->exact && !r->as_stored) {
         graph_view_take(s->set, &s->graph);
     }
-    if (!s->memo && !s->graph.hnsw) {
+    if (!s->memo && !s->graph.hnsw && !s->lists.ivf) {
         return;
     }
     if (s->filter) {
@@ -215,6 +226,9 @@ void search_decide(struct search *s, const struct search_request *r)
     if (s->graph.hnsw) {
         consider_graph(s, r);
     }
+    if (s->lists.ivf && search_plan_lists(s, r)) {
+        consider(s, PLAN_IVF, 0);
+    }
     search_plan_learning(s);
     if (s->plan == PLAN_FLAT) {
         return;
@@ -222,7 +236,8 @@ void search_decide(struct search *s, const struct search_request *r)
     s->scored = 0;
     /* The runs that hold the tail; none for a list. */
     s->scan.source.first_run =
-        s->plan != PLAN_LISTED && search_raw_from(s) < s->view.n_slots
+        s->graph.hnsw && s->plan != PLAN_LISTED &&
+                search_raw_from(s) < s->view.n_slots
             ? row_place(s->view.geometry, search_raw_from(s)).page
             : s->scan.source.n_runs;
 }

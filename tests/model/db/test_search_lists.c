@@ -1,0 +1,608 @@
+/* Searches through lists against exact ones of the same instant.
+ *
+ * The test thread is the loop. Every search is made twice in one turn: through
+ * the lists and with all rows scored. While both are under way elements are
+ * added, replaced and removed, lists are trained, filled and replaced. Where
+ * the one through the lists says that it left nothing out, the two answers must
+ * be the same; else there must be as many, none nearer, none twice and none
+ * that was not there, and a good share of the nearest among them. */
+#include "unit/cm.h"
+
+#include <math.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "db/graph.h"
+#include "db/lists_impl.h"
+#include "db/search.h"
+
+enum {
+    NAMES = 6000,
+    DIM = 32,
+    STEPS = 9000,
+    PAIRS_MAX = 12,
+    VALUES = 10, /* of the attribute */
+};
+
+struct world {
+    struct pool *pool, *builders;
+    struct reaper *reaper;
+    struct keyspace *ks;
+    struct vset *set;
+    struct rng rng;
+    int wake_fd;
+    enum vec_type type;
+    enum vec_metric metric;
+    bool there[NAMES];
+    uint32_t count;
+    uint32_t under_way;
+    uint32_t told;
+    /* what the searches said of themselves */
+    uint32_t n_lists, n_whole, n_more, n_late;
+    uint64_t found, sought;
+};
+
+static struct world w;
+
+/* ---- a world ----------------------------------------------------------- */
+
+static void wake(void *arg)
+{
+    uint64_t one = 1;
+
+    (void)arg;
+    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void make_set(void)
+{
+    struct vset_options o = {.type = w.type,
+                             .metric = w.metric,
+                             .dim = DIM,
+                             .m = 8,
+                             .index = VSET_INDEX_FLAT,
+                             .keep_empty = true};
+
+    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    assert_non_null(w.set);
+    memset(w.there, 0, sizeof(w.there));
+    w.count = 0;
+}
+
+static void trained(void *arg, struct vset *v)
+{
+    (void)arg;
+    assert_ptr_equal(v, w.set);
+    w.told++;
+}
+
+static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
+{
+    struct pool_options o = {.n_workers = 2,
+                             .wake = wake,
+                             .worker_init = search_worker_init,
+                             .worker_deinit = search_worker_deinit};
+
+    memset(&w, 0, sizeof(w));
+    cm_seed(&w.rng);
+    w.type = type;
+    w.metric = metric;
+    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
+    o.n_workers = builders;
+    o.name = "b";
+    o.worker_init = graph_worker_init;
+    o.worker_deinit = graph_worker_deinit;
+    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
+    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
+    w.ks = keyspace_create(1, w.pool, w.reaper);
+    w.ks->lists_listener.trained = trained;
+    keyspace_set_builders(w.ks, w.builders);
+    make_set();
+}
+
+static bool drain(void)
+{
+    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
+
+    vset_settle_all(w.ks->dbs[0]);
+    return n > 0;
+}
+
+static void wait_for_some(void)
+{
+    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
+    uint64_t n;
+
+    while (!drain()) {
+        assert_int_equal(poll(&pfd, 1, 60000), 1);
+        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
+    }
+}
+
+static void finish_searches(void)
+{
+    while (w.under_way > 0 || w.ks->recalls) {
+        wait_for_some();
+    }
+}
+
+static void finish_jobs(void)
+{
+    while (w.ks->n_lists_jobs + w.ks->n_graph_jobs > 0) {
+        wait_for_some();
+    }
+    vset_settle_all(w.ks->dbs[0]);
+}
+
+/* Until all is in lists and nothing is to be done. */
+static void settle(void)
+{
+    struct lists_info info;
+
+    finish_searches();
+    do {
+        drain();
+        finish_jobs();
+        lists_pump(w.set, true);
+        finish_jobs();
+        lists_info_read(w.set, &info);
+    } while (info.is_coming || info.phase != LISTS_IDLE);
+    vset_validate(w.set);
+}
+
+static void end(void)
+{
+    finish_searches();
+    vset_validate(w.set);
+    recall_stop_all(w.ks);
+    while (w.ks->recalls) {
+        wait_for_some();
+    }
+    vset_drop(w.set);
+    graph_cancel_all(w.ks);
+    lists_cancel_all(w.ks);
+    pool_destroy(w.pool);
+    pool_destroy(w.builders);
+    keyspace_destroy(w.ks);
+    reaper_destroy(w.reaper);
+    close(w.wake_fd);
+}
+
+/* ---- writes ------------------------------------------------------------ */
+
+static struct bytes name_of(uint32_t i, char *text)
+{
+    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
+}
+
+static bool passes(uint32_t i, uint32_t value)
+{
+    return i % 7 != 0 && i % VALUES == value;
+}
+
+/* Around one of some places. */
+static void any_vector(uint32_t place, float *v)
+{
+    int j;
+
+    for (j = 0; j < DIM; j++) {
+        v[j] = (float)rng_normal(&w.rng) + 3 * (float)(place % 16 >> j % 4 & 1);
+    }
+}
+
+static void put(uint32_t i)
+{
+    char name[16], attribute[32];
+    float v[DIM];
+    struct vset_element e = {.name = name_of(i, name), .vector = v};
+    bool added;
+
+    any_vector((uint32_t)rng_below(&w.rng, 16), v);
+    e.has_attribute = i % 7 != 0;
+    snprintf(attribute, sizeof(attribute), "{\"a\":%u}", i % VALUES);
+    e.attribute = bytes_str(attribute);
+    assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    assert_int_equal(added, !w.there[i]);
+    w.count += added;
+    w.there[i] = true;
+}
+
+static void take(uint32_t i)
+{
+    char name[16];
+    bool removed;
+
+    assert_int_equal(vset_remove(w.set, name_of(i, name), &removed), ERR_OK);
+    assert_int_equal(removed, w.there[i]);
+    w.count -= removed;
+    w.there[i] = false;
+}
+
+static uint32_t any(void)
+{
+    return (uint32_t)rng_below(&w.rng, NAMES);
+}
+
+static void put_from_to(uint32_t from, uint32_t to)
+{
+    for (; from < to; from++) {
+        put(from);
+    }
+}
+
+static void train(uint32_t n_lists)
+{
+    struct lists_options o = {.nlist = n_lists, .seed = 1};
+    uint64_t build;
+
+    assert_int_equal(lists_train(w.set, &o, &build), ERR_OK);
+}
+
+/* ---- two searches ------------------------------------------------------ */
+
+struct hit {
+    uint32_t name;
+    double distance;
+};
+
+struct pair;
+
+struct answer {
+    struct pair *pair;
+    struct hit *hits;
+    size_t n;
+    struct search_stats stats;
+};
+
+struct pair {
+    struct answer exact, lists;
+    int n_done;
+    bool has_filter, is_bounded, has_radius;
+    uint32_t value; /* of the filter */
+    double radius;
+    uint32_t nprobe;
+    size_t k;
+    uint32_t exclude; /* its name, or NAMES */
+    bool there[NAMES];
+};
+
+static void write_hits(const struct search *s, const void *data,
+                       struct buf *out)
+{
+    size_t n = search_hit_count(s), i, j;
+    struct search_hit hit;
+    struct search_stats stats;
+
+    (void)data;
+    search_stats_read(s, &stats);
+    buf_append(out, &stats, sizeof(stats));
+    for (i = 0; i < n; i++) {
+        struct hit h = {0};
+
+        search_hit_read(s, i, &hit);
+        h.distance = hit.distance;
+        for (j = 0; j < hit.name.len; j++) {
+            h.name = h.name * 10 + (uint32_t)(hit.name.data[j] - '0');
+        }
+        buf_append(out, &h, sizeof(h));
+    }
+}
+
+static void read_answer(struct search *s, struct answer *a)
+{
+    const struct buf *b = search_reply(s);
+
+    memcpy(&a->stats, b->data, sizeof(a->stats));
+    a->n = (b->len - sizeof(a->stats)) / sizeof(struct hit);
+    a->hits = malloc((a->n + 1) * sizeof(struct hit));
+    memcpy(a->hits, b->data + sizeof(a->stats), a->n * sizeof(struct hit));
+}
+
+static void check_one(const struct pair *p, const struct answer *a)
+{
+    bool *seen = calloc(NAMES, 1);
+    size_t i;
+
+    assert_true(a->n <= p->k);
+    for (i = 0; i < a->n; i++) {
+        const struct hit *h = &a->hits[i];
+
+        assert_true(h->name < NAMES && p->there[h->name] && !seen[h->name]);
+        assert_true(h->name != p->exclude);
+        seen[h->name] = true;
+        assert_true(i == 0 || h->distance >= a->hits[i - 1].distance);
+        assert_true(!p->has_filter || passes(h->name, p->value));
+        assert_true(!p->has_radius || h->distance <= p->radius + 1e-6);
+    }
+    free(seen);
+}
+
+static void check_pair(struct pair *p)
+{
+    const struct answer *a = &p->lists;
+    size_t i;
+
+    check_one(p, &p->exact);
+    check_one(p, a);
+    if (strcmp(a->stats.plan, "ivf") == 0) {
+        w.n_lists++;
+        w.n_whole += a->stats.exact;
+        w.n_late += a->stats.tail > 0;
+    }
+    if (a->stats.exact) {
+        assert_int_equal(a->n, p->exact.n);
+        assert_memory_equal(a->hits, p->exact.hits, a->n * sizeof(struct hit));
+        return;
+    }
+    assert_true(a->n <= p->exact.n);
+    if (a->n < p->exact.n) { /* only when somebody bounded the effort */
+        assert_true(p->has_radius || !a->stats.complete);
+        assert_true(p->has_radius || p->is_bounded);
+    }
+    for (i = 0; i < a->n; i++) {
+        assert_true(a->hits[i].distance >= p->exact.hits[i].distance);
+    }
+    for (i = 0; i < a->n && p->exact.n && !p->has_filter; i++) {
+        w.found +=
+            a->hits[i].distance <= p->exact.hits[p->exact.n - 1].distance;
+    }
+    w.sought += p->has_filter ? 0 : p->exact.n;
+}
+
+static void answered(struct search *s, void *arg)
+{
+    struct answer *a = arg;
+    struct pair *p = a->pair;
+
+    read_answer(s, a);
+    w.under_way--;
+    if (++p->n_done == 2) {
+        check_pair(p);
+        free(p->exact.hits);
+        free(p->lists.hits);
+        free(p);
+    }
+}
+
+static struct search *make_search(const struct pair *p, const float *v,
+                                  struct search_request *r)
+{
+    struct search *s;
+    char text[32], name[16];
+    size_t at;
+
+    r->vector = v;
+    r->slot = SLOT_NONE;
+    r->exclude = p->exclude < NAMES
+                     ? vset_find(w.set, name_of(p->exclude, name))
+                     : SLOT_NONE;
+    r->k = p->k;
+    r->radius = p->has_radius ? p->radius : (double)INFINITY;
+    r->format = write_hits;
+    if (p->has_filter) {
+        snprintf(text, sizeof(text), ".a == %u", p->value);
+        r->filter_text = bytes_str(text);
+        assert_int_equal(filter_compile(r->filter_text, &r->filter, &at),
+                         ERR_OK);
+    }
+    assert_int_equal(search_create(w.set, r, &s), ERR_OK);
+    return s;
+}
+
+/* Asks for something, twice. */
+static void search_pair(struct pair *p, struct search_request r)
+{
+    struct search_request exact = {.exact = true};
+    struct search *s[2];
+    float v[DIM];
+    int i;
+
+    any_vector((uint32_t)rng_below(&w.rng, 16), v);
+    memcpy(p->there, w.there, sizeof(p->there));
+    p->nprobe = r.nprobe;
+    p->is_bounded = r.filter_ef != 0;
+    p->exact.pair = p->lists.pair = p;
+    s[0] = make_search(p, v, &exact);
+    s[1] = make_search(p, v, &r);
+    for (i = 0; i < 2; i++) {
+        struct answer *a = i ? &p->lists : &p->exact;
+
+        w.under_way++;
+        if (i && search_is_cheap(s[i])) {
+            search_run(s[i], answered, a);
+        } else {
+            search_submit(s[i], answered, a);
+        }
+    }
+}
+
+static struct pair *pair_of(size_t k)
+{
+    struct pair *p = calloc(1, sizeof(*p));
+
+    p->k = k;
+    p->exclude = NAMES;
+    return p;
+}
+
+static void search_something(void)
+{
+    static const size_t ks[] = {1, 10, 10, 10, 100, 700, 2 * NAMES};
+    struct search_request r = {.ef = 0};
+    struct pair *p = pair_of(ks[rng_below(&w.rng, ARRAY_LEN(ks))]);
+    uint32_t i = any();
+
+    p->has_filter = rng_below(&w.rng, 3) == 0;
+    p->value = (uint32_t)rng_below(&w.rng, VALUES + 2);
+    p->has_radius = rng_below(&w.rng, 4) == 0;
+    p->radius = w.metric == VEC_L2 ? rng_unit(&w.rng) * 12 : rng_unit(&w.rng);
+    if (w.there[i] && rng_below(&w.rng, 4) == 0) {
+        p->exclude = i;
+    }
+    switch (rng_below(&w.rng, 6)) {
+    case 0:
+        r.ef = 1 + (uint32_t)rng_below(&w.rng, 300);
+        break;
+    case 1:
+        r.recall = 0.5 + rng_unit(&w.rng) / 2;
+        break;
+    case 2:
+        r.filter_ef = 1 + (size_t)rng_below(&w.rng, NAMES);
+        break;
+    default:
+        r.nprobe = 1 + (uint32_t)rng_below(&w.rng, 80);
+    }
+    search_pair(p, r);
+}
+
+/* ---- tests ------------------------------------------------------------- */
+
+static void test_found(void **state)
+{
+    int i;
+
+    (void)state;
+    begin(VEC_I8, VEC_COSINE, 2);
+    put_from_to(0, NAMES);
+    train(64);
+    settle();
+    for (i = 0; i < 200; i++) {
+        search_pair(pair_of(10), (struct search_request){.nprobe = 24});
+        finish_searches();
+    }
+    assert_int_equal(w.n_lists, 200);
+    assert_true((double)w.found >= 0.9 * (double)w.sought);
+    end();
+}
+
+/* Few pass, and few lists are asked for: more are looked through. */
+static void test_filter_is_answered_in_full(void **state)
+{
+    int i;
+
+    (void)state;
+    begin(VEC_F32, VEC_L2, 2);
+    put_from_to(0, NAMES);
+    train(64);
+    settle();
+    for (i = 0; i < 60; i++) {
+        struct pair *p = pair_of(1 + (size_t)i * 20);
+
+        p->has_filter = true;
+        p->value = (uint32_t)i % (VALUES + 1);
+        search_pair(p, (struct search_request){.nprobe = 1});
+        finish_searches();
+    }
+    assert_true(w.n_lists > 0);
+    end();
+}
+
+static void test_more_than_there_are(void **state)
+{
+    (void)state;
+    begin(VEC_F32, VEC_COSINE, 2);
+    put_from_to(0, NAMES);
+    train(16);
+    settle();
+    search_pair(pair_of(NAMES + 1), (struct search_request){.nprobe = 1});
+    finish_searches();
+    assert_true(w.n_whole > 0 || w.n_lists == 0);
+    end();
+}
+
+static void happen(void)
+{
+    struct lists_options o = {.nlist = 1 + (uint32_t)rng_below(&w.rng, 90)};
+    struct vset_options wanted = *vset_options(w.set);
+    uint64_t build;
+    enum err err;
+
+    switch (rng_below(&w.rng, 8)) {
+    case 0:
+        wanted.index = VSET_INDEX_FLAT;
+        assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+        break;
+    case 1:
+        wanted.index = VSET_INDEX_HNSW;
+        assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+        break;
+    case 2:
+    case 3:
+        lists_pump(w.set, true);
+        graph_pump(w.set, true);
+        break;
+    default:
+        err = lists_train(w.set, &o, &build);
+        assert_true(err == ERR_OK || err == ERR_BUSY || err == ERR_RANGE);
+    }
+}
+
+static void random_life(enum vec_type type, enum vec_metric metric)
+{
+    uint32_t step;
+
+    begin(type, metric, 2);
+    put_from_to(0, NAMES * 3 / 4);
+    train(40);
+    for (step = 0; step < STEPS; step++) {
+        uint32_t what = (uint32_t)rng_below(&w.rng, 1000);
+
+        if (what < 430) {
+            put(any());
+        } else if (what < 600) {
+            take(any());
+        } else if (what < 850 && w.under_way < PAIRS_MAX) {
+            search_something();
+        } else if (what < 988) {
+            drain();
+        } else if (what < 990) {
+            happen();
+        } else if (what < 994) {
+            lists_pump(w.set, true);
+        } else if (what < 998) {
+            settle();
+        }
+    }
+    settle();
+    assert_true(w.n_lists > 5);
+    assert_true(w.n_late > 0);
+    print_message("%u through lists, %u of them whole, %u with a tail\n",
+                  w.n_lists, w.n_whole, w.n_late);
+    end();
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    random_life(VEC_F32, VEC_L2);
+}
+
+static void test_random_q8(void **state)
+{
+    (void)state;
+    random_life(VEC_I8, VEC_COSINE);
+}
+
+static void test_random_others(void **state)
+{
+    (void)state;
+    random_life(VEC_BIT, VEC_COSINE);
+    random_life(VEC_F16, VEC_IP);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_found),
+        cmocka_unit_test(test_filter_is_answered_in_full),
+        cmocka_unit_test(test_more_than_there_are),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random_q8),
+        cmocka_unit_test(test_random_others),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
