@@ -87,13 +87,6 @@ struct keyspace_stats {
     uint64_t changes; /* writes since the start: rdb_changes_since_last_save */
 };
 
-/* Told when the result of a training of a set's lists has come to answer; see
- * db/lists.h. */
-struct lists_listener {
-    void (*trained)(void *arg, struct vset *v);
-    void *arg;
-};
-
 /* Told about every change of a key, for WATCH. flushed: a whole database is
  * about to be emptied, or exchanged with `other` (-1: none). expired: a key is
  * about to be deleted because its time has come. trained: a set has been given
@@ -131,7 +124,6 @@ struct keyspace {
     uint64_t next_vset_uid;
     struct keyspace_stats stats;
     struct keyspace_listener listener;
-    struct lists_listener lists_listener;
     struct buf work;    /* scratch of the command that runs */
     bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
     bool keep_expired;  /* K2 does not hold: a log is replayed, which says by
@@ -241,6 +233,12 @@ void keyspace_swap(struct keyspace *ks, int a, int b);
 uint64_t keyspace_scan(struct keyspace *ks, int db, uint64_t cursor,
                        size_t want, void (*fn)(void *arg, struct entry *e),
                        void *arg);
+
+/* A log is replayed: what was computed once is in it. */
+static inline bool keyspace_is_replayed(const struct keyspace *ks)
+{
+    return ks->keep_expired;
+}
 
 /* Whether a key with that expiry is to be gone now. */
 bool keyspace_is_past(const struct keyspace *ks, time_ms at);

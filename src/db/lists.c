@@ -455,11 +455,16 @@ static void begin_if_due(struct vset *v)
     static const struct lists_options as_usual;
     uint64_t build;
 
-    if (v->options.index == VSET_INDEX_IVF && v->keyspace->builders &&
-        vset_count(v) >= lists_worthwhile_at(v)) {
-        /* Without memory for it the set is scanned a while longer. */
-        (void)!lists_train(v, &as_usual, &build);
+    if (v->options.index != VSET_INDEX_IVF || !v->keyspace->builders ||
+        vset_count(v) < lists_worthwhile_at(v)) {
+        return;
     }
+    if (keyspace_is_replayed(v->keyspace)) {
+        (void)lists_home_of(v); /* so that lists_pump_all() comes here again */
+        return;
+    }
+    /* Without memory for it the set is scanned a while longer. */
+    (void)!lists_train(v, &as_usual, &build);
 }
 
 static void train_again(struct lists_home *h)
@@ -488,6 +493,9 @@ void lists_pump(struct vset *v, bool any)
         return;
     }
     if (h->coming && !h->coming->ivf) {
+        if (keyspace_is_replayed(h->keyspace)) {
+            return; /* the result comes, or it is time for it in the end */
+        }
         if (lists_begin_training(h->coming) != ERR_OK && !any) {
             lists_drop(h->coming);
         }
@@ -502,7 +510,9 @@ void lists_pump(struct vset *v, bool any)
         return;
     }
     if (lists_want_training(l)) {
-        train_again(h);
+        if (!keyspace_is_replayed(h->keyspace)) {
+            train_again(h);
+        }
     } else {
         (void)lists_begin_tending(h);
     }
@@ -719,9 +729,9 @@ uint32_t lists_list_of(const struct vset *v, slot_id slot)
 
 uint32_t lists_owner_of_block(const struct vset *v, uint32_t block)
 {
-    const struct ivf *ivf = lists_of(v);
+    const struct lists *l = v->lists ? lists_target(v->lists) : NULL;
 
-    return ivf ? ivf_list_of(ivf, block * IVF_BLOCK) : LISTS_NONE;
+    return l ? ivf_list_of(l->ivf, block * IVF_BLOCK) : LISTS_NONE;
 }
 
 /* ---- checking ---------------------------------------------------------- */

@@ -91,6 +91,14 @@ void lists_free(struct vset *v);
  * Appends to *out; false when the set has none. */
 bool lists_write_trained(const struct vset *v, struct buf *out);
 
+/* The same for a child, which allocates nothing: how long it is, 0 without
+ * lists; and into as much memory. */
+size_t lists_trained_size(const struct vset *v);
+void lists_trained_put(const struct vset *v, uint8_t *out);
+
+/* What lists were asked for that are being trained and not there yet. */
+bool lists_is_asked(const struct vset *v, struct lists_options *out);
+
 /* Installs such a result, as if it had just been trained, in the place of what
  * the set has or is training. The listener is not told.
  *

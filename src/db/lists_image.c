@@ -90,6 +90,32 @@ bool lists_write_trained(const struct vset *v, struct buf *out)
     return true;
 }
 
+size_t lists_trained_size(const struct vset *v)
+{
+    const struct lists *l = v->lists ? lists_target(v->lists) : NULL;
+
+    return l ? HEAD_BYTES + ivf_centroids_size(ivf_centroids_of(l->ivf)) + 8
+             : 0;
+}
+
+void lists_trained_put(const struct vset *v, uint8_t *out)
+{
+    struct buf b = {out, 0, lists_trained_size(v)};
+
+    ASSERT(lists_write_trained(v, &b) && b.len == b.cap && b.data == out);
+}
+
+bool lists_is_asked(const struct vset *v, struct lists_options *out)
+{
+    const struct lists *l = v->lists ? v->lists->coming : NULL;
+
+    if (!l || l->ivf) {
+        return false;
+    }
+    *out = l->options;
+    return true;
+}
+
 /* A length and as many bytes. */
 static bool get_part(struct bytes *in, struct bytes *out)
 {

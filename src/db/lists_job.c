@@ -281,9 +281,7 @@ static void trained(struct lists_job *job)
     l->trained_rows = job->view.n_live;
     l->trained_at = ks->now;
     l->train_s = (double)(clock_mono_ns() - job->began_ns) / 1e9;
-    if (ks->lists_listener.trained) {
-        ks->lists_listener.trained(ks->lists_listener.arg, h->set);
-    }
+    keyspace_trained(ks, h->set);
     lists_job_end(job, true);
 }
 

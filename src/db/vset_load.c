@@ -39,6 +39,10 @@ struct reader {
     struct buf present; /* bitmaps by slot, of a set with a graph */
     struct buf live;
     uint32_t rows_read, named;
+    uint32_t trained_len;
+    struct buf trained; /* what lists_write_trained() wrote */
+    struct buf owners;  /* by group of slots: uint32_t, LISTS_NONE: no list's */
+    struct lists_options asked;
 };
 
 /* A block as it is looked at. */
@@ -95,7 +99,7 @@ static bool get_number(struct reader *r, uint64_t most, const char *what,
 
 static bool is_live(const struct reader *r, slot_id slot)
 {
-    return !(r->flags & IMAGE_GRAPH) || bit_at(r->live.data, slot);
+    return !image_keeps_slots(r->flags) || bit_at(r->live.data, slot);
 }
 
 /* ---- the header -------------------------------------------------------- */
@@ -165,9 +169,9 @@ static bool get_counts(struct reader *r)
     if (r->n_live == 0 && !r->options.keep_empty) {
         return corrupt(r, "a vector set is empty");
     }
-    if (!(r->flags & IMAGE_GRAPH)) {
+    if (!image_keeps_slots(r->flags)) {
         return r->n_slots == r->n_live ||
-               corrupt(r, "a vector set without a graph has unused slots");
+               corrupt(r, "a vector set without an index has unused slots");
     }
     return r->n_slots <= IMAGE_SPARSE * (uint64_t)r->n_rows + IMAGE_SLACK ||
            corrupt(r, "a vector set has too many unused slots");
@@ -199,6 +203,39 @@ static bool get_recall(struct reader *r)
     return true;
 }
 
+/* Of lists, and of such as were being trained. */
+static bool get_lists_header(struct reader *r)
+{
+    uint64_t words[LISTS_OPTION_WORDS];
+    int i;
+
+    if ((r->flags & IMAGE_OWNERS) && !(r->flags & IMAGE_LISTS)) {
+        return corrupt(r, "there are owners of slots without lists");
+    }
+    if ((r->flags & IMAGE_GRAPH) && (r->flags & IMAGE_LISTS)) {
+        return corrupt(r, "a vector set has a graph and lists");
+    }
+    if (r->flags & IMAGE_LISTS) {
+        if (!get_number(r, IMAGE_TRAINED_MAX, "what was trained",
+                        &r->trained_len)) {
+            return false;
+        }
+        if (r->trained_len == 0 || !can_follow(r, r->trained_len)) {
+            return corrupt(r, "what was trained is out of range");
+        }
+    }
+    if (!(r->flags & IMAGE_TRAINING)) {
+        return true;
+    }
+    for (i = 0; i < LISTS_OPTION_WORDS; i++) {
+        if (!rdb_get_unsigned(r->in, &words[i])) {
+            return false;
+        }
+    }
+    return lists_options_get(words, &r->asked) == ERR_OK ||
+           corrupt(r, "what lists were asked for is out of range");
+}
+
 static bool get_header(struct reader *r)
 {
     if (!get_options(r) || !get_counts(r)) {
@@ -221,7 +258,7 @@ static bool get_header(struct reader *r)
             return false;
         }
     }
-    return get_recall(r);
+    return get_recall(r) && get_lists_header(r);
 }
 
 /* ---- blocks ------------------------------------------------------------ */
@@ -334,7 +371,7 @@ static bool take_presence(struct reader *r, struct block *b)
     const uint8_t *present = NULL, *live = NULL;
     uint32_t i;
 
-    if (!(r->flags & IMAGE_GRAPH)) {
+    if (!image_keeps_slots(r->flags)) {
         return true;
     }
     if (b->first % 8) {
@@ -368,7 +405,7 @@ static bool load_row_block(struct reader *r, struct block *b)
     for (slot = b->first; slot < b->first + b->n; slot++) {
         uint8_t *row = slots_row(&v->elements.slots, slot);
 
-        if ((r->flags & IMAGE_GRAPH) && !bit_at(r->present.data, slot)) {
+        if (image_keeps_slots(r->flags) && !bit_at(r->present.data, slot)) {
             continue;
         }
         if (b->body.len < row_bytes + side_bytes) {
@@ -404,27 +441,36 @@ static bool load_rows(struct reader *r)
 
 /* ---- names and attributes ---------------------------------------------- */
 
-static bool take_text(struct reader *r, struct bytes *from, struct bytes *text)
+/* A number in 7 bits a byte. */
+static bool take_varint(struct bytes *from, uint32_t *out)
 {
-    uint64_t len = 0;
+    uint64_t n = 0;
     int shift = 0;
     uint8_t c;
 
     do {
         if (from->len == 0 || shift > 28) {
-            return corrupt(r, "a name or attribute is cut short");
+            return false;
         }
         c = *from->data++;
         from->len--;
-        len |= (uint64_t)(c & 0x7f) << shift;
+        n |= (uint64_t)(c & 0x7f) << shift;
         shift += 7;
     } while (c & 0x80);
-    if (len > from->len) {
+    *out = (uint32_t)n;
+    return n <= UINT32_MAX;
+}
+
+static bool take_text(struct reader *r, struct bytes *from, struct bytes *text)
+{
+    uint32_t len;
+
+    if (!take_varint(from, &len) || len > from->len) {
         return corrupt(r, "a name or attribute is cut short");
     }
-    *text = bytes_of(from->data, (size_t)len);
+    *text = bytes_of(from->data, len);
     from->data += len;
-    from->len -= (size_t)len;
+    from->len -= len;
     return true;
 }
 
@@ -624,6 +670,87 @@ static bool load_links(struct reader *r)
     return !r->graph || check_links(r);
 }
 
+/* ---- lists ------------------------------------------------------------- */
+
+static bool load_trained(struct reader *r)
+{
+    struct block b;
+    uint32_t first;
+
+    for (first = 0; first < r->trained_len; first += b.n) {
+        if (!get_block(r, BLOCK_TRAINED, first, r->trained_len, &b)) {
+            return false;
+        }
+        if (b.body.len != b.n) {
+            return corrupt(r, "a part of what was trained has another length");
+        }
+        buf_append_bytes(&r->trained, b.body);
+    }
+    return true;
+}
+
+static bool load_owners(struct reader *r)
+{
+    uint32_t total = image_groups(r->n_slots);
+    uint32_t first, i, list;
+    struct block b;
+
+    for (first = 0; first < total; first += b.n) {
+        if (!get_block(r, BLOCK_OWNERS, first, total, &b)) {
+            return false;
+        }
+        for (i = 0; i < b.n; i++) {
+            if (!take_varint(&b.body, &list)) {
+                return corrupt(r, "a block of owners is too short");
+            }
+            list--; /* 0: LISTS_NONE */
+            buf_append(&r->owners, &list, sizeof(list));
+        }
+        if (b.body.len) {
+            return corrupt(r, "a block of owners is too long");
+        }
+    }
+    return true;
+}
+
+static uint32_t owner_at(const struct reader *r, uint32_t group)
+{
+    uint32_t list;
+
+    memcpy(&list, r->owners.data + (size_t)group * sizeof(list), sizeof(list));
+    return list;
+}
+
+/* Rows lie in their lists as they did; those of no list are tail. In one go:
+ * builders may look at them from then on. */
+static bool make_lists(struct reader *r)
+{
+    uint32_t total = r->owners.len / sizeof(uint32_t);
+    struct lists *l;
+    uint32_t i;
+    enum err err = lists_image_begin(r->set, buf_bytes(&r->trained), &l);
+
+    if (err == ERR_CORRUPT) {
+        return corrupt(r, "what was trained cannot have been");
+    }
+    if (err) {
+        return fail(r, err);
+    }
+    for (i = 0; i < total && !err; i++) {
+        if (owner_at(r, i) != LISTS_NONE) {
+            err = lists_image_block(l, owner_at(r, i), i);
+        }
+    }
+    if (!err) {
+        err = lists_image_install(l);
+    }
+    if (err) {
+        lists_image_abandon(l);
+    }
+    return err == ERR_CORRUPT ? corrupt(r, "slots belong to no list there is")
+                              : fail(r, err);
+}
+
 /* ---- all of it --------------------------------------------------------- */
 
 struct vset *vset_load_begin(struct keyspace *ks, struct database *db,
@@ -657,10 +784,25 @@ static bool no_node(const void *arg, slot_id slot)
     return false;
 }
 
-static bool finish(struct reader *r)
+/* What was being made of it is made. Without memory for it, the set is only
+ * searched more slowly. */
+static void go_on(struct reader *r)
 {
     struct vset *v = r->set;
     uint64_t build;
+
+    if ((r->flags & IMAGE_TRAINING) &&
+        lists_train(v, &r->asked, &build) == ERR_OK) {
+        return;
+    }
+    if (!(r->flags & IMAGE_COMING) || graph_build(v, &build) != ERR_OK) {
+        graph_begin_if_due(v);
+    }
+}
+
+static bool finish(struct reader *r)
+{
+    struct vset *v = r->set;
     enum err err;
 
     if (!(r->flags & IMAGE_FINE)) { /* it is older than they are */
@@ -680,12 +822,12 @@ static bool finish(struct reader *r)
     } else {
         elements_image_finish(&v->elements, no_node, NULL);
     }
+    if ((r->flags & IMAGE_LISTS) && !make_lists(r)) {
+        return false;
+    }
     v->node_uid = r->node_uid;
     v->db->n_vectors += vset_count(v);
-    /* Without memory for it, the set is only searched more slowly. */
-    if (!(r->flags & IMAGE_COMING) || graph_build(v, &build) != ERR_OK) {
-        graph_begin_if_due(v);
-    }
+    go_on(r);
     return true;
 }
 
@@ -695,7 +837,9 @@ static bool load_set(struct reader *r)
            load_texts(r, BLOCK_NAMES) &&
            (!(r->flags & IMAGE_ATTRIBUTES) ||
             load_texts(r, BLOCK_ATTRIBUTES)) &&
-           (!(r->flags & IMAGE_GRAPH) || load_links(r)) && finish(r);
+           (!(r->flags & IMAGE_GRAPH) || load_links(r)) &&
+           (!(r->flags & IMAGE_LISTS) || load_trained(r)) &&
+           (!(r->flags & IMAGE_OWNERS) || load_owners(r)) && finish(r);
 }
 
 static struct vset *load_own(struct rdb_in *in, struct keyspace *ks,
@@ -723,6 +867,8 @@ static struct vset *load_own(struct rdb_in *in, struct keyspace *ks,
     buf_deinit(&r.raw);
     buf_deinit(&r.present);
     buf_deinit(&r.live);
+    buf_deinit(&r.trained);
+    buf_deinit(&r.owners);
     return done ? r.set : NULL;
 }
 

@@ -25,9 +25,11 @@ struct writer {
     struct rdb_out *out;
     const struct vset *set;
     struct scratch *s;
-    bool keeps_slots;
+    uint32_t flags;
     uint32_t n_slots, n_rows; /* as written */
-    size_t len;               /* in s->raw */
+    uint8_t *trained;         /* what lists_write_trained() wrote */
+    size_t trained_len;
+    size_t len; /* in s->raw */
     int not_tried[BLOCK_KIND_COUNT];
 };
 
@@ -150,9 +152,14 @@ static void set_bit(uint8_t *bits, uint32_t i)
 
 /* ---- which slots are written ------------------------------------------- */
 
+static bool keeps_slots(const struct writer *w)
+{
+    return image_keeps_slots(w->flags);
+}
+
 static bool is_linked(const struct writer *w, slot_id slot)
 {
-    return w->keeps_slots && hnsw_is_linked(graph_of(w->set), slot);
+    return (w->flags & IMAGE_GRAPH) && hnsw_is_linked(graph_of(w->set), slot);
 }
 
 static bool is_live(const struct writer *w, slot_id slot)
@@ -165,27 +172,33 @@ static bool has_row(const struct writer *w, slot_id slot)
     return is_live(w, slot) || is_linked(w, slot);
 }
 
+/* Decides whether slots keep their numbers, which a graph and lists need. */
 static bool choose_slots(struct writer *w)
 {
     const struct slots *s = &w->set->elements.slots;
     const struct hnsw *h = w->set->graph ? graph_of(w->set) : NULL;
     slot_id slot;
 
-    w->keeps_slots = h && hnsw_count(h) > 0;
-    if (w->keeps_slots) {
+    if (h && hnsw_count(h) > 0) {
+        w->flags = IMAGE_GRAPH; /* and no lists, as a rule */
+    } else if (w->flags & IMAGE_LISTS) {
+        w->flags |= IMAGE_OWNERS;
+    }
+    if (keeps_slots(w)) {
         for (slot = 0; slot < s->n_slots; slot++) {
             w->n_rows += has_row(w, slot);
             if (slot % SLOTS_AT_ONCE == 0 && !rdb_out_go_on(w->out)) {
                 return false;
             }
         }
-        w->keeps_slots =
-            s->n_slots <= IMAGE_SPARSE * (uint64_t)w->n_rows + IMAGE_SLACK;
+        if (s->n_slots > IMAGE_SPARSE * (uint64_t)w->n_rows + IMAGE_SLACK) {
+            w->flags &= ~(uint32_t)(IMAGE_GRAPH | IMAGE_OWNERS);
+        }
     }
-    if (!w->keeps_slots) {
+    if (!keeps_slots(w)) {
         w->n_rows = s->n_live;
     }
-    w->n_slots = w->keeps_slots ? s->n_slots : w->n_rows;
+    w->n_slots = keeps_slots(w) ? s->n_slots : w->n_rows;
     return true;
 }
 
@@ -200,7 +213,7 @@ struct cursor {
 static bool counts(const struct writer *w, struct cursor *c, slot_id *slot)
 {
     *slot = c->slot++;
-    if (!w->keeps_slots && !is_live(w, *slot)) {
+    if (!keeps_slots(w) && !is_live(w, *slot)) {
         return false;
     }
     c->write++;
@@ -222,7 +235,7 @@ static void put_rows(struct writer *w)
     while (c.write < w->n_slots && !rdb_out_failed(w->out)) {
         uint32_t first = c.write;
         uint32_t n = w->n_slots - first < room ? w->n_slots - first : room;
-        size_t bits = w->keeps_slots ? (n + 7) / 8 : 0;
+        size_t bits = keeps_slots(w) ? (n + 7) / 8 : 0;
         uint8_t *present = w->s->raw, *live = present + bits;
 
         memset(present, 0, 2 * bits);
@@ -301,6 +314,16 @@ static void put_texts(struct writer *w, enum block_kind kind)
     }
 }
 
+static void put_names(struct writer *w)
+{
+    put_texts(w, BLOCK_NAMES);
+}
+
+static void put_attributes(struct writer *w)
+{
+    put_texts(w, BLOCK_ATTRIBUTES);
+}
+
 /* ---- links ------------------------------------------------------------- */
 
 static void put_links(struct writer *w)
@@ -335,6 +358,42 @@ static void put_links(struct writer *w)
     }
 }
 
+/* ---- lists ------------------------------------------------------------- */
+
+static void put_trained(struct writer *w)
+{
+    size_t first = 0;
+
+    while (first < w->trained_len && !rdb_out_failed(w->out)) {
+        size_t part = w->trained_len - first;
+
+        part = part < BLOCK_FILL ? part : BLOCK_FILL;
+        stage(w, w->trained + first, part);
+        flush(w, BLOCK_TRAINED, (uint32_t)first, (uint32_t)part);
+        first += part;
+    }
+}
+
+/* For each group of slots the list it belongs to, and one more; 0 for none. */
+static void put_owners(struct writer *w)
+{
+    uint32_t total = image_groups(w->n_slots);
+    uint32_t first = 0, i;
+
+    while (first < total && !rdb_out_failed(w->out)) {
+        uint32_t n = total - first;
+
+        n = n < BLOCK_SLOTS_MAX ? n : BLOCK_SLOTS_MAX;
+        for (i = 0; i < n; i++) {
+            /* LISTS_NONE and one more is 0 */
+            w->len += put_varint(w->s->raw + w->len,
+                                 lists_owner_of_block(w->set, first + i) + 1);
+        }
+        flush(w, BLOCK_OWNERS, first, n);
+        first += n;
+    }
+}
+
 /* ---- all of it --------------------------------------------------------- */
 
 static void put_matrix(struct writer *w)
@@ -364,34 +423,50 @@ static bool is_calibrated(const struct writer *w)
 {
     struct graph_info g;
 
-    if (!w->keeps_slots || !w->set->calibrated_at) {
+    if (!(w->flags & IMAGE_GRAPH) || !w->set->calibrated_at) {
         return false;
     }
     graph_info_read(w->set, &g);
     return w->set->calibrated_build == g.build;
 }
 
-static uint32_t flags_of(const struct writer *w)
+static void choose_flags(struct writer *w)
 {
     const struct vset *v = w->set;
-    uint32_t flags = 0;
 
-    flags |= v->options.keep_empty ? IMAGE_KEEP_EMPTY : 0;
-    flags |= v->n_attributes ? IMAGE_ATTRIBUTES : 0;
-    flags |= v->coming ? IMAGE_COMING : 0;
-    flags |= v->matrix ? IMAGE_MATRIX : 0;
-    flags |= v->elements.slots.geometry.side_bytes ? IMAGE_FINE : 0;
-    flags |= is_calibrated(w) ? IMAGE_CALIBRATED : 0;
-    if (w->keeps_slots) {
-        flags |= IMAGE_GRAPH | IMAGE_SPREAD;
-        flags |= graph_walk_is_due(v) ? IMAGE_WALK_DUE : 0;
+    w->flags |= v->options.keep_empty ? IMAGE_KEEP_EMPTY : 0;
+    w->flags |= v->n_attributes ? IMAGE_ATTRIBUTES : 0;
+    w->flags |= v->coming ? IMAGE_COMING : 0;
+    w->flags |= v->matrix ? IMAGE_MATRIX : 0;
+    w->flags |= v->elements.slots.geometry.side_bytes ? IMAGE_FINE : 0;
+    w->flags |= is_calibrated(w) ? IMAGE_CALIBRATED : 0;
+    if (w->flags & IMAGE_GRAPH) {
+        w->flags |= IMAGE_SPREAD;
+        w->flags |= graph_walk_is_due(v) ? IMAGE_WALK_DUE : 0;
     }
-    return flags;
 }
 
-static void put_header(struct writer *w, uint32_t flags)
+static void put_lists_header(struct writer *w,
+                             const struct lists_options *asked)
+{
+    uint64_t words[LISTS_OPTION_WORDS];
+    int i;
+
+    if (w->flags & IMAGE_LISTS) {
+        rdb_put_unsigned(w->out, w->trained_len);
+    }
+    if (w->flags & IMAGE_TRAINING) {
+        lists_options_put(asked, words);
+        for (i = 0; i < LISTS_OPTION_WORDS; i++) {
+            rdb_put_unsigned(w->out, words[i]);
+        }
+    }
+}
+
+static void put_header(struct writer *w)
 {
     const struct vset *v = w->set;
+    uint32_t flags = w->flags;
     const struct vset_options *o = &v->options;
     int i;
 
@@ -429,41 +504,72 @@ static void put_header(struct writer *w, uint32_t flags)
 }
 
 /* Each part looks at the set only as long as it is to go on. */
-static void put_parts(struct writer *w, uint32_t flags)
+static void put_parts(struct writer *w)
 {
-    if (flags & IMAGE_MATRIX) {
-        put_matrix(w);
+    static const struct {
+        uint32_t flag; /* 0: always there */
+        void (*put)(struct writer *w);
+    } parts[] = {
+        {IMAGE_MATRIX, put_matrix},
+        {0, put_rows},
+        {0, put_names},
+        {IMAGE_ATTRIBUTES, put_attributes},
+        {IMAGE_GRAPH, put_links},
+        {IMAGE_LISTS, put_trained},
+        {IMAGE_OWNERS, put_owners},
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_LEN(parts); i++) {
+        if (rdb_out_failed(w->out)) {
+            return;
+        }
+        if (!parts[i].flag || (w->flags & parts[i].flag)) {
+            parts[i].put(w);
+        }
     }
-    if (!rdb_out_failed(w->out)) {
-        put_rows(w);
+}
+
+/* Room to work in, and what was trained, if the set has lists. */
+static bool make_room(struct writer *w)
+{
+    size_t trained = lists_trained_size(w->set);
+    uint8_t *room;
+
+    if (trained > IMAGE_TRAINED_MAX) {
+        trained = 0;
     }
-    if (!rdb_out_failed(w->out)) {
-        put_texts(w, BLOCK_NAMES);
+    room = rdb_out_room(w->out, sizeof(*w->s) + trained);
+    if (!room) {
+        w->out->error = ENOMEM;
+        return false;
     }
-    if ((flags & IMAGE_ATTRIBUTES) && !rdb_out_failed(w->out)) {
-        put_texts(w, BLOCK_ATTRIBUTES);
+    w->s = (void *)room;
+    if (trained) {
+        w->trained = room + sizeof(*w->s);
+        w->trained_len = trained;
+        lists_trained_put(w->set, w->trained);
+        w->flags |= IMAGE_LISTS;
     }
-    if ((flags & IMAGE_GRAPH) && !rdb_out_failed(w->out)) {
-        put_links(w);
-    }
+    return true;
 }
 
 void vset_save(struct rdb_out *out, const struct vset *v)
 {
     struct writer w = {.out = out, .set = v};
-    uint32_t flags;
+    struct lists_options asked;
 
-    w.s = (void *)rdb_out_room(out, sizeof(*w.s));
-    if (!w.s) {
-        out->error = ENOMEM;
+    if (!make_room(&w)) {
         return;
     }
     if (!choose_slots(&w)) {
         return;
     }
-    flags = flags_of(&w);
+    choose_flags(&w);
+    w.flags |= lists_is_asked(v, &asked) ? IMAGE_TRAINING : 0;
     rdb_put_module(out, rdb_module_id(VSET_IMAGE_NAME, VSET_IMAGE_VERSION));
-    put_header(&w, flags);
-    put_parts(&w, flags);
+    put_header(&w);
+    put_lists_header(&w, &asked);
+    put_parts(&w);
     rdb_put_module_end(out);
 }

@@ -97,7 +97,7 @@ static void clear(void)
 {
     keyspace_validate(w.ks);
     keyspace_flush(w.ks, -1);
-    while (w.ks->n_graph_jobs > 0) {
+    while (w.ks->n_graph_jobs + w.ks->n_lists_jobs > 0) {
         if (pool_drain(w.builders) == 0) {
             poll(NULL, 0, 1);
         }

@@ -109,7 +109,7 @@ static void begin(void)
 
 static void finish_jobs(void)
 {
-    while (w.ks->n_graph_jobs > 0) {
+    while (w.ks->n_graph_jobs + w.ks->n_lists_jobs > 0) {
         if (pool_drain(w.builders) == 0) {
             poll(NULL, 0, 1);
         }

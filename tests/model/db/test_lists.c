@@ -51,6 +51,8 @@ static void wake(void *arg)
     assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
 }
 
+static struct entry nameless;
+
 static void make_set(void)
 {
     struct vset_options o = {.type = w.type,
@@ -62,13 +64,16 @@ static void make_set(void)
 
     w.set = vset_create(w.ks, w.ks->dbs[0], &o);
     assert_non_null(w.set);
+    vset_set_entry(w.set, &nameless);
     memset(w.there, 0, sizeof(w.there));
     w.count = 0;
 }
 
-static void trained(void *arg, struct vset *v)
+static void trained(void *arg, int db, struct bytes key, const struct vset *v)
 {
     (void)arg;
+    assert_int_equal(db, 0);
+    assert_int_equal(key.len, 0);
     assert_ptr_equal(v, w.set);
     w.told++;
 }
@@ -93,7 +98,7 @@ static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
     assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
     assert_int_equal(reaper_create(&w.reaper), ERR_OK);
     w.ks = keyspace_create(1, w.pool, w.reaper);
-    w.ks->lists_listener.trained = trained;
+    w.ks->listener.trained = trained;
     keyspace_set_builders(w.ks, w.builders);
     make_set();
 }

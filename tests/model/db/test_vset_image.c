@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "db/graph_impl.h"
+#include "db/lists.h"
 #include "db/search_impl.h"
 #include "db/value_digest.h"
 #include "db/vset_image.h"
@@ -86,9 +87,14 @@ static void wait_for_some(void)
     }
 }
 
+static uint32_t jobs_under_way(void)
+{
+    return w.ks->n_graph_jobs + w.ks->n_lists_jobs;
+}
+
 static void finish_jobs(void)
 {
-    while (w.ks->n_graph_jobs > 0) {
+    while (jobs_under_way() > 0) {
         wait_for_some();
     }
     drain();
@@ -98,6 +104,7 @@ static void end(void)
 {
     vset_drop(w.set);
     graph_cancel_all(w.ks);
+    lists_cancel_all(w.ks);
     pool_destroy(w.pool);
     pool_destroy(w.builders);
     keyspace_destroy(w.ks);
@@ -361,7 +368,7 @@ static void back_and_forth(bool compress)
     struct buf data;
     struct vset *v;
     bool has_graph = w.set->graph && hnsw_count(graph_of(w.set)) > 0;
-    bool at_rest = w.ks->n_graph_jobs == 0;
+    bool at_rest = jobs_under_way() == 0;
 
     data = save(w.set, compress);
     v = load(&data);
@@ -430,6 +437,113 @@ static void every_format(void **state)
     }
 }
 
+/* ---- lists ------------------------------------------------------------- */
+
+static void same_owners(struct vset *a, struct vset *b)
+{
+    uint32_t i;
+
+    for (i = 0; i < (a->elements.slots.n_slots + 31) / 32; i++) {
+        assert_int_equal(lists_owner_of_block(a, i),
+                         lists_owner_of_block(b, i));
+    }
+}
+
+static void check_lists(const struct vset *v)
+{
+    const char *broken = lists_check_slots(v, 0, UINT32_MAX);
+
+    if (broken) {
+        fail_msg("%s", broken);
+    }
+}
+
+static void train(struct vset *v, uint32_t nlist)
+{
+    struct lists_options o = {
+        .nlist = nlist, .nprobe = 3, .iterations = 5, .seed = 9};
+    uint64_t build;
+
+    assert_int_equal(lists_train(v, &o, &build), ERR_OK);
+}
+
+static void lists_back_and_forth(void)
+{
+    struct lists_info a, b;
+    struct buf data = save(w.set, rng_below(&w.rng, 2));
+    struct vset *v = load(&data);
+
+    lists_info_read(w.set, &a);
+    lists_info_read(v, &b);
+    same_elements(w.set, v);
+    vset_validate(v);
+    check_lists(v);
+    assert_int_equal(a.has_lists || a.is_coming, b.has_lists || b.is_coming);
+    if (a.has_lists && !a.is_coming) {
+        assert_true(b.has_lists);
+        assert_int_equal(a.options.nlist, b.options.nlist);
+        assert_int_equal(a.options.nprobe, b.options.nprobe);
+        assert_int_equal(a.options.seed, b.options.seed);
+        assert_int_equal(a.trained_rows, b.trained_rows);
+        assert_int_equal(a.trained_at, b.trained_at);
+        if (v->elements.slots.n_slots == w.set->elements.slots.n_slots) {
+            same_slots(w.set, v);
+            same_owners(w.set, v);
+            assert_int_equal(a.listed, b.listed);
+        }
+    }
+    churn(v, 300);
+    finish_jobs();
+    vset_validate(v);
+    check_lists(v);
+    vset_drop(v);
+}
+
+/* Lists are kept, and what was being made of them is made. */
+static void lists_are_kept(void **state)
+{
+    static const struct {
+        enum vec_type type;
+        enum vec_metric metric;
+    } kinds[] = {
+        {VEC_F32, VEC_L2}, {VEC_I8, VEC_COSINE}, {VEC_BIT, VEC_COSINE}};
+    uint32_t k, i;
+
+    (void)state;
+    for (k = 0; k < ARRAY_LEN(kinds); k++) {
+        begin(kinds[k].type, kinds[k].metric);
+        for (i = 0; i < NAMES; i++) {
+            put(w.set, i);
+        }
+        train(w.set, 24);
+        for (i = 0; jobs_under_way() > 0 && i < 40; i++) {
+            wait_for_some();
+            if (rng_below(&w.rng, 4) == 0) {
+                lists_back_and_forth(); /* while they are trained and filled */
+            }
+        }
+        finish_jobs();
+        check_lists(w.set);
+        lists_back_and_forth();
+        churn(w.set, 1500);
+        lists_back_and_forth();
+        finish_jobs();
+        train(w.set, 33);
+        for (i = 0; jobs_under_way() > 0 && i < 40; i++) {
+            wait_for_some();
+            if (rng_below(&w.rng, 4) == 0) {
+                lists_back_and_forth(); /* beside the old ones */
+            }
+        }
+        finish_jobs();
+        for (i = 0; i < NAMES - 30; i++) {
+            take(w.set, i);
+        }
+        lists_back_and_forth(); /* sparse */
+        end();
+    }
+}
+
 /* ---- damage ------------------------------------------------------------ */
 
 /* What was accepted must stand being used. */
@@ -443,6 +557,7 @@ static void use(struct vset *v)
     if (v->graph && v->graph->hnsw) {
         hnsw_validate(v->graph->hnsw);
     }
+    check_lists(v);
     w.set = v;
     if (v->options.dim <= INPUT_DIM && v->options.input_dim <= INPUT_DIM &&
         vset_count(v) > 0) {
@@ -562,12 +677,39 @@ static void damage_is_refused_or_harmless(void **state)
     }
 }
 
+static void damaged_lists_are_refused_or_harmless(void **state)
+{
+    enum { SOME = 120 };
+    struct buf data;
+    uint32_t j;
+
+    (void)state;
+    begin(VEC_BIT, VEC_COSINE);
+    for (j = 0; j < SOME; j++) {
+        put(w.set, j);
+    }
+    train(w.set, 3);
+    data = save(w.set, false);
+    tamper(&data);
+    buf_deinit(&data);
+    finish_jobs();
+    for (j = 0; j < SOME; j += 9) {
+        take(w.set, j);
+    }
+    data = save(w.set, false);
+    tamper(&data);
+    buf_deinit(&data);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format),
         cmocka_unit_test(images_without_fine_parts_are_read),
+        cmocka_unit_test(lists_are_kept),
         cmocka_unit_test(damage_is_refused_or_harmless),
+        cmocka_unit_test(damaged_lists_are_refused_or_harmless),
     };
 
     if (vec_simd_select("auto") != ERR_OK) {
