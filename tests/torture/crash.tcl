@@ -15,11 +15,12 @@ namespace eval torture {
         rewrite  {100 crash_rewrite}
         switch   {100 crash_switch}
         train    {100 crash_train}
+        lists    {100 crash_lists}
         del      {100 crash_del}
     }
     # How many of each there are in `make test`; of faults, per mille.
     variable samples {
-        always 10 everysec 6 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 del 2
+        always 10 everysec 6 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 lists 2 del 2
         faults 10 powerloss 60 fulldisk 2
     }
     # A data folder serves this many rounds.
@@ -190,6 +191,39 @@ proc torture::train_and_kill {i} {
     }
     if {[torture::chance 2]} { catch {torture::ask bgsave} }
     after [torture::chance 200]
+}
+
+# Lists are trained, filled, trained anew and given up; snapshots and bases are
+# written meanwhile.
+proc torture::crash_lists {n} {
+    set half [expr {($n + 1) / 2}]
+    set ledger {clients=2 sets=2 elements=5000 bulk=2500 del=1}
+    crash_rounds $half [policy everysec aof-use-rdb-preamble yes] $ledger torture::lists_and_kill
+    ledger_close
+    if {$n > $half} {
+        crash_rounds [expr {$n - $half}] [policy always aof-use-rdb-preamble no] $ledger torture::lists_and_kill
+    }
+    return "$n rounds"
+}
+
+proc torture::lists_and_kill {i} {
+    torture::ledger wait [expr {100 + [torture::chance 600]}] 2000
+    for {set round [torture::chance 3]} {$round >= 0} {incr round -1} {
+        foreach client {0 1} {
+            foreach key {8 9} {
+                set c [resp::connect $torture::port]
+                catch {$c select $client}
+                catch {$c vtrain set:$client:$key IVF NLIST [expr {8 + [torture::chance 60]}] \
+                           ITERATIONS [expr {1 + [torture::chance 60]}] ASYNC}
+                $c close
+            }
+        }
+        switch [torture::chance 4] {
+            0 { catch {torture::ask bgsave} }
+            1 { catch {torture::ask bgrewriteaof} }
+        }
+        after [torture::chance 150]
+    }
 }
 
 # Large sets are dropped all the time.

@@ -202,10 +202,33 @@ static void send_bulk(redisContext *r, const struct client *c,
 static void send_create(redisContext *r, const struct client *c,
                         const struct op *op, const char *key)
 {
-    redisAppendCommand(r, "VCREATE %s DIM %u %s INDEX %s", key,
-                       model_dim(c, op->key),
-                       precision_words[model_precision(c, op->key)],
-                       op->version % 2 ? "HNSW" : "AUTO");
+    static const char *const kinds[] = {"AUTO", "HNSW", "IVF"};
+
+    redisAppendCommand(
+        r, "VCREATE %s DIM %u %s INDEX %s", key, model_dim(c, op->key),
+        precision_words[model_precision(c, op->key)], kinds[op->version % 3]);
+}
+
+/* Graphs, lists and neither take turns; refused where there is nothing to
+ * train on, or a training under way. */
+static void send_train(redisContext *r, const struct op *op, const char *key)
+{
+    switch (op->version % 5) {
+    case 0:
+    case 1:
+        redisAppendCommand(r, "VTRAIN %s HNSW ASYNC", key);
+        break;
+    case 2:
+        redisAppendCommand(r, "VTRAIN %s FLAT", key);
+        break;
+    case 3:
+        redisAppendCommand(r, "VTRAIN %s IVF ASYNC", key);
+        break;
+    default:
+        redisAppendCommand(r, "VTRAIN %s IVF NLIST %u SEED %u ASYNC", key,
+                           1 + op->version % 29, op->version);
+        break;
+    }
 }
 
 static void send_op(redisContext *r, const struct client *c,
@@ -237,7 +260,7 @@ static void send_op(redisContext *r, const struct client *c,
         send_create(r, c, op, key);
         break;
     case OP_VTRAIN:
-        redisAppendCommand(r, "VTRAIN %s HNSW ASYNC", key);
+        send_train(r, op, key);
         break;
     case OP_SET:
         model_value(op->version, text);
