@@ -102,6 +102,7 @@ void lists_destroy(struct lists *l)
     if (l->ivf) {
         ivf_destroy(l->ivf);
     }
+    lists_free_codes(l);
     region_free(r, l, sizeof(*l), 1);
 }
 
@@ -292,8 +293,7 @@ static void release_lane(struct lists_home *h, slot_id slot)
     struct lists *l = lists_owning(h, block);
 
     if (ivf_lane_release(l->ivf, slot)) {
-        ivf_block_leave(l->ivf, block);
-        slots_block_give(lists_slots(h), block);
+        lists_block_leave(l, block);
     }
 }
 
@@ -321,7 +321,7 @@ enum err lists_install(struct lists *l, struct ivf_centroids *c)
     if (slots_blocks_begin(lists_slots(h), lane_is_free, h) != ERR_OK) {
         return ERR_NOMEM;
     }
-    l->ivf = ivf_create(&o);
+    l->ivf = lists_make_codes(l) == ERR_OK ? ivf_create(&o) : NULL;
     if (!l->ivf) {
         if (!h->answers) {
             slots_blocks_end(lists_slots(h));
@@ -539,10 +539,12 @@ void lists_view_take(const struct vset *v, struct lists_view *out)
         return;
     }
     out->ivf = h->answers->ivf;
+    out->codes = h->answers->codes;
     out->n_probe = h->answers->options.nprobe;
     out->n_listed = (uint32_t)ivf_n_used(out->ivf);
     if (h->coming && h->coming->ivf) {
         out->coming = h->coming->ivf;
+        out->coming_codes = h->coming->codes;
         out->n_listed += (uint32_t)ivf_n_used(out->coming);
     }
 }
@@ -686,7 +688,8 @@ size_t lists_bytes(const struct vset *v)
     }
     bytes = region_cost(sizeof(*h), 1) + slots_blocks_bytes(lists_slots(h));
     for (l = h->all; l; l = l->sibling) {
-        bytes += region_cost(sizeof(*l), 1) + (l->ivf ? ivf_bytes(l->ivf) : 0);
+        bytes += region_cost(sizeof(*l), 1) + (l->ivf ? ivf_bytes(l->ivf) : 0) +
+                 lists_codes_bytes(l);
     }
     return bytes;
 }

@@ -43,6 +43,7 @@
 #include "db/vset.h"
 
 struct ivf;
+struct ivf_codes;
 struct keyspace;
 struct lists;
 
@@ -136,10 +137,12 @@ void lists_pump_all(struct keyspace *ks);
 
 /* What a search captures with its view; valid while its ticket is open. */
 struct lists_view {
-    const struct ivf *ivf;    /* NULL: everything is tail */
-    const struct ivf *coming; /* to be searched as well; mostly NULL */
-    uint32_t n_probe;         /* of the options; 0: to be chosen */
-    uint32_t n_listed;        /* live rows in both */
+    const struct ivf *ivf;         /* NULL: everything is tail */
+    const struct ivf *coming;      /* to be searched as well; mostly NULL */
+    const struct ivf_codes *codes; /* of the rows in them; NULL: none */
+    const struct ivf_codes *coming_codes; /* of the others */
+    uint32_t n_probe;                     /* of the options; 0: to be chosen */
+    uint32_t n_listed;                    /* live rows in both */
 };
 
 void lists_view_take(const struct vset *v, struct lists_view *out);

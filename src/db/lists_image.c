@@ -11,6 +11,7 @@
  *     112 f64   mean distance of rows to their centroids, 0: not known
  *     120 u64   bytes of the centroids, which follow: ivf_centroids_write()
  *         u64   bytes of the codebooks, which follow; 0 without */
+#include <math.h>
 #include <string.h>
 
 #include "db/graph.h"
@@ -59,6 +60,52 @@ static double get_f64(const uint8_t *at)
     return x >= 0 && x < 1e300 ? x : 0;
 }
 
+static size_t books_size(const struct lists *l)
+{
+    return l->pq ? vec_pq_n_points(l->pq) * sizeof(float) : 0;
+}
+
+/* The points of products. */
+static void put_books(const struct lists *l, struct buf *out)
+{
+    size_t i;
+
+    put_u64(out, books_size(l));
+    for (i = 0; l->pq && i < vec_pq_n_points(l->pq); i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &l->pq->points[i], sizeof(bits));
+        buf_append(out,
+                   (const uint8_t[]){(uint8_t)bits, (uint8_t)(bits >> 8),
+                                     (uint8_t)(bits >> 16),
+                                     (uint8_t)(bits >> 24)},
+                   4);
+    }
+}
+
+static enum err get_books(struct lists *l, struct bytes books)
+{
+    size_t i;
+
+    if (lists_make_pq(l) != ERR_OK) {
+        return ERR_NOMEM;
+    }
+    if (books.len != books_size(l)) {
+        return ERR_CORRUPT;
+    }
+    for (i = 0; i < books.len / 4; i++) {
+        const uint8_t *at = books.data + 4 * i;
+        uint32_t bits = (uint32_t)at[0] | (uint32_t)at[1] << 8 |
+                        (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+
+        memcpy(&l->pq->points[i], &bits, sizeof(bits));
+        if (!isfinite(l->pq->points[i])) {
+            return ERR_CORRUPT;
+        }
+    }
+    return ERR_OK;
+}
+
 bool lists_write_trained(const struct vset *v, struct buf *out)
 {
     const struct lists_home *h = v->lists;
@@ -86,7 +133,7 @@ bool lists_write_trained(const struct vset *v, struct buf *out)
     put_u64(out, size);
     ivf_centroids_write(c, buf_room(out, size));
     out->len += size;
-    put_u64(out, 0);
+    put_books(l, out);
     return true;
 }
 
@@ -139,6 +186,7 @@ static enum err read_trained(struct vset *v, struct bytes in,
                              struct ivf_centroids **centroids)
 {
     struct bytes rest, c, books;
+    char why[160];
     uint64_t words[LISTS_OPTION_WORDS];
     struct lists_options o;
     struct lists_home *h;
@@ -153,8 +201,9 @@ static enum err read_trained(struct vset *v, struct bytes in,
         words[i] = get_u64(in.data + 8 + 8 * i);
     }
     rest = bytes_of(in.data + HEAD_BYTES - 8, in.len - HEAD_BYTES + 8);
-    if (lists_options_get(words, &o) != ERR_OK || !get_part(&rest, &c) ||
-        !get_part(&rest, &books) || rest.len || books.len ||
+    if (lists_options_get(words, &o) != ERR_OK ||
+        !lists_options_fit(&o, &v->options, UINT32_MAX, why, sizeof(why)) ||
+        !get_part(&rest, &c) || !get_part(&rest, &books) || rest.len ||
         get_u64(in.data + 88) > UINT32_MAX) {
         return ERR_CORRUPT;
     }
@@ -173,7 +222,12 @@ static enum err read_trained(struct vset *v, struct bytes in,
     (*lists)->trained_at = (time_ms)get_u64(in.data + 96);
     (*lists)->train_s = get_f64(in.data + 104);
     (*lists)->residual = get_f64(in.data + 112);
-    return ERR_OK;
+    err = get_books(*lists, books);
+    if (err) {
+        ivf_centroids_destroy(*centroids);
+        lists_drop(*lists);
+    }
+    return err;
 }
 
 enum err lists_install_trained(struct vset *v, struct bytes trained,
@@ -238,10 +292,11 @@ enum err lists_image_block(struct lists *l, uint32_t list, uint32_t block)
     }
     err = slots_block_adopt(s, block, &free_lanes);
     if (!err) {
-        err = ivf_block_add(l->ivf, list, block);
+        err = lists_block_add(l, list, block);
     }
     if (!err) {
         ivf_block_fill(l->ivf, block, ~free_lanes);
+        err = lists_encode_block(l, block, ~free_lanes);
     }
     return err;
 }

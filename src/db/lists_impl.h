@@ -13,9 +13,11 @@
 #include "db/lists.h"
 #include "db/vset_impl.h"
 #include "index/ivf/centroids.h"
+#include "index/ivf/codes.h"
 #include "index/ivf/ivf.h"
 #include "index/ivf/kmeans.h"
 #include "store/slots_blocks.h"
+#include "vec/pq.h"
 
 enum lists_job_kind {
     LISTS_JOB_TRAIN,
@@ -28,6 +30,8 @@ struct lists_task {
     struct task task;
     struct lists_job *job;
     struct ivf_scratch *scratch;
+    void *work; /* for making codes: see lists_codes.c */
+    void *work_block;
 };
 
 /* Work on a set's lists: phases, each of units that the builders share, or a
@@ -37,7 +41,7 @@ struct lists_job {
     struct lists *lists; /* that it works for */
     enum lists_job_kind kind;
     /* the phase */
-    void (*unit)(struct lists_job *job, uint32_t unit, struct ivf_scratch *s);
+    void (*unit)(struct lists_job *job, uint32_t unit, struct lists_task *t);
     void (*next)(struct lists_job *job); /* loop; when it is over */
     uint32_t n_units;
     _Atomic uint32_t next_unit;
@@ -53,6 +57,9 @@ struct lists_job {
     uint32_t n_sample, n_picked, n_passed, n_seen;
     struct rng rng;
     struct kmeans *kmeans;
+    void (*then)(struct lists_job *job); /* when they have been */
+    float *books_sample; /* rows that codebooks are learned from */
+    uint32_t n_books_sample;
     int64_t began_ns;
     double residual; /* keys of rows that were moved, summed up */
     /* Moving: see lists_move.c. Slots of `blocks` that become free while the
@@ -67,6 +74,7 @@ struct lists_job {
     slot_id *slots; /* n of them, whence ... */
     uint32_t *to;   /* ... and the list each goes to */
     float *keys;
+    uint8_t *codes; /* of the rows; NULL: lists have none */
     uint32_t n, at, cap;
     uint32_t cursor;           /* of the tail: the next block to look at */
     uint32_t old_list, old_at; /* of the lists that are replaced */
@@ -81,7 +89,9 @@ struct lists_job {
 /* Lists, of which a set has mostly one lot. */
 struct lists {
     struct lists_home *home;
-    struct ivf *ivf; /* NULL: in training */
+    struct ivf *ivf;         /* NULL: in training */
+    struct ivf_codes *codes; /* NULL: rows are scanned */
+    struct vec_pq *pq;       /* NULL: codes are no products */
     struct lists_options options;
     uint32_t build;
     bool is_filled;  /* all rows there were have been moved */
@@ -168,6 +178,9 @@ void lists_job_end(struct lists_job *job, bool go_on);
 
 bool lists_job_is_cancelled(const struct lists_job *job);
 
+/* Decodes rows of the sample. arg: the job. thread any. */
+void lists_fetch(const void *arg, uint32_t first, uint32_t n, float *out);
+
 /* Begins to train. fails  ERR_NOMEM. */
 enum err lists_begin_training(struct lists *l) MUST_USE;
 
@@ -197,6 +210,46 @@ void lists_job_hold(struct lists_job *job);
 
 /* What was held and is dead is nobody's any more. */
 void lists_let_go(struct lists_job *job);
+
+/* ---- lists_codes.c ----------------------------------------------------- */
+
+/* The products that are to be learned; points are 0. Does nothing for lists
+ * without. fails  ERR_NOMEM. */
+enum err lists_make_pq(struct lists *l) MUST_USE;
+
+/* Makes the column, of which products are there. fails  ERR_NOMEM. */
+enum err lists_make_codes(struct lists *l) MUST_USE;
+void lists_free_codes(struct lists *l);
+size_t lists_codes_bytes(const struct lists *l);
+
+/* Gives a list a block, and takes it away. fails  ERR_NOMEM. */
+enum err lists_block_add(struct lists *l, uint32_t list,
+                         uint32_t block) MUST_USE;
+void lists_block_leave(struct lists *l, uint32_t block);
+
+/* Codes of a batch: n of job->slots from `first` on. thread any. */
+void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
+                  struct lists_task *t);
+
+/* Writes that of a row where it is to lie. */
+static inline void lists_put_code(const struct lists_job *job, uint32_t at,
+                                  slot_id lane)
+{
+    struct ivf_codes *codes = job->lists->codes;
+
+    if (codes) {
+        ivf_codes_put(codes, lane,
+                      job->codes + (size_t)at * ivf_codes_code_bytes(codes));
+    }
+}
+
+/* Codes of the rows that lie in a block. fails  ERR_NOMEM. */
+enum err lists_encode_block(struct lists *l, uint32_t block,
+                            uint32_t lanes) MUST_USE;
+
+/* Learns codebooks, when that is wanted, then calls `then`. */
+void lists_learn_codes(struct lists_job *job,
+                       void (*then)(struct lists_job *job));
 
 /* ---- lists_tend.c ------------------------------------------------------ */
 

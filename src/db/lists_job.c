@@ -28,7 +28,7 @@ static bool step(struct task *t, struct worker *w)
         unit =
             atomic_fetch_add_explicit(&job->next_unit, 1, memory_order_relaxed);
         if (unit < job->n_units) {
-            job->unit(job, unit, lt->scratch);
+            job->unit(job, unit, lt);
             return true;
         }
     }
@@ -146,6 +146,7 @@ static void job_free(struct lists_job *job)
 
     for (i = 0; i < job->n_tasks; i++) {
         ivf_scratch_destroy(job->tasks[i].scratch);
+        mem_free(job->tasks[i].work_block);
     }
     if (job->kmeans) {
         kmeans_abandon(job->kmeans);
@@ -159,6 +160,8 @@ static void job_free(struct lists_job *job)
     mem_free(job->slots);
     mem_free(job->to);
     mem_free(job->keys);
+    mem_free(job->codes);
+    mem_free(job->books_sample);
     mem_free(job);
 }
 
@@ -186,7 +189,7 @@ void lists_job_end(struct lists_job *job, bool go_on)
 /* A page: each row that is seen is taken with the chance that leaves as many as
  * are wanted. */
 static void unit_of_pick(struct lists_job *job, uint32_t unit,
-                         struct ivf_scratch *s)
+                         struct lists_task *t)
 {
     const struct slots_view *v = &job->view;
     const struct page *p = v->pages[unit];
@@ -194,7 +197,7 @@ static void unit_of_pick(struct lists_job *job, uint32_t unit,
     uint32_t n = row_page_count(v->geometry, unit);
     uint32_t i;
 
-    (void)s;
+    (void)t;
     for (i = 0; i < n && first + i < v->n_slots; i++) {
         uint32_t left = v->n_live - job->n_seen;
         uint32_t wanted = job->n_sample - job->n_picked;
@@ -210,13 +213,13 @@ static void unit_of_pick(struct lists_job *job, uint32_t unit,
 }
 
 static void unit_of_shuffle(struct lists_job *job, uint32_t unit,
-                            struct ivf_scratch *s)
+                            struct lists_task *t)
 {
     uint32_t from = unit * SHUFFLE_UNIT;
     uint32_t to = from + SHUFFLE_UNIT;
     uint32_t i;
 
-    (void)s;
+    (void)t;
     for (i = from; i < to && i < job->n_picked; i++) {
         uint32_t j = (uint32_t)rng_below(&job->rng, i + 1);
         uint32_t swap = job->sample[i];
@@ -226,7 +229,7 @@ static void unit_of_shuffle(struct lists_job *job, uint32_t unit,
     }
 }
 
-static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
+void lists_fetch(const void *arg, uint32_t first, uint32_t n, float *out)
 {
     const struct lists_job *job = arg;
     const struct vec_format *f = &job->home->set->format;
@@ -245,9 +248,9 @@ static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
 /* ---- training ---------------------------------------------------------- */
 
 static void unit_of_kmeans(struct lists_job *job, uint32_t unit,
-                           struct ivf_scratch *s)
+                           struct lists_task *t)
 {
-    kmeans_unit(job->kmeans, unit, s);
+    kmeans_unit(job->kmeans, unit, t->scratch);
 }
 
 /* Not for want of memory, or the set has become empty. */
@@ -309,7 +312,7 @@ static void picked(struct lists_job *job)
         .n_rows = job->n_picked,
         .rounds = o->iterations,
         .seed = o->seed ? o->seed : v->seed,
-        .fetch = fetch,
+        .fetch = lists_fetch,
         .arg = job,
     };
 
@@ -326,10 +329,15 @@ static void picked(struct lists_job *job)
     lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
 }
 
+static void shuffled(struct lists_job *job)
+{
+    lists_learn_codes(job, picked);
+}
+
 static void seen(struct lists_job *job)
 {
     job->unit = unit_of_shuffle;
-    job->next = picked;
+    job->next = shuffled;
     lists_job_phase(job, (job->n_picked + SHUFFLE_UNIT - 1) / SHUFFLE_UNIT, 1);
 }
 
@@ -347,7 +355,7 @@ enum err lists_begin_training(struct lists *l)
     }
     job->n_sample = sample < n ? (uint32_t)sample : n;
     job->sample = mem_try_alloc((job->n_sample + 1) * sizeof(*job->sample));
-    if (!job->sample) {
+    if (!job->sample || lists_make_pq(l) != ERR_OK) {
         lists_job_end(job, false);
         return ERR_NOMEM;
     }

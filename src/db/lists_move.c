@@ -30,8 +30,13 @@ enum err lists_job_fit(struct lists_job *job, uint32_t rows, uint32_t blocks)
     job->to = mem_try_alloc(rows * sizeof(*job->to));
     job->keys = mem_try_alloc(rows * sizeof(*job->keys));
     job->blocks = mem_try_alloc(blocks * sizeof(*job->blocks));
+    if (job->lists->codes) {
+        job->codes = mem_try_alloc((size_t)rows *
+                                   ivf_codes_code_bytes(job->lists->codes));
+    }
     job->held = mem_try_alloc((size_t)blocks * IVF_BLOCK * sizeof(*job->held));
-    if (!job->slots || !job->to || !job->keys || !job->blocks || !job->held) {
+    if (!job->slots || !job->to || !job->keys || !job->blocks || !job->held ||
+        (job->lists->codes && !job->codes)) {
         return ERR_NOMEM;
     }
     job->cap = rows;
@@ -160,7 +165,7 @@ static void take_of_old(struct lists_job *job)
 /* ---- finding lists ----------------------------------------------------- */
 
 static void unit_of_assign(struct lists_job *job, uint32_t unit,
-                           struct ivf_scratch *s)
+                           struct lists_task *t)
 {
     const uint8_t *rows[UNIT_ROWS];
     uint32_t first = unit * UNIT_ROWS;
@@ -171,7 +176,8 @@ static void unit_of_assign(struct lists_job *job, uint32_t unit,
         rows[i] = row_map_at(&job->rows, job->slots[first + i]);
     }
     ivf_assign_rows(ivf_centroids_of(job->lists->ivf), &job->home->set->format,
-                    rows, n, job->to + first, job->keys + first, s);
+                    rows, n, job->to + first, job->keys + first, t->scratch);
+    lists_encode(job, first, n, t);
 }
 
 /* ---- moving ------------------------------------------------------------ */
@@ -188,7 +194,7 @@ slot_id lists_take_lane(struct lists *l, uint32_t list)
     if (slots_block_own(s, &block) != ERR_OK) {
         return IVF_NONE;
     }
-    if (ivf_block_add(l->ivf, list, block) != ERR_OK) {
+    if (lists_block_add(l, list, block) != ERR_OK) {
         slots_block_give(s, block);
         return IVF_NONE;
     }
@@ -230,7 +236,9 @@ static bool next_chunk(struct lists_job *job)
             moves[n].from = slot;
             moves[n].to = lists_take_lane(job->lists, list);
             has_room = moves[n].to != IVF_NONE;
-            n += has_room;
+            if (has_room) {
+                lists_put_code(job, job->at, moves[n++].to);
+            }
             job->residual += (double)job->keys[job->at];
         }
         job->at += has_room;

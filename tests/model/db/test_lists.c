@@ -144,6 +144,27 @@ static bool is_used(const void *arg, uint32_t slot)
     return !(slots_block_free(s, slot / IVF_BLOCK) >> (slot % IVF_BLOCK) & 1);
 }
 
+/* A row's code is that of the row, wherever it has gone. */
+static void check_codes(const struct lists *l)
+{
+    const struct slots *s = &w.set->elements.slots;
+    _Alignas(VEC_ALIGN) uint8_t work[4096];
+    uint8_t made[256], there[256];
+    size_t n = ivf_codes_code_bytes(l->codes);
+    slot_id slot;
+
+    assert_true(ivf_codes_work_bytes(l->codes) <= sizeof(work));
+    assert_true(n <= sizeof(made));
+    for (slot = 0; slot < s->n_slots; slot++) {
+        if (slots_is_live(s, slot) && ivf_list_of(l->ivf, slot) != IVF_NONE) {
+            ivf_codes_encode(l->codes, slots_row(s, slot), work, made);
+            ivf_codes_get(l->codes, slot, there);
+            assert_memory_equal(made, there, n);
+        }
+    }
+    ivf_codes_validate(l->codes);
+}
+
 static void validate(void)
 {
     const struct lists *l = w.set->lists ? w.set->lists->all : NULL;
@@ -152,6 +173,9 @@ static void validate(void)
     for (; l; l = l->sibling) {
         if (l->ivf && !l->dropped) {
             ivf_validate(l->ivf, is_used, &w.set->elements.slots);
+            if (l->codes) {
+                check_codes(l);
+            }
         }
     }
 }
@@ -457,6 +481,10 @@ static void happen(struct buf *blob)
     uint64_t build;
     enum err err;
 
+    if (w.type != VEC_BIT && w.metric != VEC_L1 && rng_below(&w.rng, 3) == 0) {
+        o.codes = LISTS_CODES_PQ;
+        o.pq_m = 4;
+    }
     switch (rng_below(&w.rng, 8)) {
     case 0:
     case 1:
