@@ -8,8 +8,8 @@
 #include "db/lists_impl.h"
 
 enum {
-    BOOKS_ROWS = 16384,       /* that products are learned from, at most */
-    BOOKS_BYTES = 64 << 20,   /* or as many as that holds */
+    BOOKS_ROWS = 16384,     /* that products are learned from, at most */
+    BOOKS_BYTES = 64 << 20, /* or as many as that holds */
     BOOKS_ROWS_MIN = 2048,
     BOOKS_ROUNDS = 12,
     FETCH_ROWS = 256,
@@ -138,6 +138,21 @@ void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
     }
 }
 
+void lists_put_code(const struct lists_job *job, uint32_t at, slot_id lane)
+{
+    struct ivf_codes *c = job->lists->codes;
+    uint8_t *code;
+
+    if (!c) {
+        return;
+    }
+    code = job->codes + (size_t)at * ivf_codes_code_bytes(c);
+    if (job->kind == LISTS_JOB_TEND) { /* the row has one already */
+        ivf_codes_get(c, job->slots[at], code);
+    }
+    ivf_codes_put(c, lane, code);
+}
+
 enum err lists_encode_block(struct lists *l, uint32_t block, uint32_t lanes)
 {
     const struct slots *s = lists_slots(l->home);
@@ -170,8 +185,7 @@ static void unit_of_fetch(struct lists_job *job, uint32_t unit,
 
     (void)t;
     lists_fetch(job, first, n < FETCH_ROWS ? n : FETCH_ROWS,
-                job->books_sample +
-                    (size_t)first * job->home->set->format.dim);
+                job->books_sample + (size_t)first * job->home->set->format.dim);
 }
 
 static void unit_of_learn(struct lists_job *job, uint32_t unit,

@@ -141,7 +141,8 @@ size_t lists_trained_size(const struct vset *v)
 {
     const struct lists *l = v->lists ? lists_target(v->lists) : NULL;
 
-    return l ? HEAD_BYTES + ivf_centroids_size(ivf_centroids_of(l->ivf)) + 8
+    return l ? HEAD_BYTES + ivf_centroids_size(ivf_centroids_of(l->ivf)) + 8 +
+                   books_size(l)
              : 0;
 }
 

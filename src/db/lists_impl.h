@@ -78,6 +78,7 @@ struct lists_job {
     uint32_t n, at, cap;
     uint32_t cursor;           /* of the tail: the next block to look at */
     uint32_t old_list, old_at; /* of the lists that are replaced */
+    uint32_t met;              /* rows, since the cursor was at the beginning */
     uint64_t moved;
     bool out_of_memory;
     struct lists_tending *tending;
@@ -102,9 +103,11 @@ struct lists {
     double residual;     /* mean key of rows as trained */
     uint64_t n_residual; /* while it is filled `residual` is a sum of so many */
     double of_late;      /* of rows that came after; decays */
-    double imbalance;    /* when it was filled */
-    uint32_t goal;       /* rows to be moved in, about */
-    uint64_t moved;      /* rows that were */
+    uint64_t n_late;     /* how many */
+    uint32_t stuck; /* rows of a list that could not be split, and some more */
+    double imbalance; /* when it was filled */
+    uint32_t goal;    /* rows to be moved in, about */
+    uint64_t moved;   /* rows that were */
     int64_t filling_since_ns;
     bool dropped;
     struct lists *sibling; /* home->all */
@@ -119,9 +122,9 @@ struct lists_home {
     struct lists *all;     /* these, and dropped ones a job still works for */
     struct lists_job *job;
     bool is_going;
-    bool any;           /* what there is is to be done though it be little */
-    uint32_t tail_left; /* rows of the tail that could not be moved */
-    uint32_t tended_to; /* the next list to look at */
+    bool any;            /* what there is is to be done though it be little */
+    uint32_t tail_left;  /* rows of the tail that could not be moved */
+    write_seq tended_at; /* when nothing was to be tended */
     uint64_t trainings, splits, merges;
     double pace;
     struct lists_home *next, *prev; /* keyspace->lists */
@@ -232,16 +235,7 @@ void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
                   struct lists_task *t);
 
 /* Writes that of a row where it is to lie. */
-static inline void lists_put_code(const struct lists_job *job, uint32_t at,
-                                  slot_id lane)
-{
-    struct ivf_codes *codes = job->lists->codes;
-
-    if (codes) {
-        ivf_codes_put(codes, lane,
-                      job->codes + (size_t)at * ivf_codes_code_bytes(codes));
-    }
-}
+void lists_put_code(const struct lists_job *job, uint32_t at, slot_id lane);
 
 /* Codes of the rows that lie in a block. fails  ERR_NOMEM. */
 enum err lists_encode_block(struct lists *l, uint32_t block,

@@ -19,7 +19,8 @@ enum {
     UNIT_ROWS = 256,
     CHUNK = 32,            /* rows moved at a time */
     SLICE_NS = 400 * 1000, /* of the loop's time */
-    OF_LATE_ROWS = 4096,   /* the weight of one is 1 in so many, at least */
+    AGAIN_ROWS = 1024,
+    OF_LATE_ROWS = 4096, /* the weight of one is 1 in so many, at least */
 };
 
 /* ---- batches ----------------------------------------------------------- */
@@ -224,7 +225,7 @@ static bool move_chunk(struct lists_job *job, const struct vset_move *moves,
 static bool next_chunk(struct lists_job *job)
 {
     const struct slots *s = lists_slots(job->home);
-    struct vset_move moves[CHUNK];
+    struct vset_move moves[CHUNK] = {{0, 0}};
     uint32_t n = 0;
     bool has_room = true;
 
@@ -239,11 +240,13 @@ static bool next_chunk(struct lists_job *job)
             if (has_room) {
                 lists_put_code(job, job->at, moves[n++].to);
             }
-            job->residual += (double)job->keys[job->at];
+            if (job->kind == LISTS_JOB_FILL) {
+                job->residual += (double)job->keys[job->at];
+            }
         }
         job->at += has_room;
     }
-    return move_chunk(job, moves, n) && has_room;
+    return (n == 0 || move_chunk(job, moves, n)) && has_room;
 }
 
 bool lists_move_some(struct lists_job *job)
@@ -280,6 +283,7 @@ static void note_residual(struct lists_job *job)
         l->n_residual += job->moved;
         return;
     }
+    l->n_late += job->moved;
     weight = weight < 1 ? weight : 1;
     l->of_late =
         l->of_late > 0 ? l->of_late + (mean - l->of_late) * weight : mean;
@@ -305,7 +309,6 @@ static void filled(struct lists_job *job)
     bool go_on = true;
 
     note_residual(job);
-    h->tail_left = slots_tail_count(lists_slots(h));
     if (!l->is_filled && old_are_empty(h)) {
         l->is_filled = true;
         l->residual = l->n_residual ? l->residual / (double)l->n_residual : 0;
@@ -328,7 +331,7 @@ static void next_of_move(struct lists_job *job)
         return;
     }
     lists_let_go(job);
-    if (job->out_of_memory) {
+    if (job->out_of_memory || job->home->set->n_frozen) {
         note_residual(job);
         lists_job_end(job, false);
     } else if (!begin_batch(job)) {
@@ -342,13 +345,35 @@ static void assigned(struct lists_job *job)
     next_of_move(job);
 }
 
-/* False when there are no more rows. */
-static bool begin_batch(struct lists_job *job)
+/* New rows may come to lie behind where the job is: it begins again when there
+ * are many. What is left when it has met none is dead, but seen by searches, or
+ * lies where nothing is moved from. */
+static bool take_more(struct lists_job *job)
 {
+    struct lists_home *h = job->home;
+
     job->n = job->n_blocks = 0;
     take_of_tail(job);
     take_of_old(job);
+    if (job->n == 0 && job->met) {
+        job->met = job->cursor = 0;
+        if (slots_tail_count(lists_slots(h)) < AGAIN_ROWS) {
+            h->tail_left = 0;
+            return false;
+        }
+        take_of_tail(job);
+    }
     if (job->n == 0) {
+        h->tail_left = slots_tail_count(lists_slots(h));
+    }
+    job->met += job->n;
+    return job->n > 0;
+}
+
+/* False when there are no more rows. */
+static bool begin_batch(struct lists_job *job)
+{
+    if (!take_more(job)) {
         return false;
     }
     lists_job_hold(job);

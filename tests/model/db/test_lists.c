@@ -542,6 +542,7 @@ static void random_life(enum vec_type type, enum vec_metric metric)
             validate();
         } else if (what < 998) {
             settle();
+            w.ks->now += 100 * 1000;
         }
     }
     settle();
@@ -605,6 +606,117 @@ static void test_all_removed(void **state)
     end();
 }
 
+/* Rows that come to one place make a list that is split. */
+static void test_split(void **state)
+{
+    struct lists_info info;
+    float v[DIM];
+    uint32_t i;
+    int j;
+
+    (void)state;
+    begin(VEC_F32, VEC_L2, 2);
+    put_from_to(0, NAMES / 2);
+    train(16);
+    settle();
+    for (i = NAMES / 2; i < NAMES; i++) {
+        for (j = 0; j < DIM; j++) {
+            v[j] = 50 + (float)rng_normal(&w.rng);
+        }
+        put_at(i, v);
+        if (i % 500 == 0) {
+            walk();
+        }
+    }
+    settle();
+    check_now();
+    lists_info_read(w.set, &info);
+    assert_true(info.splits > 0);
+    assert_true(info.largest < NAMES / 2);
+    end();
+}
+
+/* Rows that are all alike cannot be split; nothing goes on for ever. */
+static void test_all_alike(void **state)
+{
+    struct lists_info info;
+    float v[DIM] = {1, 2, 3};
+    uint32_t i;
+
+    (void)state;
+    begin(VEC_I8, VEC_COSINE, 2);
+    put_from_to(0, NAMES / 2);
+    train(16);
+    settle();
+    for (i = NAMES / 2; i < NAMES; i++) {
+        put_at(i, v);
+    }
+    settle();
+    check_now();
+    lists_info_read(w.set, &info);
+    assert_true(info.listed > NAMES - 600);
+    end();
+}
+
+/* Lists that have lost most of their rows take no more room than they need, and
+ * lists with hardly any rows are merged with others. */
+static void test_compact_and_merge(void **state)
+{
+    struct lists_info info;
+    char name[16];
+    uint32_t i, left = 3;
+
+    (void)state;
+    begin(VEC_F32, VEC_COSINE, 2);
+    put_from_to(0, NAMES);
+    train(24);
+    settle();
+    for (i = 0; i < NAMES; i++) {
+        uint32_t list =
+            lists_list_of(w.set, vset_find(w.set, name_of(i, name)));
+
+        if (rng_below(&w.rng, 10) < 6 || (list == 5 && left == 0)) {
+            take(i);
+        } else if (list == 5) {
+            left--;
+        }
+        if (i % 500 == 0) {
+            walk();
+            drain();
+        }
+    }
+    put_at(0, w.at[NAMES - 1]);
+    settle();
+    check_now();
+    lists_info_read(w.set, &info);
+    assert_true(info.merges > 0);
+    assert_true(info.options.nlist < 24);
+    assert_true(info.dead * 2 < info.listed);
+    end();
+}
+
+static void test_train_again(void **state)
+{
+    struct lists_info info;
+
+    (void)state;
+    begin(VEC_I8, VEC_L2, 2);
+    put_from_to(0, NAMES / 3);
+    train(0);
+    settle();
+    put_from_to(NAMES / 3, NAMES);
+    settle();
+    w.ks->now += 1000 * 1000;
+    lists_pump(w.set, true);
+    settle();
+    check_now();
+    lists_info_read(w.set, &info);
+    assert_int_equal(info.trainings, 2);
+    assert_int_equal(info.trained_rows, NAMES);
+    assert_int_equal(w.told, 2);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +724,10 @@ int main(void)
         cmocka_unit_test(test_same_lists),
         cmocka_unit_test(test_all_removed),
         cmocka_unit_test(test_gone_meanwhile),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_all_alike),
+        cmocka_unit_test(test_compact_and_merge),
+        cmocka_unit_test(test_train_again),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_random_others),
     };
