@@ -18,7 +18,9 @@ struct search_scratch {
     struct ivf_scratch *ivf;
     uint32_t cap_near;
     struct ivf_near *near; /* lists, and what search_lists.c keeps of them */
-    size_t cap;            /* rows that are scored once more, or one by one */
+    size_t cap_coded;
+    void *coded; /* of search_codes.c */
+    size_t cap;  /* rows that are scored once more, or one by one */
     const uint8_t **rows;
     float *keys;
 };
@@ -120,6 +122,11 @@ bool search_plan_lists(struct search *s, const struct search_request *r);
 
 /* Nanoseconds, about: of PLAN_IVF. */
 double search_lists_ns(const struct search *s);
+
+/* Scans lists by codes and keeps what is best by the rows. thread any. */
+void search_by_codes(struct search *s, struct ivf_scan *scan,
+                     const struct ivf_codes *codes, const uint32_t *lists,
+                     uint32_t n, struct search_scratch *scratch);
 
 /* Searches the lists and the tail. thread any. */
 void search_in_lists(struct search *s, struct search_scratch *scratch);

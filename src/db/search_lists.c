@@ -129,6 +129,7 @@ double search_lists_ns(const struct search *s)
 /* What a search keeps of one lot of lists while it goes through them. */
 struct lot {
     struct ivf_scan scan;
+    const struct ivf_codes *codes; /* NULL: rows are scanned */
     uint32_t n_lists;
     uint32_t n_done;       /* of the nearest ones */
     struct ivf_near *near; /* n_lists of them */
@@ -171,7 +172,7 @@ static void lot_begin(struct lot *l, struct search *s,
 }
 
 /* Looks through the n nearest lists but for those it has been through. */
-static void look_through(struct lot *l, const struct search *s, uint32_t n,
+static void look_through(struct lot *l, struct search *s, uint32_t n,
                          struct search_scratch *scratch)
 {
     uint32_t found, fresh = 0, i;
@@ -192,7 +193,11 @@ static void look_through(struct lot *l, const struct search *s, uint32_t n,
         }
     }
     l->n_done = n;
-    ivf_scan_lists(&l->scan, l->lists, fresh);
+    if (l->codes) {
+        search_by_codes(s, &l->scan, l->codes, l->lists, fresh, scratch);
+    } else {
+        ivf_scan_lists(&l->scan, l->lists, fresh);
+    }
 }
 
 static void score_tail_run(struct search *s, const struct slots_run *run)
@@ -266,11 +271,13 @@ void search_in_lists(struct search *s, struct search_scratch *scratch)
     all += n_lots == 2 ? s->in_coming.dir->n_lists : 0;
     memory = scratch_fit(scratch, all + 2 * VEC_ALIGN);
     lot_begin(&lots[0], s, &s->in_lists, memory);
+    lots[0].codes = s->lists.codes;
     if (n_lots == 2) {
         size_t used = (size_t)lots[0].n_lists * PER_LIST;
 
         lot_begin(&lots[1], s, &s->in_coming,
                   memory + (used + VEC_ALIGN - 1) / VEC_ALIGN * VEC_ALIGN);
+        lots[1].codes = s->lists.coming_codes;
     }
     for (;;) {
         for (i = 0; i < n_lots; i++) {

@@ -33,6 +33,7 @@ void search_worker_deinit(void *scratch, void *arg)
     hnsw_scratch_destroy(s->hnsw);
     ivf_scratch_destroy(s->ivf);
     mem_free(s->near);
+    mem_free(s->coded);
     mem_free(s->rows);
     mem_free(s->keys);
     mem_free(s);
