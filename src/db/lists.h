@@ -47,7 +47,7 @@ struct ivf_codes;
 struct keyspace;
 struct lists;
 
-enum { LISTS_NONE = UINT32_MAX };
+#define LISTS_NONE UINT32_MAX
 
 /* Lists a set of so many rows is given that does not say how many. */
 uint32_t lists_n_for(uint32_t rows);
