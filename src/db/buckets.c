@@ -9,6 +9,7 @@
 
 enum {
     TILE_ROWS = 128,   /* their keys of a batch of centroids fit the L1 */
+    CODES_ROWS = 512,  /* of one unit */
     MERGE_BUCKETS = 64 /* of one unit */
 };
 
@@ -102,34 +103,77 @@ void buckets_nearest(const struct bucket_centroids *c, const uint8_t *rows,
 
 /* ---- segments ------------------------------------------------------------ */
 
+static size_t segment_bytes(const struct bucket_centroids *c, uint32_t n)
+{
+    return sizeof(struct bucket_segment) +
+           ((size_t)n + c->n + 1) * sizeof(uint32_t);
+}
+
+size_t buckets_assign_cost(const struct bucket_centroids *c, uint32_t n)
+{
+    return segment_bytes(c, n) + buckets_rows_bytes(c->codes, n);
+}
+
 static struct bucket_segment *
 segment_create(struct region *r, struct bucket_centroids *c, uint32_t n)
 {
-    size_t bytes = sizeof(struct bucket_segment) +
-                   ((size_t)n + c->n + 1) * sizeof(uint32_t);
+    size_t bytes = segment_bytes(c, n);
+    size_t codes_bytes = buckets_rows_bytes(c->codes, n);
     struct bucket_segment *s = region_alloc(r, bytes, 1);
+    uint8_t *codes = region_alloc(r, codes_bytes, CACHE_LINE);
 
-    if (!s) {
+    if (!s || !codes) {
+        region_free(r, s, bytes, 1);
+        region_free(r, codes, codes_bytes, CACHE_LINE);
         return NULL;
     }
     *s = (struct bucket_segment){.region = r,
                                  .bytes = bytes,
                                  .centroids = c,
                                  .n = n,
-                                 .starts = s->slots + n};
+                                 .cap = n,
+                                 .starts = s->slots + n,
+                                 .codes = codes};
     c->uses++;
     return s;
 }
 
 void buckets_segment_free(struct bucket_segment *s)
 {
+    region_free(s->region, s->codes,
+                buckets_rows_bytes(s->centroids->codes, s->cap), CACHE_LINE);
     buckets_centroids_release(s->centroids);
     region_free(s->region, s, s->bytes, 1);
 }
 
+uint32_t buckets_entries_from(const struct bucket_segment *s, uint32_t bucket,
+                              uint32_t from, uint32_t *end)
+{
+    uint32_t at = s->starts[bucket], to = s->starts[bucket + 1];
+
+    *end = to;
+    while (from && !s->late && at < to) {
+        uint32_t middle = at + (to - at) / 2;
+
+        if (s->slots[middle] < from) {
+            at = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return at;
+}
+
 /* ---- work ---------------------------------------------------------------- */
 
-enum phase { PHASE_NEAREST, PHASE_SORT, PHASE_COUNT, PHASE_COPY, PHASE_DONE };
+enum phase {
+    PHASE_NEAREST, /* assigning: the bucket of each row */
+    PHASE_SORT,    /* rows by bucket */
+    PHASE_CODES,
+    PHASE_COUNT, /* merging */
+    PHASE_COPY,
+    PHASE_DONE,
+};
 
 struct bucket_work {
     struct bucket_segment *out;
@@ -244,37 +288,16 @@ struct bucket_work *buckets_merge_begin(struct bucket_segment *const *segments,
     return w;
 }
 
-/* A part's entries of a bucket that are still wanted. */
-static uint32_t wanted(const struct bucket_work *w,
-                       const struct bucket_segment *s, uint32_t bucket,
-                       const uint32_t **slots)
-{
-    uint32_t at = s->starts[bucket], end = s->starts[bucket + 1];
-    uint32_t to = end;
-
-    while (w->from && at < to) {
-        uint32_t middle = at + (to - at) / 2;
-
-        if (s->slots[middle] < w->from) {
-            at = middle + 1;
-        } else {
-            to = middle;
-        }
-    }
-    *slots = s->slots + at;
-    return end - at;
-}
-
 static void count_unit(struct bucket_work *w)
 {
     struct bucket_segment *s = w->out;
-    const uint32_t *slots;
-    uint32_t sum = 0, i, j;
+    uint32_t sum = 0, i, j, end;
 
     for (i = 0; i < s->centroids->n; i++) {
         s->starts[i] = sum;
         for (j = 0; j < w->n_parts; j++) {
-            sum += wanted(w, w->parts[j], i, &slots);
+            sum -= buckets_entries_from(w->parts[j], i, w->from, &end);
+            sum += end;
         }
     }
     s->starts[i] = sum;
@@ -283,21 +306,35 @@ static void count_unit(struct bucket_work *w)
 static void copy_unit(struct bucket_work *w, uint32_t unit)
 {
     struct bucket_segment *s = w->out;
+    size_t row_bytes = s->centroids->codes->row_bytes;
     uint32_t bucket = unit * MERGE_BUCKETS;
-    uint32_t end = bucket + MERGE_BUCKETS;
-    const uint32_t *slots;
-    uint32_t j;
+    uint32_t last = bucket + MERGE_BUCKETS;
+    uint32_t to, end, j;
 
-    for (; bucket < end && bucket < s->centroids->n; bucket++) {
-        uint32_t *to = s->slots + s->starts[bucket];
-
+    for (; bucket < last && bucket < s->centroids->n; bucket++) {
+        to = s->starts[bucket];
         for (j = 0; j < w->n_parts; j++) {
-            uint32_t n = wanted(w, w->parts[j], bucket, &slots);
+            const struct bucket_segment *part = w->parts[j];
+            uint32_t at = buckets_entries_from(part, bucket, w->from, &end);
 
-            memcpy(to, slots, n * sizeof(*to));
-            to += n;
+            memcpy(s->slots + to, part->slots + at,
+                   (end - at) * sizeof(*s->slots));
+            memcpy(s->codes + to * row_bytes, part->codes + at * row_bytes,
+                   (end - at) * row_bytes);
+            to += end - at;
         }
     }
+}
+
+static void codes_unit(struct bucket_work *w, uint32_t unit)
+{
+    struct bucket_segment *s = w->out;
+    uint32_t first = unit * CODES_ROWS;
+    uint32_t n = s->n - first < CODES_ROWS ? s->n - first : CODES_ROWS;
+
+    buckets_read_rows(&w->formats, s->slots + first, 0, n,
+                      s->codes +
+                          (size_t)first * s->centroids->codes->row_bytes);
 }
 
 uint32_t buckets_work_units(const struct bucket_work *w)
@@ -308,6 +345,8 @@ uint32_t buckets_work_units(const struct bucket_work *w)
     case PHASE_NEAREST:
         rows = buckets_unit_rows(w->out->centroids);
         return (w->out->n + rows - 1) / rows;
+    case PHASE_CODES:
+        return (w->out->n + CODES_ROWS - 1) / CODES_ROWS;
     case PHASE_SORT:
     case PHASE_COUNT:
         return 1;
@@ -328,6 +367,9 @@ void buckets_work_unit(struct bucket_work *w, uint32_t unit)
     case PHASE_SORT:
         sort_unit(w);
         break;
+    case PHASE_CODES:
+        codes_unit(w, unit);
+        break;
     case PHASE_COUNT:
         count_unit(w);
         break;
@@ -341,9 +383,13 @@ void buckets_work_unit(struct bucket_work *w, uint32_t unit)
 
 void buckets_work_next(struct bucket_work *w)
 {
-    w->phase = w->phase == PHASE_NEAREST ? PHASE_SORT
-               : w->phase == PHASE_COUNT ? PHASE_COPY
-                                         : PHASE_DONE;
+    static const enum phase next[] = {
+        [PHASE_NEAREST] = PHASE_SORT, [PHASE_SORT] = PHASE_CODES,
+        [PHASE_CODES] = PHASE_DONE,   [PHASE_COUNT] = PHASE_COPY,
+        [PHASE_COPY] = PHASE_DONE,    [PHASE_DONE] = PHASE_DONE,
+    };
+
+    w->phase = next[w->phase];
 }
 
 struct bucket_segment *buckets_work_end(struct bucket_work *w)
@@ -465,7 +511,11 @@ size_t buckets_dir_bytes(const struct bucket_dir *d)
     uint32_t i;
 
     for (i = 0; i < d->n; i++) {
-        bytes += region_cost(d->segments[i]->bytes, 1);
+        const struct bucket_segment *s = d->segments[i];
+
+        bytes += region_cost(s->bytes, 1) +
+                 region_cost(buckets_rows_bytes(s->centroids->codes, s->cap),
+                             CACHE_LINE);
     }
     return bytes;
 }

@@ -26,11 +26,12 @@ enum {
     RAW_BYTES = 768 << 10, /* scanned by every search: 50 us */
     RAW_MIN = 1024,
     RAW_MAX = 16384,
-    BUCKETS_FROM = 4,       /* times as much raw is worth training for */
-    ASSIGN_MAX = 64 * 1024, /* rows of one job */
-    LATE_SEGMENT_MAX = 64 * 1024,
-    MERGE_MIN = 4, /* segments at a time */
+    BUCKETS_FROM = 4,         /* times as much raw is worth training for */
+    ASSIGN_MAX = 64 * 1024,   /* rows of one job */
+    SEGMENT_MAX = 128 * 1024, /* so that memory comes back bit by bit */
+    MERGE_MIN = 4,            /* segments at a time */
     MERGE_MAX = 16,
+    SEGMENTS_MANY = 24,
     TRAIN_GROWTH = 8, /* times as many rows need other centroids */
 };
 
@@ -339,8 +340,7 @@ static uint32_t to_merge(const struct bucket_dir *d, uint32_t last)
 
         if (before->late != s->late || before->centroids != s->centroids ||
             (n >= MERGE_MIN && before->n > sum) ||
-            (s->late && sum + before->n > LATE_SEGMENT_MAX) ||
-            before->n > 2 * sum) {
+            sum + before->n > SEGMENT_MAX || before->n > 2 * sum) {
             break;
         }
         sum += before->n;
@@ -377,6 +377,19 @@ static bool begin_merging(struct graph *g)
     return true;
 }
 
+/* Each costs a search a little for every bucket. */
+static bool has_many(const struct graph *g)
+{
+    return g->buckets && g->buckets->n >= SEGMENTS_MANY;
+}
+
+/* Searches that scan more are the lesser evil where memory is short. */
+static bool has_room(const struct graph *g, uint32_t rows)
+{
+    return mem_has_room(buckets_assign_cost(
+        g->centroids, rows < ASSIGN_MAX ? rows : ASSIGN_MAX));
+}
+
 void graph_tail_pump(struct graph *g)
 {
     uint32_t bound = g->raw_bound;
@@ -391,7 +404,9 @@ void graph_tail_pump(struct graph *g)
     } else if (g->centroids &&
                graph_waiting(g) / TRAIN_GROWTH > g->trained_at) {
         begin_training(g);
-    } else if (g->centroids && raw >= bound / 2) {
+    } else if (has_many(g) && begin_merging(g)) {
+        return;
+    } else if (g->centroids && raw >= bound / 2 && has_room(g, raw)) {
         begin_assigning(g);
     } else if (!begin_merging(g) && !g->buckets && g->centroids) {
         buckets_centroids_release(g->centroids);

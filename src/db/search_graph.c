@@ -85,7 +85,7 @@ void search_score_once(struct search *s, struct search_scratch *scratch,
     score(s, scratch, slots, n, true);
 }
 
-static uint64_t *extra_of(struct search *s)
+uint64_t *search_extra(struct search *s)
 {
     return s->scan.best.heap + s->scan.best.cap;
 }
@@ -94,7 +94,7 @@ static uint64_t *extra_of(struct search *s)
 static void take_found(struct search *s, const struct hnsw_search *h,
                        struct search_scratch *scratch)
 {
-    uint64_t *extra = extra_of(s);
+    uint64_t *extra = search_extra(s);
     size_t n = h->n_found < s->cap_extra ? h->n_found : s->cap_extra;
     size_t i;
 
@@ -246,7 +246,7 @@ static void merge(struct search *s)
 
     if (n == 0) { /* nearly always: there is no tail */
         for (i = 0; i < s->n_extra; i++) {
-            uint64_t entry = extra_of(s)[i];
+            uint64_t entry = search_extra(s)[i];
 
             if (topk_wants(&s->scan.best, entry)) {
                 topk_push(&s->scan.best, entry);
@@ -254,7 +254,7 @@ static void merge(struct search *s)
         }
         return;
     }
-    memmove(heap + n, extra_of(s), s->n_extra * sizeof(*heap));
+    memmove(heap + n, search_extra(s), s->n_extra * sizeof(*heap));
     n += s->n_extra;
     qsort(heap, n, sizeof(*heap), compare_entries);
     for (i = 0; i < n && kept < s->scan.best.cap; i++) {

@@ -178,6 +178,9 @@ size_t search_code_query_bytes(const struct vset *v);
  * of the tail, the graph, and putting it together. thread any. */
 void search_second_part(struct search *s, struct search_scratch *scratch);
 
+/* Memory for cap_extra hits. */
+uint64_t *search_extra(struct search *s);
+
 /* Scores rows one by one; those not known to fail before they are asked. */
 void search_score(struct search *s, struct search_scratch *scratch,
                   const slot_id *slots, uint32_t n);

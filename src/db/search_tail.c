@@ -12,21 +12,18 @@
 
 enum {
     AT_A_TIME = 256, /* rows scored */
-    GATHER_NS = 6,   /* a row here and there, and one per so many bytes: */
-    GATHER_BYTES_PER_NS = 24,
     SCAN_BYTES_PER_NS = 16,
     CENTROID_BYTES_PER_NS = 32,
     PROBES_MIN = 8,
     EF_TYPICAL = 100,
-    PROBES_TYPICAL = 96, /* of BUCKETS_MAX, with that */
+    PROBES_TYPICAL = 80, /* of BUCKETS_MAX, with that */
 };
 
 /* Buckets of n that are looked at: more with more effort, about as recall in a
  * graph grows with it, and so many that a filter leaves as much. */
 static uint32_t probes_of(const struct search *s, uint32_t n)
 {
-    double share =
-        (double)PROBES_TYPICAL / BUCKETS_MAX * sqrt((double)s->ef / EF_TYPICAL);
+    double share = (double)PROBES_TYPICAL / BUCKETS_MAX * s->ef / EF_TYPICAL;
     double probes;
 
     if (s->filter) {
@@ -54,8 +51,8 @@ double search_tail_ns(const struct search *s)
         double n = d->segments[0]->centroids->n;
 
         ns += n * row_bytes / CENTROID_BYTES_PER_NS +
-              probes_of(s, (uint32_t)n) / n * s->graph.bucketed *
-                  (GATHER_NS + row_bytes / GATHER_BYTES_PER_NS);
+              probes_of(s, (uint32_t)n) / n * s->graph.bucketed * row_bytes /
+                  SCAN_BYTES_PER_NS;
     }
     return ns;
 }
@@ -70,34 +67,104 @@ static slot_id scanned_from(const struct search *s)
                : s->view.n_slots;
 }
 
-/* Rows that are gathered until there are enough to score at a time. */
-struct gathering {
-    struct search *search;
-    struct search_scratch *scratch;
-    slot_id end; /* slots from here on are not wanted */
-    uint32_t n;
-    slot_id slots[AT_A_TIME];
-};
-
-static void score_gathered(struct gathering *g)
+/* Used slots that are raw. Each takes one place in the heap, also one that is
+ * listed twice or lies in a page that was scanned. */
+static void score_late(struct search *s, struct search_scratch *scratch,
+                       slot_id end)
 {
-    search_score_once(g->search, g->scratch, g->slots, g->n);
-    g->search->tail_scored += g->n;
-    g->n = 0;
+    slot_id slots[AT_A_TIME];
+    uint32_t n = 0, i;
+
+    for (i = 0; i < s->graph.n_late; i++) {
+        if (s->graph.late[i] < end) {
+            slots[n++] = s->graph.late[i];
+        }
+        if (n == AT_A_TIME || (n && i + 1 == s->graph.n_late)) {
+            search_score_once(s, scratch, slots, n);
+            s->tail_scored += n;
+            n = 0;
+        }
+    }
 }
 
-static void gather(struct gathering *g, const slot_id *slots, uint32_t n,
-                   slot_id from)
-{
-    uint32_t i;
+/* What is found by codes is scored by its row at once: an entry may be out of
+ * date (T1). Where codes are not the rows themselves, keys by codes are held
+ * against those of some more rows than are wanted. */
+struct finding {
+    struct search *search;
+    struct hnsw_scratch *scratch;
+    slot_id end; /* slots from here on are not wanted */
+    bool by_codes;
+    struct topk near; /* then */
+};
 
-    for (i = 0; i < n; i++) {
-        if (slots[i] >= from && slots[i] < g->end) {
-            g->slots[g->n++] = slots[i];
+static float limit_of(const struct finding *f)
+{
+    const struct search *s = f->search;
+
+    return f->by_codes ? topk_limit(&f->near)
+                       : fminf(s->scan.limit, topk_limit(&s->scan.best));
+}
+
+/* A row that may be near: whether it is, and what that says of others. */
+static void consider(struct finding *f, slot_id slot, float by_code, float key)
+{
+    struct search *s = f->search;
+    uint64_t entry = topk_entry(key, slot);
+    uint64_t near = topk_entry(fmaxf(by_code, key), slot);
+    bool wanted = key <= s->scan.limit && topk_wants(&s->scan.best, entry);
+    bool tells = f->by_codes && topk_wants(&f->near, near);
+
+    if ((wanted || tells) && hnsw_meet(f->scratch, slot) &&
+        s->scan.source.admits(s, slot)) {
+        if (wanted) {
+            topk_push(&s->scan.best, entry);
         }
-        if (g->n == AT_A_TIME) {
-            score_gathered(g);
+        if (tells) {
+            topk_push(&f->near, near);
         }
+    }
+}
+
+static void find_among(struct finding *f, const uint8_t *codes,
+                       const slot_id *slots, uint32_t n)
+{
+    struct search *s = f->search;
+    const uint8_t *rows[AT_A_TIME];
+    float by_code[AT_A_TIME], keys[AT_A_TIME];
+    uint32_t at[AT_A_TIME];
+    size_t hits, kept = 0, i;
+
+    vec_scan(s->code_query, codes, n, by_code);
+    hits = vec_select(by_code, n, limit_of(f), at);
+    for (i = 0; i < hits; i++) {
+        if (slots[at[i]] < f->end) {
+            rows[kept] = row_map_at(&s->view.rows, slots[at[i]]);
+            at[kept++] = at[i];
+        }
+    }
+    vec_gather(s->scan.query, rows, kept, keys);
+    for (i = 0; i < kept; i++) {
+        consider(f, slots[at[i]], by_code[at[i]], keys[i]);
+    }
+}
+
+static void find(struct finding *f, const struct bucket_segment *segment,
+                 uint32_t bucket)
+{
+    struct search *s = f->search;
+    size_t row_bytes = segment->centroids->codes->row_bytes;
+    uint32_t end;
+    uint32_t at =
+        buckets_entries_from(segment, bucket, s->graph.fresh_from, &end);
+
+    s->scored += end - at;
+    s->tail_scored += end - at;
+    while (at < end) {
+        uint32_t n = end - at < AT_A_TIME ? end - at : AT_A_TIME;
+
+        find_among(f, segment->codes + at * row_bytes, segment->slots + at, n);
+        at += n;
     }
 }
 
@@ -138,10 +205,10 @@ static bool comes_first(const struct bucket_dir *d, uint32_t i)
     return true;
 }
 
-/* Of all segments with the centroids of the i-th. */
-static void probe(struct gathering *g, uint32_t i)
+/* In all segments with the centroids of the i-th. */
+static void probe(struct finding *f, uint32_t i)
 {
-    const struct search *s = g->search;
+    const struct search *s = f->search;
     const struct bucket_dir *d = s->graph.buckets;
     const struct bucket_centroids *c = d->segments[i]->centroids;
     uint32_t buckets[BUCKETS_MAX];
@@ -149,13 +216,23 @@ static void probe(struct gathering *g, uint32_t i)
 
     for (at = 0; at < n && !search_should_stop(s); at++) {
         for (j = i; j < d->n; j++) {
-            const struct bucket_segment *segment = d->segments[j];
-            const uint32_t *starts = segment->starts + buckets[at];
-
-            if (segment->centroids == c) {
-                gather(g, segment->slots + starts[0], starts[1] - starts[0],
-                       segment->late ? 0 : s->graph.fresh_from);
+            if (d->segments[j]->centroids == c) {
+                find(f, d->segments[j], buckets[at]);
             }
+        }
+    }
+}
+
+/* The memory for what the graph will find serves until then. */
+static void begin_near(struct finding *f)
+{
+    struct search *s = f->search;
+    size_t i;
+
+    topk_init(&f->near, search_extra(s), s->cap_extra);
+    for (i = 0; i < s->scan.best.n; i++) {
+        if (topk_wants(&f->near, s->scan.best.heap[i])) {
+            topk_push(&f->near, s->scan.best.heap[i]);
         }
     }
 }
@@ -163,7 +240,10 @@ static void probe(struct gathering *g, uint32_t i)
 void search_tail(struct search *s, struct search_scratch *scratch)
 {
     const struct bucket_dir *d = s->graph.buckets;
-    struct gathering g;
+    struct finding f = {.search = s,
+                        .scratch = scratch->hnsw,
+                        .end = scanned_from(s),
+                        .by_codes = s->code_query != s->scan.query};
     uint32_t i;
 
     s->tail_scored += s->view.n_slots - search_raw_from(s);
@@ -171,16 +251,12 @@ void search_tail(struct search *s, struct search_scratch *scratch)
     if (s->graph.n_late == 0 && !d) {
         return;
     }
-    g.search = s;
-    g.scratch = scratch;
-    g.end = scanned_from(s);
-    g.n = 0;
-    hnsw_meet_begin(scratch->hnsw, g.end);
-    gather(&g, s->graph.late, s->graph.n_late, 0);
+    hnsw_meet_begin(scratch->hnsw, f.end);
+    score_late(s, scratch, f.end);
+    begin_near(&f);
     for (i = 0; d && i < d->n; i++) {
         if (comes_first(d, i)) {
-            probe(&g, i);
+            probe(&f, i);
         }
     }
-    score_gathered(&g);
 }

@@ -130,12 +130,16 @@ static void test_a_burst_is_put_into_buckets(void **state)
         look();
         if (i % 4 == 0) {
             drain();
+            look();
         }
         if (i % 40 == 0) {
             ask_graph(K, 100, false, 0);
         }
     }
     finish_searches();
+    for (; w.set->graph->tail_job; look()) {
+        wait_for_some();
+    }
     assert_true(times_bucketed > 0 && times_merged > 0);
     assert_true((double)w.found >= 0.9 * (double)w.wanted);
     hold_the_graph(false);
