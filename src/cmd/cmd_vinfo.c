@@ -53,6 +53,7 @@ static void index_fields(struct fields *f, const struct vset *v,
     field_text(f, "index-asked", index_names[vset_options(v)->index]);
     field_int(f, "pending-index", g->is_building ? g->to_build : tail);
     field_int(f, "tail", has_index ? tail : vset_count(v));
+    field_int(f, "tail-bucketed", l->has_lists ? 0 : g->bucketed);
     field_int(f, "index-nodes", g->nodes);
     field_int(f, "index-dead", g->dead);
     field_int(f, "index-m", g->m);

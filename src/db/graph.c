@@ -20,6 +20,8 @@ enum {
     SWEEP_URGENT = 4,        /* times as many come before rows that wait */
     WALK_PUT_OFF = 32,       /* batches that come before a walk */
     WORDS_MIN = 64,
+    LEVELS_SLICE = 64 * 1024, /* slots whose levels are counted at a time */
+    GOING_PAGES = 16,         /* of a graph that is taken apart */
     EF_DEFAULT = 200,
 };
 
@@ -291,6 +293,7 @@ void graph_detach(struct vset *v)
             go(g);
         }
     }
+    graph_leave_to_sets(v->keyspace, v, NULL);
     graph_tell(v->keyspace);
 }
 
@@ -306,6 +309,7 @@ void graph_detach_all(struct keyspace *ks, const struct database *db)
         }
         g = next;
     }
+    graph_leave_to_sets(ks, NULL, db);
     graph_tell(ks);
 }
 
@@ -378,19 +382,13 @@ static void free_all_held(struct graph *g)
     memset(g->held, 0, g->held_words * sizeof(*g->held));
 }
 
-static void reclaim(struct retired *r, void *arg)
-{
-    (void)arg;
-    graph_destroy(CONTAINER_OF(r, struct graph, retired));
-}
-
 /* Nothing works on it any more. */
 static void leave(struct graph *g)
 {
     free_all_held(g);
     unlist_graph(g);
     leave_siblings(g);
-    epoch_retire(g->keyspace->epoch, &g->retired, reclaim, NULL);
+    epoch_retire(g->keyspace->epoch, &g->retired, graph_reclaim, NULL);
 }
 
 static void drop(struct graph *g)
@@ -524,7 +522,7 @@ static void note_put(struct graph *g, slot_id slot)
     }
     if (slot < g->counted_to) {
         g->levels[hnsw_level(g->hnsw, slot)]++;
-    } else if (g == g->set->graph) {
+    } else if (g == g->set->graph && slot == g->counted_to) {
         graph_count_levels(g, slot + 1);
     }
 }
@@ -583,6 +581,9 @@ void graph_count_levels(struct graph *g, slot_id to)
 {
     const struct slots *s = &g->set->elements.slots;
 
+    if (to > g->counted_to && to - g->counted_to > LEVELS_SLICE) {
+        to = g->counted_to + LEVELS_SLICE;
+    }
     for (; g->counted_to < to; g->counted_to++) {
         if (slots_is_live(s, g->counted_to)) {
             g->levels[hnsw_level(g->hnsw, g->counted_to)]++;
@@ -674,6 +675,7 @@ void graph_pump(struct vset *v, bool any)
         drop(v->graph);
     }
     if (v->graph) {
+        graph_count_levels(v->graph, v->elements.slots.n_slots);
         graph_tail_pump(v->graph);
         pump(v->graph, any);
     }
@@ -693,6 +695,7 @@ void graph_pump_all(struct keyspace *ks)
             graph_pump(g->set, true);
         }
     }
+    graph_take_apart(ks, GOING_PAGES);
     graph_tell(ks); /* what could not be begun is tried again */
 }
 

@@ -13,10 +13,12 @@
  *
  * The tail is two things: all slots from `fresh_from` on, which have never been
  * in the body and lie together, and a list of used slots below it that have
- * been given out again.
+ * been given out again. Of a long tail only the newest part is scanned; for the
+ * rest see graph_tail.c.
  *
  *  B1  Every live slot is in the body, in the tail, or in both; a search that
- *      looks at both as they were when it was dispatched misses nothing.
+ *      looks at both as they were when it was dispatched misses nothing (of a
+ *      body, and of buckets, what they are good for).
  *  B2  A slot in the body, or in a batch, is not used again when it dies, but
  *      held until no link leads to it (see slots_free()).
  *  B3  At most one job (batch, sweep, walk or check) of a graph is under way.
@@ -175,9 +177,10 @@ void graph_info_read(const struct vset *v, struct graph_info *out);
 size_t graph_bytes(const struct vset *v);
 size_t graph_bytes_for(const struct vec_format *stored, uint32_t m, uint32_t n);
 
-/* Graphs that answer, and slots that graphs have not taken in yet. */
+/* Graphs that answer, and slots that graphs have not taken in yet; of these
+ * those that are found through buckets. */
 void graph_count_all(const struct keyspace *ks, uint64_t *graphs,
-                     uint64_t *tail);
+                     uint64_t *tail, uint64_t *bucketed);
 
 /* Whether an element can be asked for its links. */
 bool graph_has(const struct vset *v, slot_id slot);

@@ -140,7 +140,7 @@ enum err graph_gather_dead(struct graph *g) MUST_USE;
  * be linked or to be put into a bucket. */
 slot_id graph_tail_edge(const struct graph *g);
 
-/* Counts the levels of slots below `to`. */
+/* Counts the levels of slots below `to`, some of them at a time. */
 void graph_count_levels(struct graph *g, slot_id to);
 
 /* Slots it has not taken in. */
@@ -153,6 +153,21 @@ static inline uint32_t graph_waiting(const struct graph *g)
 /* Gives up the graph's hold on the slots of a bunch; those that another graph
  * of the set leads to are taken out of it. */
 void graph_let_go(struct graph *g, struct slot_bunch *b);
+
+/* ---- graph_apart.c ------------------------------------------------------- */
+
+/* Nobody looks at a graph any more: frees it, or sees to it. */
+void graph_reclaim(struct retired *r, void *arg);
+
+/* Frees so many pages of the graphs that are being taken apart. */
+void graph_take_apart(struct keyspace *ks, uint32_t n_pages);
+
+/* Those of a set, or of all sets of a database, are freed with their sets. */
+void graph_leave_to_sets(struct keyspace *ks, const struct vset *v,
+                         const struct database *db);
+
+/* Bytes that a set's graphs take that are being taken apart. */
+size_t graph_apart_bytes(const struct vset *v);
 
 /* ---- graph_tail.c -------------------------------------------------------- */
 

@@ -63,7 +63,7 @@ size_t graph_bytes(const struct vset *v)
     for (g = v->graphs; g; g = g->sibling) {
         bytes += hnsw_bytes(g->hnsw) + graph_own_bytes(g);
     }
-    return bytes;
+    return bytes + graph_apart_bytes(v);
 }
 
 void graph_info_read(const struct vset *v, struct graph_info *out)
@@ -95,15 +95,16 @@ void graph_info_read(const struct vset *v, struct graph_info *out)
 }
 
 void graph_count_all(const struct keyspace *ks, uint64_t *graphs,
-                     uint64_t *tail)
+                     uint64_t *tail, uint64_t *bucketed)
 {
     const struct graph *g;
 
-    *graphs = *tail = 0;
+    *graphs = *tail = *bucketed = 0;
     for (g = ks->graphs; g; g = g->next) {
         if (!g->dropped) {
             *graphs += g == g->set->graph;
             *tail += graph_waiting(g);
+            *bucketed += graph_bucketed(g);
         }
     }
 }
@@ -226,6 +227,10 @@ static const char *check_levels(const struct graph *g)
 
     for (level = 0; level <= HNSW_LEVEL_MAX; level++) {
         sum += g->levels[level];
+    }
+    /* Slots behind are counted bit by bit. */
+    if (g->counted_to < g->set->elements.slots.n_slots) {
+        return NULL;
     }
     return sum == vset_count(g->set) ? NULL
                                      : "levels do not add up to the elements";

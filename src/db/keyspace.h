@@ -111,6 +111,7 @@ struct keyspace {
     struct graph *graphs;         /* db/graph.h */
     struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
     struct graph *graphs_at;      /* while all are gone through */
+    struct graph *graphs_apart;   /* being taken apart */
     struct graph_waiter *graph_waiters;
     struct lists_home *lists;     /* db/lists.h */
     struct lists_home *lists_at;  /* while all are gone through */

@@ -28,7 +28,7 @@ struct info_view {
     size_t total_memory;
     struct aof_info aof;
     uint64_t vector_sets, vectors;
-    uint64_t graphs, tail_rows;
+    uint64_t graphs, tail_rows, bucketed_rows;
     uint64_t lists, trainings, lists_tail_rows;
     struct child_progress child; /* zeros when none is at work */
     int64_t saving_s, cow_age_s;
@@ -112,7 +112,7 @@ static void gather(struct info_view *v, struct server *s)
         v->vector_sets += s->ks->dbs[i]->n_vsets;
         v->vectors += s->ks->dbs[i]->n_vectors;
     }
-    graph_count_all(s->ks, &v->graphs, &v->tail_rows);
+    graph_count_all(s->ks, &v->graphs, &v->tail_rows, &v->bucketed_rows);
     lists_count_all(s->ks, &v->lists, &v->trainings, &v->lists_tail_rows);
     aof_info_read(s->aof, &v->aof);
     gather_memory(v);

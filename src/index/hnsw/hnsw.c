@@ -331,14 +331,25 @@ struct hnsw *hnsw_create(const struct hnsw_options *o)
     return h;
 }
 
+bool hnsw_take_apart(struct hnsw *h, uint32_t n_pages)
+{
+    struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
+    size_t before = h->options.region->bytes;
+    uint32_t n = h->n_pages;
+
+    for (; n > 0 && n_pages > 0; n_pages--) {
+        page_destroy(h, dir->pages[--n]);
+    }
+    h->n_pages = n;
+    h->page_bytes -= before - h->options.region->bytes;
+    return n > 0;
+}
+
 void hnsw_destroy(struct hnsw *h)
 {
     struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
-    uint32_t i;
 
-    for (i = 0; i < h->n_pages; i++) {
-        page_destroy(h, dir->pages[i]);
-    }
+    (void)hnsw_take_apart(h, UINT32_MAX);
     if (dir) {
         region_free(h->options.region, dir, dir_bytes(dir->cap), 1);
     }

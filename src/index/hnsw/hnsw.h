@@ -79,6 +79,11 @@ struct hnsw *hnsw_create(const struct hnsw_options *o);
 /* thread any, once nobody looks at it. */
 void hnsw_destroy(struct hnsw *h);
 
+/* Frees some pages of a graph that is to be destroyed; true when there are
+ * more.
+ */
+bool hnsw_take_apart(struct hnsw *h, uint32_t n_pages);
+
 /* Where searches begin: what is taken now serves a search as long as a ticket
  * is open that was opened now, whatever becomes of the graph. */
 uint64_t hnsw_start(const struct hnsw *h);

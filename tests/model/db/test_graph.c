@@ -317,6 +317,90 @@ static void test_memory_is_counted_to_the_last_byte(void **state)
     end();
 }
 
+/* The loop is not held while a large graph is freed. */
+static void test_a_graph_that_was_given_up_is_freed_bit_by_bit(void **state)
+{
+    size_t before, bytes;
+    int i, steps = 0;
+
+    (void)state;
+    begin(VEC_F32, VEC_L2, 2);
+    put_from_to(0, NAMES);
+    before = w.set->memory.bytes;
+    make_graph();
+    settle();
+    graph_drop_all(w.set);
+    vset_settle_all(w.ks->dbs[0]);
+    assert_non_null(w.ks->graphs_apart);
+    while (w.ks->graphs_apart) {
+        bytes = w.set->memory.bytes;
+        graph_take_apart(w.ks, 1);
+        assert_true(w.set->memory.bytes < bytes);
+        put(any());
+        ask_completely(1);
+        validate();
+        steps++;
+    }
+    assert_true(steps >= NAMES / 1024);
+    assert_true(w.set->memory.bytes < before + before / 4);
+    for (i = 0; i < 4; i++) { /* the set goes, or the graph when it is going */
+        if (w.set->graph == NULL) {
+            make_graph();
+        }
+        settle();
+        graph_drop_all(w.set);
+        if (i == 0) {
+            graph_take_apart(w.ks, 1);
+            graph_detach_all(w.ks, w.ks->dbs[0]);
+            assert_null(w.ks->graphs_apart);
+        } else if (i == 1) {
+            ask_graph(K, 100, false, 0);
+            vset_drop(w.set);
+            finish_searches();
+            assert_null(w.ks->graphs_apart);
+            make_set();
+            put_from_to(0, NAMES);
+            continue;
+        }
+        vset_drop(w.set);
+        make_set();
+        put_from_to(0, NAMES);
+    }
+    end();
+}
+
+/* Levels of many slots are not counted at once, and come out right. */
+static void test_levels_are_counted_bit_by_bit(void **state)
+{
+    struct graph *g;
+    slot_id slot;
+    int i;
+
+    (void)state;
+    begin(VEC_F32, VEC_L2, 1);
+    put_from_to(0, NAMES);
+    make_graph();
+    settle();
+    g = w.set->graph;
+    /* As if the rest had to wait. */
+    memset(g->levels, 0, sizeof(g->levels));
+    for (slot = 0, g->counted_to = NAMES / 2; slot < NAMES / 2; slot++) {
+        g->levels[hnsw_level(g->hnsw, slot)]++;
+    }
+    for (i = 0; i < 200; i++) {
+        put(any());
+        take(any());
+        put(any());
+    }
+    validate();
+    assert_true(g->counted_to < w.set->elements.slots.n_slots);
+    graph_pump(w.set, true);
+    assert_int_equal(g->counted_to, w.set->elements.slots.n_slots);
+    validate(); /* they add up */
+    settle();
+    end();
+}
+
 static void test_memory_that_runs_out(void **state)
 {
     uint64_t n;
@@ -543,6 +627,8 @@ int main(void)
         cmocka_unit_test(test_a_set_is_dropped_during_a_job),
         cmocka_unit_test(test_a_database_is_flushed_during_a_job),
         cmocka_unit_test(test_memory_is_counted_to_the_last_byte),
+        cmocka_unit_test(test_a_graph_that_was_given_up_is_freed_bit_by_bit),
+        cmocka_unit_test(test_levels_are_counted_bit_by_bit),
         cmocka_unit_test(test_memory_that_runs_out),
         cmocka_unit_test(test_entries_die_among_copies),
         cmocka_unit_test(test_everything_is_equal),
