@@ -152,7 +152,7 @@ uint32_t buckets_entries_from(const struct bucket_segment *s, uint32_t bucket,
     uint32_t at = s->starts[bucket], to = s->starts[bucket + 1];
 
     *end = to;
-    while (from && !s->late && at < to) {
+    while (from > s->from && !s->late && at < to) {
         uint32_t middle = at + (to - at) / 2;
 
         if (s->slots[middle] < from) {

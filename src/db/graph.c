@@ -645,6 +645,8 @@ static void pump(struct graph *g, bool any)
     g->swept_last = false;
     if (g->walk_due && g->walk_put_off >= WALK_PUT_OFF) {
         graph_begin_walk(g);
+    } else if (graph_tail_is_urgent(g)) {
+        return;
     } else if (waiting >= BATCH_WORTHWHILE ||
                (g->to_finish > 0 && waiting > 0)) {
         g->walk_put_off += g->walk_due;

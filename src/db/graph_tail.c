@@ -23,10 +23,10 @@
 
 enum {
     LATE_MIN = 64,
-    RAW_BYTES = 768 << 10, /* scanned by every search: 50 us */
+    RAW_BYTES = 384 << 10, /* scanned by every search: 25 us */
     RAW_MIN = 1024,
     RAW_MAX = 16384,
-    BUCKETS_FROM = 4,         /* times as much raw is worth training for */
+    BUCKETS_FROM = 8,         /* times as much raw is worth training for */
     ASSIGN_MAX = 64 * 1024,   /* rows of one job */
     SEGMENT_MAX = 128 * 1024, /* so that memory comes back bit by bit */
     MERGE_MIN = 4,            /* segments at a time */
@@ -388,6 +388,11 @@ static bool has_room(const struct graph *g, uint32_t rows)
 {
     return mem_has_room(buckets_assign_cost(
         g->centroids, rows < ASSIGN_MAX ? rows : ASSIGN_MAX));
+}
+
+bool graph_tail_is_urgent(const struct graph *g)
+{
+    return g->tail_job && graph_raw_rows(g) >= g->raw_bound * BUCKETS_FROM;
 }
 
 void graph_tail_pump(struct graph *g)
