@@ -1,6 +1,6 @@
 /* Buckets: a coarse order of rows that no index body holds yet.
  *
- * A tail that has grown long is not scanned as a whole. Builders assign its
+ * A tail that has grown long is not scanned as a whole. Workers assign its
  * rows to buckets, a thousand times as fast as a graph links them: around
  * centroids that are trained in a moment from a sample, each row goes to the
  * nearest. A search compares the centroids with its query and scores the rows
@@ -23,7 +23,7 @@
  *  T2  A slot that is used again after it was handed to be assigned is in the
  *      wrong bucket. Whoever keeps the tail lists it anew; see graph_tail.c.
  *
- * Builders read rows that the loop may be writing anew, through a copy
+ * Workers read rows that the loop may be writing anew, through a copy
  * (vec_copy_row); by T2 nobody relies on what becomes of those.
  *
  * thread the loop, but for units. */

@@ -17,7 +17,7 @@ void buckets_read_rows(const struct bucket_formats *f, const uint32_t *list,
 void buckets_nearest(const struct bucket_centroids *c, const uint8_t *rows,
                      uint32_t n, uint16_t *out);
 
-/* Rows that buckets_nearest() takes about half a millisecond for. */
+/* Rows that buckets_nearest() takes a quarter of a millisecond for. */
 uint32_t buckets_unit_rows(const struct bucket_centroids *c);
 
 #endif

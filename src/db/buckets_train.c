@@ -15,6 +15,7 @@ enum {
     COPY_ROWS = 256, /* of one unit */
     UNIT_CENTROIDS = 32,
     ASSIGN_NS = 12000, /* that a row may take */
+    UNIT_NS = 250000,
     COUNT_MIN = 16,
     ROWS_MIN = 16, /* of a bucket */
 };
@@ -53,7 +54,7 @@ static uint32_t count_for(const struct vec_format *codes, uint32_t rows)
 
 uint32_t buckets_unit_rows(const struct bucket_centroids *c)
 {
-    double rows = 500000 / (c->n * key_ns(c->codes));
+    double rows = UNIT_NS / (c->n * key_ns(c->codes));
 
     return rows < 16 ? 16 : rows > 1024 ? 1024 : (uint32_t)rows;
 }

@@ -36,6 +36,33 @@ static void unit_of_walk(struct graph_job *job, struct hnsw_scratch *s)
     job->n_units = 0; /* one task works on this */
 }
 
+/* What makes searches of the moment quicker is not left to threads that come
+ * after all others. Units are short, and it writes nothing that a child that is
+ * forked meanwhile would read. */
+static bool is_of_buckets(enum graph_job_kind kind)
+{
+    return kind == JOB_TRAIN || kind == JOB_ASSIGN || kind == JOB_MERGE;
+}
+
+static struct pool *pool_for(const struct keyspace *ks,
+                             enum graph_job_kind kind)
+{
+    return is_of_buckets(kind) ? ks->pool : ks->builders;
+}
+
+/* Of the workers one half, so that the loop has a processor for the writes. */
+static unsigned n_threads(const struct keyspace *ks, enum graph_job_kind kind)
+{
+    unsigned n = pool_size(pool_for(ks, kind));
+
+    return kind >= JOB_WALK ? 1 : is_of_buckets(kind) ? (n + 1) / 2 : n;
+}
+
+static struct pool *pool_of(const struct graph_job *job)
+{
+    return pool_for(job->g->keyspace, job->kind);
+}
+
 static void work(struct graph_job *job, uint32_t unit, struct hnsw_scratch *s)
 {
     switch (job->kind) {
@@ -80,14 +107,14 @@ static bool step(struct task *t, struct worker *w)
         }
     }
     if (atomic_fetch_sub_explicit(&job->active, 1, memory_order_acq_rel) == 1) {
-        pool_complete(job->g->keyspace->builders, &job->completion);
+        pool_complete(pool_of(job), &job->completion);
     }
     return false;
 }
 
 void graph_run_phase(struct graph_job *job, uint32_t n_units)
 {
-    struct pool *pool = job->g->keyspace->builders;
+    struct pool *pool = pool_of(job);
     unsigned n = job->n_tasks < n_units ? job->n_tasks : n_units;
     unsigned i;
 
@@ -131,7 +158,7 @@ struct graph_job *graph_job_create(struct graph *g, enum graph_job_kind kind,
                                    void (*done)(struct completion *c))
 {
     const struct slots *s = &g->set->elements.slots;
-    unsigned n = kind >= JOB_WALK ? 1 : pool_size(g->keyspace->builders);
+    unsigned n = n_threads(g->keyspace, kind);
     struct graph_job *job =
         mem_try_alloc(sizeof(*job) + n * sizeof(struct graph_task));
     unsigned i;

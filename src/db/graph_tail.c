@@ -5,7 +5,7 @@
  * late_n
  *
  * A short tail is raw: every search scans it. When it has grown long, as in a
- * burst of writes that builders cannot keep up with, they assign its rows to
+ * burst of writes that builders cannot keep up with, workers assign its rows to
  * buckets (buckets.h) in the order they came, and keep it so that what is raw
  * stays short. Rows are linked in the same order, so segments of the front
  * become superfluous one after the other.

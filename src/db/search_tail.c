@@ -16,7 +16,7 @@ enum {
     CENTROID_BYTES_PER_NS = 32,
     PROBES_MIN = 8,
     EF_TYPICAL = 100,
-    PROBES_TYPICAL = 64, /* of BUCKETS_MAX, with that */
+    PROBES_TYPICAL = 72, /* of BUCKETS_MAX, with that */
 };
 
 /* Buckets of n that are looked at: more with more effort, about as recall in a
