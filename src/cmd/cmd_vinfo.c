@@ -2,6 +2,7 @@
  * it has. */
 #include "cmd/vset_key.h"
 #include "db/graph.h"
+#include "db/index_choice.h"
 #include "db/lists.h"
 #include "db/recall.h"
 
@@ -45,12 +46,15 @@ static void index_fields(struct fields *f, const struct vset *v,
                                                               "hnsw", "ivf"};
     bool has_index = g->has_graph || l->has_lists;
     uint32_t tail = l->has_lists ? l->tail : g->tail;
+    char why[INDEX_WHY_MAX];
 
     field_text(f, "index",
                l->has_lists   ? "ivf"
                : g->has_graph ? "hnsw"
                               : "flat");
     field_text(f, "index-asked", index_names[vset_options(v)->index]);
+    index_choice_why(v, why, sizeof(why));
+    field_text(f, "index-why", why);
     field_int(f, "pending-index", g->is_building ? g->to_build : tail);
     field_int(f, "tail", has_index ? tail : vset_count(v));
     field_int(f, "tail-bucketed", l->has_lists ? 0 : g->bucketed);

@@ -444,6 +444,7 @@ static void take_place(struct graph *g)
     }
     graph_count_levels(g, v->elements.slots.n_slots);
     v->graph = g;
+    lists_drop_all(v);
     graph_tell(v->keyspace);
 }
 
@@ -527,17 +528,17 @@ static void note_put(struct graph *g, slot_id slot)
     }
 }
 
-static bool is_due_a_graph(const struct vset *v)
-{
-    return v->keyspace->builders && (v->options.index == VSET_INDEX_HNSW ||
-                                     (v->options.index == VSET_INDEX_AUTO &&
-                                      vset_count(v) >= graph_worthwhile_at(v)));
-}
-
 void graph_begin_if_due(struct vset *v)
 {
-    if (!v->graph && !v->coming && is_due_a_graph(v)) {
+    if (v->graph || v->coming || !v->keyspace->builders) {
+        return;
+    }
+    if (v->options.index == VSET_INDEX_HNSW) {
         graph_begin_auto(v);
+    } else if (v->options.index == VSET_INDEX_AUTO && !lists_of(v) &&
+               vset_count(v) >= graph_worthwhile_at(v)) {
+        index_choice_review(v, true);
+        graph_pump(v, false);
     }
 }
 
@@ -672,9 +673,8 @@ void graph_pump(struct vset *v, bool any)
     if (v->n_frozen) {
         return;
     }
-    if (v->graph && v->options.index == VSET_INDEX_AUTO && !v->graph->job &&
-        vset_count(v) < graph_given_up_at(v)) {
-        drop(v->graph);
+    if (v->graph && v->options.index == VSET_INDEX_AUTO && !v->graph->job) {
+        index_choice_review(v, vset_count(v) < graph_given_up_at(v));
     }
     if (v->graph) {
         graph_count_levels(v->graph, v->elements.slots.n_slots);

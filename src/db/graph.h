@@ -154,6 +154,10 @@ const struct hnsw *graph_of(const struct vset *v);
 double graph_pace(const struct vset *v);
 void graph_note_pace(struct vset *v, int64_t estimated_ns, int64_t took_ns);
 
+/* What is remembered of a set with a graph, for choosing its index. */
+struct index_watch;
+struct index_watch *graph_watch(const struct vset *v);
+
 /* ---- what is known ------------------------------------------------------- */
 
 struct graph_info {

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "db/buckets.h"
 #include "db/graph.h"
+#include "db/index_choice.h"
 #include "db/vset_impl.h"
 
 enum graph_job_kind {
@@ -101,6 +102,7 @@ struct graph {
     uint32_t checks_asked, checks_made;
     const char *broken; /* what the last check found */
     float pace;         /* see graph_pace() */
+    struct index_watch watch;
     uint32_t walked_at; /* nodes when the graph was last walked */
     bool walk_due;
     bool swept_last;       /* the last job was a sweep */

@@ -247,3 +247,8 @@ const char *graph_check_slots(const struct vset *v, slot_id first, uint32_t n)
     }
     return broken;
 }
+
+struct index_watch *graph_watch(const struct vset *v)
+{
+    return v->graph ? &v->graph->watch : NULL;
+}

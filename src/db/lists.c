@@ -22,11 +22,16 @@ uint32_t lists_n_for(uint32_t rows)
     return n > LISTS_NLIST_MAX ? LISTS_NLIST_MAX : n;
 }
 
-uint32_t lists_worthwhile_at(const struct vset *v)
+uint32_t lists_worthwhile_for(const struct vec_format *f)
 {
-    uint32_t graph = graph_worthwhile_at(v);
+    uint32_t graph = graph_worthwhile_for(f);
 
     return graph > WORTHWHILE_ROWS ? graph : WORTHWHILE_ROWS;
+}
+
+uint32_t lists_worthwhile_at(const struct vset *v)
+{
+    return lists_worthwhile_for(&v->format);
 }
 
 /* ---- life and end ------------------------------------------------------ */
@@ -332,7 +337,9 @@ enum err lists_install(struct lists *l, struct ivf_centroids *c)
     l->filling_since_ns = clock_mono_ns();
     h->trainings++;
     h->tail_left = 0;
-    v->options.index = VSET_INDEX_IVF;
+    if (!l->options.by_itself) {
+        v->options.index = VSET_INDEX_IVF;
+    }
     if (!h->answers) {
         h->answers = l;
         h->coming = NULL;
@@ -524,8 +531,17 @@ void lists_pump_all(struct keyspace *ks)
 
     for (; h; h = ks->lists_at) {
         ks->lists_at = h->next;
+        if (h->answers && !h->is_going) {
+            index_choice_review(h->set,
+                                vset_count(h->set) < graph_given_up_at(h->set));
+        }
         lists_pump(h->set, true);
     }
+}
+
+struct index_watch *lists_watch(const struct vset *v)
+{
+    return v->lists ? &v->lists->watch : NULL;
 }
 
 /* ---- searches ---------------------------------------------------------- */

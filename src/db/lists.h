@@ -54,6 +54,7 @@ uint32_t lists_n_for(uint32_t rows);
 
 /* Rows from which on a set that was made to have lists is given them. */
 uint32_t lists_worthwhile_at(const struct vset *v);
+uint32_t lists_worthwhile_for(const struct vec_format *f);
 
 /* Begins to train. The set's options say IVF from when the result is there.
  *
@@ -149,6 +150,10 @@ void lists_view_take(const struct vset *v, struct lists_view *out);
 
 /* The lists that answer; NULL without. */
 const struct ivf *lists_of(const struct vset *v);
+
+/* What is remembered of a set with lists, for choosing its index. */
+struct index_watch;
+struct index_watch *lists_watch(const struct vset *v);
 
 /* See graph_pace(). */
 double lists_pace(const struct vset *v);

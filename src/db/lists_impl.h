@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/pool.h"
+#include "db/index_choice.h"
 #include "db/lists.h"
 #include "db/vset_impl.h"
 #include "index/ivf/centroids.h"
@@ -127,6 +128,7 @@ struct lists_home {
     write_seq tended_at; /* when nothing was to be tended */
     uint64_t trainings, splits, merges;
     double pace;
+    struct index_watch watch;
     struct lists_home *next, *prev; /* keyspace->lists */
 };
 

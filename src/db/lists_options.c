@@ -63,6 +63,7 @@ void lists_options_put(const struct lists_options *o,
     out[5] = (uint64_t)o->codes;
     out[6] = o->pq_m;
     out[7] = o->discard;
+    out[8] = o->by_itself;
 }
 
 enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
@@ -75,7 +76,7 @@ enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
             return ERR_CORRUPT;
         }
     }
-    if (in[5] >= LISTS_CODES_COUNT || in[7] > 1 || in[8] || in[9]) {
+    if (in[5] >= LISTS_CODES_COUNT || in[7] > 1 || in[8] > 1 || in[9]) {
         return ERR_CORRUPT;
     }
     *out = (struct lists_options){
@@ -87,6 +88,7 @@ enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
         .codes = (enum lists_codes)in[5],
         .pq_m = (uint32_t)in[6],
         .discard = in[7] != 0,
+        .by_itself = in[8] != 0,
     };
     return lists_options_wrong(out) ? ERR_CORRUPT : ERR_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "db/attribute.h"
 #include "db/graph.h"
+#include "db/index_choice.h"
 #include "db/lists.h"
 #include "db/vset_impl.h"
 #include "index/ivf/ivf.h"
@@ -96,13 +97,18 @@ static uint64_t attributes_bytes(const struct vset_estimate_of *of)
 }
 
 static enum vset_index index_of(const struct vset_estimate_of *of,
-                                const struct vec_format *f)
+                                const struct vec_format *f, uint64_t besides)
 {
+    struct index_facts facts = {.now = VSET_INDEX_FLAT, .count = of->count};
+
     if (of->options.index != VSET_INDEX_AUTO) {
         return of->options.index;
     }
-    return of->count < graph_worthwhile_for(f) ? VSET_INDEX_FLAT
-                                               : VSET_INDEX_HNSW;
+    facts.graph_at = graph_worthwhile_for(f);
+    facts.lists_at = lists_worthwhile_for(f);
+    facts.graph_bytes = graph_bytes_for(f, of->options.m, of->count);
+    facts.room = index_choice_room(besides);
+    return index_choose(&facts).index;
 }
 
 void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
@@ -112,7 +118,6 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
 
     memset(out, 0, sizeof(*out));
     vec_format_init(&f, o->type, o->metric, o->dim);
-    out->index = index_of(of, &f);
     out->code_bytes = rows_bytes(&f, of->count);
     out->name_bytes = name_heap_bytes_for(of->count, of->name_len) +
                       table_bytes_for(4, &nobody, of->count);
@@ -120,6 +125,8 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
     if (of->attribute.len) {
         out->name_bytes += (uint64_t)of->count * sizeof(struct page_attr);
     }
+    out->index = index_of(
+        of, &f, out->code_bytes + out->name_bytes + out->attribute_bytes);
     if (out->index == VSET_INDEX_HNSW) {
         out->index_bytes = graph_bytes_for(&f, o->m, of->count);
     } else if (out->index == VSET_INDEX_IVF && of->count) {

@@ -288,7 +288,7 @@ static void init(struct hnsw *h, const struct hnsw_options *o)
 /* Pages differ in how many nodes have upper levels: a few tell the mean. */
 size_t hnsw_bytes_for(const struct hnsw_options *o, uint32_t n)
 {
-    enum { SAMPLE = 16 };
+    enum { SAMPLE = 4 };
     uint32_t pages =
         (uint32_t)(((uint64_t)n + NODES_PER_PAGE - 1) / NODES_PER_PAGE);
     uint32_t cap = DIR_MIN, sample = pages < SAMPLE ? pages : SAMPLE, i;
