@@ -38,7 +38,6 @@ struct world {
     bool there[NAMES];
     uint32_t count;
     uint32_t under_way;
-    uint32_t told;
     /* what the searches said of themselves */
     uint32_t n_lists, n_whole, n_more, n_late;
     uint64_t found, sought;
@@ -71,13 +70,6 @@ static void make_set(void)
     w.count = 0;
 }
 
-static void trained(void *arg, struct vset *v)
-{
-    (void)arg;
-    assert_ptr_equal(v, w.set);
-    w.told++;
-}
-
 static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
 {
     struct pool_options o = {.n_workers = 2,
@@ -98,7 +90,6 @@ static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
     assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
     assert_int_equal(reaper_create(&w.reaper), ERR_OK);
     w.ks = keyspace_create(1, w.pool, w.reaper);
-    w.ks->lists_listener.trained = trained;
     keyspace_set_builders(w.ks, w.builders);
     make_set();
 }
