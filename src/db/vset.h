@@ -110,7 +110,7 @@ enum err vset_remove(struct vset *v, struct bytes name, bool *removed) MUST_USE;
  * indexes it is as if nothing had happened. The elements are different ones.
  *
  * out    the number moved; less than n when memory ran out.
- * cost   about 0.3 us each, when there are many. */
+ * cost   below a microsecond each, when there are many. */
 struct vset_move {
     slot_id from, to;
 };

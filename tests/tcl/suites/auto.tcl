@@ -59,8 +59,8 @@ start_server {} {
         r vtrain s IVF
         assert_equal ivf [info_of s index]
         r vtrain s HNSW ASYNC
-        while {[info_of s index] ne "hnsw"} {
-            assert_equal ivf [info_of s index]
+        while {[set index [info_of s index]] ne "hnsw"} {
+            assert_equal ivf $index
             assert_equal 10 [llength [r vsearch s ELE e7 K 10]]
         }
         assert_equal 25000 [r vcard s]
