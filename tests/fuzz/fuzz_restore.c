@@ -16,6 +16,7 @@
 #include "cmd/job.h"
 #include "db/dump.h"
 #include "db/graph_impl.h"
+#include "db/lists.h"
 #include "db/search.h"
 #include "persist/crc64.h"
 #include "unit/vset_payload.h"
@@ -178,7 +179,7 @@ static void command(struct vset *v, uint8_t what, uint8_t n)
 {
     struct bytes key = W("k");
 
-    switch (what % 14) {
+    switch (what % 17) {
     case 0:
         RUN(W("VREM"), key, element(v, n));
         break;
@@ -223,6 +224,16 @@ static void command(struct vset *v, uint8_t what, uint8_t n)
         graph_pump(v, true);
         finish_jobs();
         break;
+    case 13:
+        RUN(W("VTRAIN"), key, W("IVF"), W("ITERATIONS"), W("3"), W("ASYNC"));
+        break;
+    case 14:
+        RUN(W("VTRAIN"), key, n % 2 ? W("FLAT") : W("HNSW"), W("ASYNC"));
+        break;
+    case 15:
+        lists_pump(v, true);
+        (void)pool_drain(w.builders);
+        break;
     default:
         if (v->options.input_dim) {
             char dim[16];
@@ -244,6 +255,7 @@ static void check(const struct vset *v)
     if (v->graph) {
         hnsw_validate(graph_of(v));
     }
+    ASSERT(lists_check_slots(v, 0, UINT32_MAX) == NULL);
 }
 
 /* What it dumps it takes. */
