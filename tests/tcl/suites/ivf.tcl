@@ -294,6 +294,8 @@ start_server {} {
         }
         set before [lmap key {plain floats bits} { list {*}[of_lists $key] {*}[infos_of $key ivf-rows tail] }]
         set digest [r debug digest]
+        r save
+        exec [file join [file dirname $harness::binary] vectra-check-rdb] [srv dir]/dump.rdb
         r debug reload
         assert_equal $digest [r debug digest]
         set after [lmap key {plain floats bits} { list {*}[of_lists $key] {*}[infos_of $key ivf-rows tail] }]
