@@ -13,9 +13,12 @@
 #include "index/ivf/centroids_impl.h"
 
 enum {
+    /* At 128 dimensions, fewer where there are more: */
     CENTRE_ROWS = 4096,
+    CENTRE_LEAST = 256,
     TAKE_ROWS = 512, /* of one unit */
     MEANS_LISTS = 8, /* likewise */
+    SOME = 16,       /* rows fetched at a time */
     ROUNDS = 10,
     ROWS_LEAST = 32, /* for each list, in all rounds */
     ROUNDS_EVEN = 3, /* the last ones, in which lists are made more equal */
@@ -81,6 +84,14 @@ uint32_t kmeans_sample_for(uint64_t n_rows, uint32_t n_lists)
     uint64_t want = 128 * (uint64_t)n_lists;
 
     return (uint32_t)(n_rows < want ? n_rows : want);
+}
+
+/* So many of what has 128 dimensions take as long as so many of these. */
+static uint32_t scaled(const struct kmeans *k, uint32_t n, uint32_t least)
+{
+    const uint32_t fit = (uint32_t)((uint64_t)n * 128 / k->o.dim);
+
+    return fit > n ? n : fit < least ? least : fit;
 }
 
 static uint32_t parts(uint32_t n, uint32_t each)
@@ -172,8 +183,8 @@ struct kmeans *kmeans_begin(const struct kmeans_options *o)
 static void do_centre(struct kmeans *k, struct ivf_scratch *s)
 {
     const uint32_t dim = k->o.dim;
-    const uint32_t n =
-        k->o.n_rows < CENTRE_ROWS ? k->o.n_rows : (uint32_t)CENTRE_ROWS;
+    const uint32_t most = scaled(k, CENTRE_ROWS, CENTRE_LEAST);
+    const uint32_t n = k->o.n_rows < most ? k->o.n_rows : most;
     double *sums = ivf_scratch_room(s, dim * (sizeof(*sums) + sizeof(float)));
     float *x = (float *)(void *)(sums + dim);
     uint32_t i, j;
@@ -193,12 +204,11 @@ static void do_centre(struct kmeans *k, struct ivf_scratch *s)
 
 static void do_take(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
 {
-    enum { SOME = 16 };
     const uint32_t dim = k->o.dim;
     float *x = ivf_scratch_room(s, (SOME + 1) * (size_t)dim * sizeof(*x));
-    uint32_t i = unit * TAKE_ROWS, j, n;
-    const uint32_t end =
-        k->o.n_rows - i < TAKE_ROWS ? k->o.n_rows : i + TAKE_ROWS;
+    const uint32_t size = scaled(k, TAKE_ROWS, SOME);
+    uint32_t i = unit * size, j, n;
+    const uint32_t end = k->o.n_rows - i < size ? k->o.n_rows : i + size;
 
     for (; i < end; i += n) {
         n = end - i < SOME ? end - i : (uint32_t)SOME;
@@ -439,9 +449,10 @@ static void do_means(struct kmeans *k, uint32_t unit, struct ivf_scratch *s)
 {
     const uint32_t dim = k->o.dim;
     float *x = ivf_scratch_room(s, 2 * (size_t)dim * sizeof(*x));
-    uint32_t list = unit * MEANS_LISTS, i, j;
+    const uint32_t size = scaled(k, MEANS_LISTS, 1);
+    uint32_t list = unit * size, i, j;
     const uint32_t end =
-        k->o.n_lists - list < MEANS_LISTS ? k->o.n_lists : list + MEANS_LISTS;
+        k->o.n_lists - list < size ? k->o.n_lists : list + size;
 
     for (; list < end; list++) {
         const uint32_t from = k->start[list], to = k->start[list + 1];
@@ -475,11 +486,11 @@ uint32_t kmeans_units(const struct kmeans *k)
 {
     switch (k->phase) {
     case TAKE:
-        return parts(k->o.n_rows, TAKE_ROWS);
+        return parts(k->o.n_rows, scaled(k, TAKE_ROWS, SOME));
     case ASSIGN:
         return parts(k->n, k->batch);
     case MEANS:
-        return parts(k->o.n_lists, MEANS_LISTS);
+        return parts(k->o.n_lists, scaled(k, MEANS_LISTS, 1));
     case CENTRE:
     case SEED:
     case GROUP:
