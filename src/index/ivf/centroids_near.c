@@ -361,6 +361,18 @@ static void take_least(const struct ivf_groups *g, const struct scored *scored,
     topk_sort(&top);
 }
 
+/* Lists of a group: all places but those its last block leaves over. */
+static uint32_t lists_of_group(const struct ivf_groups *g, uint32_t group)
+{
+    const uint32_t end = g->start[group + 1] * VEC_NEAR_LANES;
+    uint32_t over = 0;
+
+    while (g->ids[end - 1 - over] == IVF_LIST_NONE) {
+        over++;
+    }
+    return end - over - g->start[group] * VEC_NEAR_LANES;
+}
+
 /* Scores the members of the groups nearest to a query, whose heads have these
  * keys, until there are enough. */
 static void score_groups(const struct ivf_groups *g, struct vec_near_query *q,
@@ -368,13 +380,11 @@ static void score_groups(const struct ivf_groups *g, struct vec_near_query *q,
                          struct scored *scored)
 {
     const size_t bytes = vec_near_block_bytes(g->dim);
-    uint32_t chosen[IVF_GROUPS_MAX], n, i, j;
+    uint32_t chosen[IVF_GROUPS_MAX], n, i, j, n_lists = 0;
 
     scored->n_blocks = 0;
     n = ivf_groups_choose(g, head_keys, g->n, chosen);
-    for (i = 0;
-         i < n && (i < VISITS || scored->n_blocks * VEC_NEAR_LANES < want);
-         i++) {
+    for (i = 0; i < n && (i < VISITS || n_lists < want); i++) {
         const uint32_t from = g->start[chosen[i]];
         const uint32_t size = g->start[chosen[i] + 1] - from;
 
@@ -383,6 +393,7 @@ static void score_groups(const struct ivf_groups *g, struct vec_near_query *q,
         for (j = 0; j < size; j++) {
             scored->blocks[scored->n_blocks++] = from + j;
         }
+        n_lists += lists_of_group(g, chosen[i]);
     }
 }
 

@@ -300,6 +300,44 @@ static void queries_find_their_nearest_lists_in_order(void **state)
     free(s.x);
 }
 
+/* Most groups have one list then, and leave fifteen places over. */
+static void lopsided_groups_give_as_many_lists_as_asked_for(void **state)
+{
+    enum { N = 1600, ALONE = 39, STEP = 40, DIM = 8, PROBES = 100 };
+    float *rows = calloc((size_t)N * DIM, sizeof(*rows));
+    struct ivf_scratch *scratch = ivf_scratch_create();
+    struct ivf_near near[PROBES];
+    struct ivf_centroids *c;
+    bool seen[N];
+    struct rng rng;
+    uint32_t i, j, n;
+
+    (void)state;
+    rng_seed(&rng, 9);
+    for (i = 0; i < N * DIM; i++) {
+        rows[i] = 5000; /* most of them, and far away */
+    }
+    for (i = 0; i < ALONE; i++) {
+        for (j = 0; j < DIM; j++) {
+            rows[(size_t)i * STEP * DIM + j] = (float)(100 * rng_normal(&rng));
+        }
+    }
+    assert_int_equal(ivf_centroids_create(VEC_L2, DIM, N, rows, NULL, &c),
+                     ERR_OK);
+    for (i = 0; i < ALONE; i++) {
+        n = ivf_probe(c, rows + (size_t)i * STEP * DIM, PROBES, near, scratch);
+        assert_int_equal(n, PROBES);
+        memset(seen, 0, sizeof(seen));
+        for (j = 0; j < n; j++) {
+            assert_true(near[j].list < N && !seen[near[j].list]);
+            seen[near[j].list] = true;
+        }
+    }
+    ivf_centroids_destroy(c);
+    ivf_scratch_destroy(scratch);
+    free(rows);
+}
+
 static void bytes_give_the_same_centroids(void **state)
 {
     struct sample s = make_sample(2000, 33, 50, 0, 7);
@@ -445,6 +483,7 @@ int main(void)
         cmocka_unit_test(any_dimension_is_trained),
         cmocka_unit_test(rows_that_are_all_equal_are_trained),
         cmocka_unit_test(queries_find_their_nearest_lists_in_order),
+        cmocka_unit_test(lopsided_groups_give_as_many_lists_as_asked_for),
         cmocka_unit_test(bytes_give_the_same_centroids),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(odd_vectors_get_a_list),
