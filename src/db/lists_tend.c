@@ -122,8 +122,9 @@ static void look(const struct lists *l, struct need *need)
             n + need->n_splits < LISTS_NLIST_MAX) {
             need->split[need->n_splits++] = i;
         }
-        if (mean >= MERGE_MEAN && s.n_used * MERGE_SHARE < mean &&
-            need->n_merges < MERGES_MAX) {
+        /* As many as were asked for there are. */
+        if (n - need->n_merges > l->options.nlist && mean >= MERGE_MEAN &&
+            s.n_used * MERGE_SHARE < mean && need->n_merges < MERGES_MAX) {
             need->merge[need->n_merges++] = i;
         }
     }
