@@ -7,6 +7,7 @@
 enum {
     EVERYWHERE = 2 * NAMES, /* an effort that leaves no bucket out */
     BURST = 4500,
+    HELD_STEPS = 1000,
 };
 
 static uint32_t times_bucketed, times_merged;
@@ -105,13 +106,19 @@ static void test_a_search_of_all_buckets_finds_everything(void **state)
     put_from_to(0, 1500);
     make_graph();
     graph_pump(w.set, true);
-    for (step = 0; step < STEPS / 3; step++) {
-        step_in_a_burst();
-        if (step % 1000 == 0) {
-            validate();
-        }
-        if (step % 2000 == 0) {
+    for (step = 0; step < HELD_STEPS * 6; step++) {
+        if (step % (2 * HELD_STEPS) == 0) { /* so that a tail grows long */
             settle();
+            hold_the_graph(true);
+        } else if (step % HELD_STEPS == 0) {
+            graph_tail_pump(w.set->graph);
+            finish_tail_jobs();
+            assert_non_null(w.set->graph->buckets);
+            hold_the_graph(false);
+        }
+        step_in_a_burst();
+        if (step % 500 == 0) {
+            validate();
         }
     }
     finish_searches();
@@ -143,11 +150,11 @@ static void test_a_burst_is_put_into_buckets(void **state)
         if (i % 40 == 0) {
             ask_graph(K, 100, false, 0);
         }
+        for (; i % 400 == 0 && w.set->graph->tail_job; look()) {
+            wait_for_some();
+        }
     }
     finish_searches();
-    for (; w.set->graph->tail_job; look()) {
-        wait_for_some();
-    }
     assert_true(times_bucketed > 0 && times_merged > 0);
     assert_true((double)w.found >= 0.9 * (double)w.wanted);
     hold_the_graph(false);
