@@ -492,7 +492,8 @@ void lists_pump(struct vset *v, bool any)
     struct lists_home *h = v->lists;
     const struct lists *l;
 
-    if (h && (h->job || h->is_going || v->n_frozen || !h->keyspace->builders)) {
+    if (v->n_frozen ||
+        (h && (h->job || h->is_going || !h->keyspace->builders))) {
         return;
     }
     if (!h || (!h->answers && !h->coming)) {
