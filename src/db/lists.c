@@ -484,7 +484,9 @@ static void train_again(struct lists_home *h)
 
 bool lists_is_busy(const struct vset *v)
 {
-    return v->lists && v->lists->job;
+    const struct lists_job *job = v->lists ? v->lists->job : NULL;
+
+    return job && job->kind != LISTS_JOB_TRAIN;
 }
 
 void lists_pump(struct vset *v, bool any)

@@ -128,7 +128,8 @@ bool lists_is_holding(const struct vset *v, slot_id slot);
  * little. */
 void lists_pump(struct vset *v, bool any);
 
-/* Whether a job is under way. */
+/* Whether a job that changes something is under way: not a training, whose
+ * result waits for the set to thaw. */
 bool lists_is_busy(const struct vset *v);
 
 /* Pumps the lists of every set; some times a second. */

@@ -288,6 +288,16 @@ static void trained(struct lists_job *job)
     lists_job_end(job, true);
 }
 
+/* Not while the set is written down (vset_freeze()). */
+static void install_when_thawed(struct lists_job *job)
+{
+    if (job->home->set->n_frozen) {
+        lists_job_yield(job);
+    } else {
+        trained(job);
+    }
+}
+
 static void next_of_kmeans(struct lists_job *job)
 {
     kmeans_next(job->kmeans);
@@ -297,7 +307,8 @@ static void next_of_kmeans(struct lists_job *job)
     if (kmeans_units(job->kmeans) > 0) {
         lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
     } else {
-        trained(job);
+        job->next = install_when_thawed;
+        install_when_thawed(job);
     }
 }
 
