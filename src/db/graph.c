@@ -379,7 +379,9 @@ static void free_all_held(struct graph *g)
         graph_let_go(g, b);
         slots_free_bunch(b);
     }
-    memset(g->held, 0, g->held_words * sizeof(*g->held));
+    if (g->held_words) { /* else there is nothing there */
+        memset(g->held, 0, g->held_words * sizeof(*g->held));
+    }
 }
 
 /* Nothing works on it any more. */

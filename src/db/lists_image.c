@@ -17,6 +17,8 @@
 #include "db/graph.h"
 #include "db/lists_impl.h"
 
+#define MEASURE_MAX 1e100
+
 enum { VERSION = 1, HEAD_BYTES = 128 };
 
 static const char MAGIC[4] = {'V', 'L', 'S', 'T'};
@@ -181,6 +183,12 @@ static bool get_part(struct bytes *in, struct bytes *out)
     return true;
 }
 
+/* Seconds, or a mean of distances. */
+static bool is_sane(double x)
+{
+    return x >= 0 && x <= MEASURE_MAX;
+}
+
 /* Reads what lists_write_trained() wrote into lists that nobody knows of. */
 static enum err read_trained(struct vset *v, struct bytes in,
                              struct lists **lists,
@@ -205,7 +213,9 @@ static enum err read_trained(struct vset *v, struct bytes in,
     if (lists_options_get(words, &o) != ERR_OK ||
         !lists_options_fit(&o, &v->options, UINT32_MAX, why, sizeof(why)) ||
         !get_part(&rest, &c) || !get_part(&rest, &books) || rest.len ||
-        get_u64(in.data + 88) > UINT32_MAX) {
+        get_u64(in.data + 88) > UINT32_MAX ||
+        get_u64(in.data + 96) > INT64_MAX || !is_sane(get_f64(in.data + 104)) ||
+        !is_sane(get_f64(in.data + 112))) {
         return ERR_CORRUPT;
     }
     err = ivf_centroids_read(c.data, c.len, v->format.metric, v->format.dim,

@@ -71,9 +71,9 @@ bool lists_want_training(const struct lists *l)
 {
     uint64_t n = ivf_n_used(l->ivf);
     time_ms since = l->home->keyspace->now - l->trained_at;
-    time_ms pause = (time_ms)(l->train_s * 1000 * AGAIN_TIMES);
+    double pause = l->train_s * 1000 * AGAIN_TIMES;
 
-    if (n < AGAIN_ROWS || since < AGAIN_MIN_MS || since < pause) {
+    if (n < AGAIN_ROWS || since < AGAIN_MIN_MS || (double)since < pause) {
         return false;
     }
     if ((double)n >= AGAIN_GROWN * (double)l->trained_rows) {

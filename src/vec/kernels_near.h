@@ -19,7 +19,9 @@ enum { NEAR_CODES_AT = 2 * VEC_NEAR_LANES * sizeof(float) };
 ALWAYS_INLINE void near_go_on(struct near_out *out, size_t n_blocks)
 {
     out->position += (uint32_t)(n_blocks * VEC_NEAR_LANES);
-    out->keys += out->keys ? n_blocks * VEC_NEAR_LANES : 0;
+    if (out->keys) {
+        out->keys += n_blocks * VEC_NEAR_LANES;
+    }
 }
 
 ALWAYS_INLINE size_t near_words(uint32_t dim)
@@ -84,7 +86,9 @@ ALWAYS_INLINE size_t near_block_bytes(uint32_t dim)
         for (j = 0; j < nq; j += live) {                                       \
             struct near_out to = out;                                          \
                                                                                \
-            to.keys += out.keys ? j * out.stride : 0;                          \
+            if (out.keys) {                                                    \
+                to.keys += j * out.stride;                                     \
+            }                                                                  \
             live = nq - j < many ? nq - j : many;                              \
             if (live <= 2) {                                                   \
                 live = 1;                                                      \

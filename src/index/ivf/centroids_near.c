@@ -480,7 +480,9 @@ uint32_t ivf_probe_many(const struct ivf_centroids *c,
             answer[i].list = topk_entry_slot(heap[i]);
             answer[i].key = topk_entry_key(heap[i]) + square;
         }
-        scored.keys += all ? stride : 0;
+        if (all) {
+            scored.keys += stride;
+        }
     }
     return n;
 }
