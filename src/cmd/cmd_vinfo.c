@@ -104,11 +104,6 @@ static void lists_fields(struct fields *f, const struct lists_info *l)
     field_int(f, "ivf-splits", l->splits);
     field_int(f, "ivf-merges", l->merges);
     field_int(f, "ivf-bytes", l->bytes);
-    if (l->options.discard) {
-        field_text(f, "ivf-warning",
-                   "vectors are kept as PQ codes alone: searches find fewer of "
-                   "the nearest elements, see docs/COMPATIBILITY.md");
-    }
 }
 
 /* ---- all of it --------------------------------------------------------- */

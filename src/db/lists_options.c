@@ -26,7 +26,7 @@ const char *lists_options_wrong(const struct lists_options *o)
         o->pq_m > LISTS_PQ_M_MAX) {
         return "invalid PQ";
     }
-    return o->discard && !pq ? "DISCARD needs PQ" : NULL;
+    return NULL;
 }
 
 bool lists_options_fit(const struct lists_options *o,
@@ -62,7 +62,6 @@ void lists_options_put(const struct lists_options *o,
     out[4] = o->seed;
     out[5] = (uint64_t)o->codes;
     out[6] = o->pq_m;
-    out[7] = o->discard;
     out[8] = o->by_itself;
 }
 
@@ -76,7 +75,7 @@ enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
             return ERR_CORRUPT;
         }
     }
-    if (in[5] >= LISTS_CODES_COUNT || in[7] > 1 || in[8] > 1 || in[9]) {
+    if (in[5] >= LISTS_CODES_COUNT || in[7] || in[8] > 1 || in[9]) {
         return ERR_CORRUPT;
     }
     *out = (struct lists_options){
@@ -87,7 +86,6 @@ enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
         .seed = in[4],
         .codes = (enum lists_codes)in[5],
         .pq_m = (uint32_t)in[6],
-        .discard = in[7] != 0,
         .by_itself = in[8] != 0,
     };
     return lists_options_wrong(out) ? ERR_CORRUPT : ERR_OK;

@@ -31,7 +31,6 @@ struct lists_options {
     uint64_t seed;
     enum lists_codes codes;
     uint32_t pq_m; /* sub-quantisers of 4 bits; with LISTS_CODES_PQ alone */
-    bool discard;  /* the codes are all that is kept of rows in lists */
     /* Nobody asked: the set chose them, and goes on choosing. */
     bool by_itself;
 };

@@ -132,9 +132,6 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
     } else if (out->index == VSET_INDEX_IVF && of->count) {
         out->index_bytes = lists_bytes_for(of);
         out->code_bytes = rows_bytes(&f, lanes_of(of));
-        if (of->lists.discard) {
-            out->code_bytes -= of->count * (uint64_t)f.row_bytes;
-        }
     }
     out->memory_bytes = vset_create_cost() + out->code_bytes + out->name_bytes +
                         out->attribute_bytes + out->index_bytes;

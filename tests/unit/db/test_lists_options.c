@@ -23,8 +23,7 @@ static void check_wrong(void **state)
         {{.codes = LISTS_CODES_I8, .pq_m = 2}, "invalid PQ"},
         {{.codes = LISTS_CODES_PQ}, "invalid PQ"},
         {{.codes = LISTS_CODES_PQ, .pq_m = VEC_DIM_MAX + 1}, "invalid PQ"},
-        {{.codes = LISTS_CODES_PQ, .pq_m = 4, .discard = true}, NULL},
-        {{.codes = LISTS_CODES_I8, .discard = true}, "DISCARD needs PQ"},
+        {{.codes = LISTS_CODES_PQ, .pq_m = 4}, NULL},
     };
     size_t i;
 
@@ -82,8 +81,7 @@ static void check_numbers(void **state)
                               .iterations = 7,
                               .seed = UINT64_MAX,
                               .codes = LISTS_CODES_PQ,
-                              .pq_m = 4,
-                              .discard = true};
+                              .pq_m = 4};
     struct lists_options got;
     uint64_t numbers[LISTS_OPTION_WORDS];
     int i;
@@ -94,7 +92,7 @@ static void check_numbers(void **state)
     assert_true(got.nlist == o.nlist && got.nprobe == o.nprobe &&
                 got.sample == o.sample && got.iterations == o.iterations &&
                 got.seed == o.seed && got.codes == o.codes &&
-                got.pq_m == o.pq_m && got.discard);
+                got.pq_m == o.pq_m);
     for (i = 0; i < LISTS_OPTION_WORDS; i++) {
         uint64_t was = numbers[i];
 
