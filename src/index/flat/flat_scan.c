@@ -21,6 +21,8 @@ struct ring_task {
     struct task task;
     struct flat_ring *ring;
     _Atomic bool active; /* submitted or running */
+    /* Ring lock: by what task the worker of this number takes part. */
+    struct ring_task *of_worker;
 };
 
 struct flat_ring {
@@ -390,14 +392,26 @@ static bool ring_step(struct task *t, struct worker *w)
 {
     struct ring_task *rt = CONTAINER_OF(t, struct ring_task, task);
     struct flat_ring *r = rt->ring;
+    struct ring_task **mine = &r->tasks[w->index].of_worker;
     struct flat_search *batch[FLAT_ABOARD];
     size_t n_batch = 0;
     uint32_t run = 0;
-    bool found;
+    bool found = false, twice;
 
     lock_acquire(&r->lock);
-    found = take_run(r, &run, batch, &n_batch);
+    twice = *mine && *mine != rt;
+    if (!twice) {
+        found = take_run(r, &run, batch, &n_batch);
+        *mine = found ? rt : NULL;
+    }
     lock_release(&r->lock);
+    if (twice) {
+        /* A worker that was the first to wake may have taken the tasks of
+         * others, who would sleep for as long as searches keep coming. The next
+         * search submits this one again. */
+        atomic_store(&rt->active, false);
+        return false;
+    }
     if (found) {
         work_run(r, w, run, batch, n_batch);
         return true;
