@@ -43,11 +43,10 @@ static bool go_on(void *arg)
 }
 
 /* The payload is a value of its own by now, whatever becomes of the key. */
-static bool append_payload(struct dump_turns *d)
+static void append_payload(struct dump_turns *d)
 {
     size_t at = 0;
 
-    d->to_start = d->to->len;
     buf_printf(d->to, "$%zu\r\n", d->out.len);
     while (at < d->out.len && !d->stop) {
         size_t n = d->out.len - at;
@@ -61,7 +60,6 @@ static bool append_payload(struct dump_turns *d)
     }
     buf_append_str(d->to, "\r\n");
     buf_deinit(&d->out);
-    return !d->stop;
 }
 
 static void write_in_turns(struct baton *b, void *arg)

@@ -40,7 +40,6 @@ struct dump_turns {
     const struct entry *entry;
     struct baton *baton;
     uint64_t ticket;
-    size_t to_start;
     int tries;
     bool stop;
 };

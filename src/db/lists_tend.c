@@ -10,7 +10,6 @@
  * All of it is moving rows between lists: a row is in one of them for every
  * search, and an exact search finds it at every moment. When that is not enough
  * any more, all is trained anew. */
-#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -284,25 +283,6 @@ static double square_of_distance(const float *a, const float *b, uint32_t dim)
     return sum;
 }
 
-/* As lists compare rows: by direction, but for L2 and L1. */
-static void straighten(enum vec_metric metric, float *x, uint32_t dim)
-{
-    double sum = 0;
-    float length;
-    uint32_t i;
-
-    if (metric != VEC_COSINE && metric != VEC_IP) {
-        return;
-    }
-    for (i = 0; i < dim; i++) {
-        sum += (double)x[i] * (double)x[i];
-    }
-    length = sum > 0 ? (float)sqrt(sum) : 1;
-    for (i = 0; i < dim; i++) {
-        x[i] /= length;
-    }
-}
-
 /* Rows of a list, evenly, as lists compare them. */
 static uint32_t read_rows(const struct lists_job *job, uint32_t split, float *x)
 {
@@ -318,7 +298,8 @@ static uint32_t read_rows(const struct lists_job *job, uint32_t split, float *x)
 
         vec_decode_unit(&v->format, row_map_at(&job->rows, slot),
                         x + (size_t)i * dim);
-        straighten(v->format.metric, x + (size_t)i * dim, dim);
+        ivf_straighten(v->format.metric, x + (size_t)i * dim, dim,
+                       x + (size_t)i * dim);
     }
     return n;
 }

@@ -106,4 +106,9 @@ enum err ivf_centroids_read(const uint8_t *data, size_t len,
                             enum vec_metric metric, uint32_t dim,
                             struct ivf_centroids **out) MUST_USE;
 
+/* As lists compare vectors: x made a unit vector where directions count. A
+ * vector without a direction stays zero. out may be x. */
+void ivf_straighten(enum vec_metric metric, const float *x, uint32_t dim,
+                    float *out);
+
 #endif

@@ -38,11 +38,6 @@ struct vec_near_vector ivf_vector(const struct vec_format *f,
 /* sums += what an I8 row stands for. */
 void ivf_add_code(const struct vec_format *f, const uint8_t *row, float *sums);
 
-/* As lists compare vectors: x made a unit vector where directions count. A
- * vector without a direction stays zero. out may be x. */
-void ivf_straighten(enum vec_metric metric, const float *x, uint32_t dim,
-                    float *out);
-
 /* Of straightened vectors. */
 float ivf_distance(enum vec_metric metric, const float *a, const float *b,
                    uint32_t dim);
