@@ -13,7 +13,7 @@
 #include "cmd/job.h"
 #include "db/string_value.h"
 #include "db/value_digest.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 enum { SLOTS_PER_STEP = 64, DIGEST_TEXT = 2 * DIGEST_SHA1 };
 

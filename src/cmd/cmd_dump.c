@@ -15,7 +15,7 @@
 #include "cmd/dump_turns.h"
 #include "cmd/propagate.h"
 #include "db/dump.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 enum {
     READ_AT_ONCE = 128 << 10, /* bytes of a payload */

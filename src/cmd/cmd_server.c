@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "base/region.h"
 #include "cmd/args.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 /* ---- databases --------------------------------------------------------- */
 

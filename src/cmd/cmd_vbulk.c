@@ -12,7 +12,7 @@
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
-#include "db/attribute.h"
+#include "db/vset/attribute.h"
 #include "vec/fine.h"
 
 enum {

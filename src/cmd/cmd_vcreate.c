@@ -3,7 +3,7 @@
 
 #include "cmd/args.h"
 #include "cmd/vset_key.h"
-#include "db/vset_estimate.h"
+#include "db/vset/vset_estimate.h"
 
 enum { NAME_LEN_DEFAULT = 16, NAME_LEN_MAX = 1 << 20 };
 

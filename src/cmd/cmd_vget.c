@@ -4,7 +4,7 @@
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
-#include "db/vset_view.h"
+#include "db/vset/vset_view.h"
 
 void cmd_vcard(struct cmd_ctx *ctx)
 {

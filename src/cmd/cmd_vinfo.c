@@ -1,10 +1,10 @@
 /* VINFO. Fields are written aside and counted, since a map says first how many
  * it has. */
 #include "cmd/vset_key.h"
-#include "db/graph.h"
-#include "db/index_choice.h"
-#include "db/lists.h"
-#include "db/recall.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists.h"
+#include "db/search/recall.h"
+#include "db/vset/index_choice.h"
 
 struct fields {
     struct buf out;

@@ -3,9 +3,9 @@
  *     VRANGE key start end [count]
  *
  * A set is a hash table of names, so an order has to be made: a small set is
- * looked through for every command (db/name_select.h), a large one has an order
- * made by a worker (db/name_order.h), for which the first command waits,
- * parked, and which those after it find ready. Iterating by pages, each
+ * looked through for every command (db/names/name_select.h), a large one has an
+ * order made by a worker (db/names/name_order.h), for which the first command
+ * waits, parked, and which those after it find ready. Iterating by pages, each
  * beginning behind the last name of the one before, then costs a binary search
  * and the names.
  *
@@ -18,8 +18,8 @@
 #include "cmd/args.h"
 #include "cmd/job.h"
 #include "cmd/vset_key.h"
-#include "db/name_order.h"
-#include "db/name_select.h"
+#include "db/names/name_order.h"
+#include "db/names/name_select.h"
 
 enum {
     SELECT_MAX = 128,       /* a set up to this size keeps no order, */

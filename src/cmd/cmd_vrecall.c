@@ -6,7 +6,7 @@
 #include "cmd/job.h"
 #include "cmd/vsearch.h"
 #include "cmd/vset_key.h"
-#include "db/recall.h"
+#include "db/search/recall.h"
 
 enum {
     SAMPLES_DEFAULT = 100,

@@ -4,7 +4,7 @@
 #include "cmd/args.h"
 #include "cmd/index_job.h"
 #include "cmd/vset_key.h"
-#include "db/lists.h"
+#include "db/lists/lists.h"
 
 struct train {
     struct vset_options options; /* the set's, with what is asked for */

@@ -5,7 +5,7 @@
 #include "base/epoch.h"
 #include "base/mem.h"
 #include "db/dump.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 enum {
     AT_ONCE = 256 << 10,     /* bytes of a set */

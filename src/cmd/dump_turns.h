@@ -13,7 +13,7 @@
 #define VECTRA_CMD_DUMP_TURNS_H
 
 #include "cmd/job.h"
-#include "db/graph.h"
+#include "db/graph/graph.h"
 
 enum dump_step {
     DUMP_MORE, /* call again */

@@ -4,7 +4,7 @@
 #define VECTRA_CMD_INDEX_JOB_H
 
 #include "cmd/job.h"
-#include "db/graph.h"
+#include "db/graph/graph.h"
 
 /* The set is that of argv[key_at]. */
 struct index_job {

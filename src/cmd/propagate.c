@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "cmd/cmd.h"
-#include "db/lists.h"
+#include "db/lists/lists.h"
 
 enum { KEEP_BYTES = 1 << 20 }; /* of the buffer, between turns */
 

@@ -4,7 +4,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/vector_arg.h"
-#include "db/search.h"
+#include "db/search/search.h"
 
 enum {
     VSEARCH_K_DEFAULT = 10,

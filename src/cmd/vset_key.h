@@ -3,7 +3,7 @@
 #define VECTRA_CMD_VSET_KEY_H
 
 #include "cmd/cmd.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 /* The set of a key, for reading.
  *

@@ -5,11 +5,11 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-#include "db/graph.h"
-#include "db/lists.h"
-#include "db/name_order.h"
-#include "db/search.h"
-#include "db/vset.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists.h"
+#include "db/names/name_order.h"
+#include "db/search/search.h"
+#include "db/vset/vset.h"
 
 static uint64_t hash_of_entry(uint64_t ref, void *arg)
 {

@@ -105,18 +105,18 @@ struct keyspace {
     struct epoch *epoch;
     struct reaper *reaper;
     struct pool *pool;
-    struct search_pool *searches; /* db/search.h */
-    struct name_build *builds;    /* db/name_order.h */
+    struct search_pool *searches; /* db/search/search.h */
+    struct name_build *builds;    /* db/names/name_order.h */
     struct pool *builders;        /* NULL: no set gets a graph */
-    struct graph *graphs;         /* db/graph.h */
+    struct graph *graphs;         /* db/graph/graph.h */
     struct graph_job *graph_jobs; /* under way, n_graph_jobs of them */
     struct graph *graphs_at;      /* while all are gone through */
     struct graph *graphs_apart;   /* being taken apart */
     struct graph_waiter *graph_waiters;
-    struct lists_home *lists;     /* db/lists.h */
+    struct lists_home *lists;     /* db/lists/lists.h */
     struct lists_home *lists_at;  /* while all are gone through */
     struct lists_job *lists_jobs; /* under way, n_lists_jobs of them */
-    struct recall *recalls;       /* db/recall.h */
+    struct recall *recalls;       /* db/search/recall.h */
     uint32_t n_graph_jobs;
     uint32_t n_lists_jobs;
     struct rng rng;

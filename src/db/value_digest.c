@@ -3,7 +3,7 @@
 
 #include "base/num.h"
 #include "db/string_value.h"
-#include "db/vset_impl.h"
+#include "db/vset/vset_impl.h"
 
 /* The numbers Redis gives to the types. */
 enum { TYPE_STRING = 0, TYPE_MODULE = 5 };

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "db/string_value.h"
-#include "db/vset_image.h"
+#include "db/vset/vset_image.h"
 
 uint8_t value_file_type(const struct entry *e)
 {

@@ -12,7 +12,7 @@
 
 #include "base/glob.h"
 #include "base/log.h"
-#include "db/search.h"
+#include "db/search/search.h"
 #include "server/aof.h"
 #include "server/config_impl.h"
 #include "server/server.h"

@@ -1,7 +1,7 @@
 /* What happens hz times a second, in slices that do not hold the loop. */
 #include "base/log.h"
-#include "db/graph.h"
-#include "db/lists.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists.h"
 #include "server/aof.h"
 #include "server/exchange.h"
 #include "server/server.h"

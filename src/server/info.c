@@ -8,9 +8,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "db/graph.h"
-#include "db/lists.h"
-#include "db/search.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists.h"
+#include "db/search/search.h"
 #include "server/aof.h"
 #include "server/server.h"
 

@@ -84,8 +84,8 @@ struct server {
 enum err server_start(struct server *s, struct err_ctx *ctx) MUST_USE;
 
 /* Asks the builders to rest, so that what a child gets, or a reader of
- * everything, is not in the middle of a change (db/graph.h, F1-F3); true when
- * they do. To be asked turn by turn until then; they go on with
+ * everything, is not in the middle of a change (db/graph/graph.h, F1-F3); true
+ * when they do. To be asked turn by turn until then; they go on with
  * server_forked(). */
 bool server_may_fork(struct server *s);
 void server_forked(struct server *s);

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/bench_bandwidth.h"
-#include "tools/bench_options.h"
-#include "tools/bench_run.h"
-#include "tools/bench_sink.h"
+#include "tools/bench/bench_bandwidth.h"
+#include "tools/bench/bench_options.h"
+#include "tools/bench/bench_run.h"
+#include "tools/bench/bench_sink.h"
 
 #ifndef VECTRA_VERSION
 #define VECTRA_VERSION "0.1.0"

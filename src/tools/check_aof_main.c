@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "io/file.h"
-#include "tools/check_aof_cut.h"
-#include "tools/check_aof_scan.h"
+#include "tools/check/check_aof_cut.h"
+#include "tools/check/check_aof_scan.h"
 
 static const char usage[] =
     "usage: vectra-check-aof [--fix | --truncate-to-lsn N |\n"

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/check_json.h"
-#include "tools/check_rdb_walk.h"
+#include "tools/check/check_json.h"
+#include "tools/check/check_rdb_walk.h"
 
 static const char usage[] =
     "usage: vectra-check-rdb [--keys] [--json] FILE\n"

@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "db/graph.h"
-#include "db/search.h"
+#include "db/graph/graph.h"
+#include "db/search/search.h"
 #include "db/snapshot.h"
 #include "db/value_digest.h"
 

@@ -15,9 +15,9 @@
 #include "base/mem.h"
 #include "cmd/job.h"
 #include "db/dump.h"
-#include "db/graph_impl.h"
-#include "db/lists.h"
-#include "db/search.h"
+#include "db/graph/graph_impl.h"
+#include "db/lists/lists.h"
+#include "db/search/search.h"
 #include "persist/crc64.h"
 #include "unit/vset_payload.h"
 

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/graph.h"
+#include "db/graph/graph.h"
 #include "db/keyspace.h"
-#include "db/search.h"
+#include "db/search/search.h"
 
 enum { K = 10, QUERIES = 200, WARM = 5 };
 

@@ -12,8 +12,8 @@
 #include "base/mem.h"
 #include "cmd/job.h"
 #include "cmd/replay.h"
-#include "db/search.h"
-#include "db/vset.h"
+#include "db/search/search.h"
+#include "db/vset/vset.h"
 
 enum { STEPS = 20000, KEYS = 24, NAMES = 40, DBS = 3, BULK = 3000 };
 

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/graph_impl.h"
-#include "db/search_impl.h"
+#include "db/graph/graph_impl.h"
+#include "db/search/search_impl.h"
 
 enum {
     NAMES = 6000,

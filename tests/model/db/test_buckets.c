@@ -2,7 +2,7 @@
  * looks into all buckets has to find, whatever happens to rows meanwhile. */
 #include "model/db/graph_world.h"
 
-#include "db/buckets_impl.h"
+#include "db/tail/buckets_impl.h"
 
 enum {
     EVERYWHERE = 2 * NAMES, /* an effort that leaves no bucket out */

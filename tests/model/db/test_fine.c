@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/graph_impl.h"
-#include "db/search_impl.h"
+#include "db/graph/graph_impl.h"
+#include "db/search/search_impl.h"
 
 enum { ROWS = 6000, QUERIES = 150, K = 10, LATENT = 14, CLUSTERS = 40 };
 

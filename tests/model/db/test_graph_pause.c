@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "db/graph_impl.h"
-#include "db/search_impl.h"
+#include "db/graph/graph_impl.h"
+#include "db/search/search_impl.h"
 
 enum { NAMES = 6000, DIM = 16, ROUNDS = 600, FORK_EVERY = 20 };
 

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/name_order.h"
-#include "db/name_select.h"
-#include "db/name_sort.h"
-#include "db/search.h"
-#include "db/vset_impl.h"
+#include "db/names/name_order.h"
+#include "db/names/name_select.h"
+#include "db/names/name_sort.h"
+#include "db/search/search.h"
+#include "db/vset/vset_impl.h"
 
 enum {
     NAMES = 6000,

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/graph.h"
-#include "db/lists_impl.h"
-#include "db/search.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists_impl.h"
+#include "db/search/search.h"
 
 enum {
     NAMES = 6000,

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/search.h"
-#include "db/vset_impl.h"
-#include "db/vset_view.h"
+#include "db/search/search.h"
+#include "db/vset/vset_impl.h"
+#include "db/vset/vset_view.h"
 
 enum {
     NAMES = 120,

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "db/graph_impl.h"
-#include "db/lists.h"
-#include "db/search_impl.h"
+#include "db/graph/graph_impl.h"
+#include "db/lists/lists.h"
+#include "db/search/search_impl.h"
 #include "db/value_digest.h"
-#include "db/vset_image.h"
+#include "db/vset/vset_image.h"
 #include "unit/vset_payload.h"
 
 enum { NAMES = 3000, DIM = 12, INPUT_DIM = 17, K = 10 };

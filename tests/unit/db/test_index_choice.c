@@ -3,7 +3,7 @@
 #include "unit/cm.h"
 
 #include "base/macros.h"
-#include "db/index_choice.h"
+#include "db/vset/index_choice.h"
 
 static const struct index_facts usual = {
     .now = VSET_INDEX_FLAT,

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "db/string_value.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 enum { N_DBS = 3, N_KEYS = 300, TEXT_MAX = 100 };
 

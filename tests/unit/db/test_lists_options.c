@@ -2,7 +2,7 @@
  */
 #include "../cm.h"
 
-#include "db/lists_options.h"
+#include "db/lists/lists_options.h"
 
 static void check_wrong(void **state)
 {

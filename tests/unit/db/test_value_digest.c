@@ -4,7 +4,7 @@
 
 #include "db/string_value.h"
 #include "db/value_digest.h"
-#include "db/vset.h"
+#include "db/vset/vset.h"
 
 struct fixture {
     struct pool *pool;

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/bench_dataset.h"
-#include "tools/bench_meta.h"
+#include "tools/bench/bench_dataset.h"
+#include "tools/bench/bench_meta.h"
 
 static char folder[64];
 static char path[128];

@@ -13,8 +13,8 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
-#include "tools/bench_engine.h"
-#include "tools/bench_sink.h"
+#include "tools/bench/bench_engine.h"
+#include "tools/bench/bench_sink.h"
 
 struct server {
     struct bench_sink *sink;

@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "tools/bench_hist.h"
+#include "tools/bench/bench_hist.h"
 
 static struct bench_hist *make(void)
 {

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/split.h"
-#include "tools/bench_commands.h"
+#include "tools/bench/bench_commands.h"
 
 /* Parses a line as a shell would split it. The options point into `line`,
  * which stays until the next call. */

@@ -11,7 +11,7 @@
 #include <math.h>
 
 #include "base/mem.h"
-#include "tools/bench_report.h"
+#include "tools/bench/bench_report.h"
 
 static struct bench_server_facts before = {1000, 5000, 1.0, NAN, 0};
 static struct bench_server_facts after = {51000, 95000, 1.5, 40000, 100};

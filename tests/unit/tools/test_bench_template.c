@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "tools/bench_template.h"
+#include "tools/bench/bench_template.h"
 
 /* Five rows of two floats; names and attributes for them. */
 static float matrix[5][2] = {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "tools/bench_recall.h"
-#include "tools/bench_truth.h"
+#include "tools/bench/bench_recall.h"
+#include "tools/bench/bench_truth.h"
 
 enum { DIM = 9, K = 10 };
 

@@ -11,7 +11,7 @@
 #include <math.h>
 
 #include "base/rng.h"
-#include "tools/bench_values.h"
+#include "tools/bench/bench_values.h"
 
 static void assert_format(float x, int decimals, const char *want)
 {

@@ -1,0 +1,330 @@
+/* Lists as they are logged and saved.
+ *
+ * What was trained is, all numbers little-endian:
+ *
+ *     0   u32   "VLST"
+ *     4   u32   1, the version
+ *     8   u64   LISTS_OPTION_WORDS of them: what was asked for
+ *     88  u64   elements the set had
+ *     96  i64   when it was, milliseconds since 1970
+ *     104 f64   seconds it took
+ *     112 f64   mean distance of rows to their centroids, 0: not known
+ *     120 u64   bytes of the centroids, which follow: ivf_centroids_write()
+ *         u64   bytes of the codebooks, which follow; 0 without */
+#include <math.h>
+#include <string.h>
+
+#include "db/graph/graph.h"
+#include "db/lists/lists_impl.h"
+
+#define MEASURE_MAX 1e100
+
+enum { VERSION = 1, HEAD_BYTES = 128 };
+
+static const char MAGIC[4] = {'V', 'L', 'S', 'T'};
+
+static void put_u64(struct buf *out, uint64_t x)
+{
+    uint8_t bytes[8];
+    int i;
+
+    for (i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)(x >> (8 * i));
+    }
+    buf_append(out, bytes, sizeof(bytes));
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+    uint64_t x = 0;
+    int i;
+
+    for (i = 7; i >= 0; i--) {
+        x = x << 8 | at[i];
+    }
+    return x;
+}
+
+static void put_f64(struct buf *out, double x)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof(bits));
+    put_u64(out, bits);
+}
+
+static double get_f64(const uint8_t *at)
+{
+    uint64_t bits = get_u64(at);
+    double x;
+
+    memcpy(&x, &bits, sizeof(x));
+    return x >= 0 && x < 1e300 ? x : 0;
+}
+
+static size_t books_size(const struct lists *l)
+{
+    return l->pq ? vec_pq_n_points(l->pq) * sizeof(float) : 0;
+}
+
+/* The points of products. */
+static void put_books(const struct lists *l, struct buf *out)
+{
+    size_t i;
+
+    put_u64(out, books_size(l));
+    for (i = 0; l->pq && i < vec_pq_n_points(l->pq); i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &l->pq->points[i], sizeof(bits));
+        buf_append(out,
+                   (const uint8_t[]){(uint8_t)bits, (uint8_t)(bits >> 8),
+                                     (uint8_t)(bits >> 16),
+                                     (uint8_t)(bits >> 24)},
+                   4);
+    }
+}
+
+static enum err get_books(struct lists *l, struct bytes books)
+{
+    size_t i;
+
+    if (lists_make_pq(l) != ERR_OK) {
+        return ERR_NOMEM;
+    }
+    if (books.len != books_size(l)) {
+        return ERR_CORRUPT;
+    }
+    for (i = 0; i < books.len / 4; i++) {
+        const uint8_t *at = books.data + 4 * i;
+        uint32_t bits = (uint32_t)at[0] | (uint32_t)at[1] << 8 |
+                        (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+
+        memcpy(&l->pq->points[i], &bits, sizeof(bits));
+        if (!isfinite(l->pq->points[i])) {
+            return ERR_CORRUPT;
+        }
+    }
+    return ERR_OK;
+}
+
+bool lists_write_trained(const struct vset *v, struct buf *out)
+{
+    const struct lists_home *h = v->lists;
+    const struct lists *l = h ? lists_target(h) : NULL;
+    const struct ivf_centroids *c;
+    uint64_t words[LISTS_OPTION_WORDS];
+    size_t size;
+    int i;
+
+    if (!l) {
+        return false;
+    }
+    c = ivf_centroids_of(l->ivf);
+    size = ivf_centroids_size(c);
+    buf_append(out, MAGIC, sizeof(MAGIC));
+    buf_append(out, (const uint8_t[]){VERSION, 0, 0, 0}, 4);
+    lists_options_put(&l->options, words);
+    for (i = 0; i < LISTS_OPTION_WORDS; i++) {
+        put_u64(out, words[i]);
+    }
+    put_u64(out, l->trained_rows);
+    put_u64(out, (uint64_t)l->trained_at);
+    put_f64(out, l->train_s);
+    put_f64(out, l->is_filled ? l->residual : 0);
+    put_u64(out, size);
+    ivf_centroids_write(c, buf_room(out, size));
+    out->len += size;
+    put_books(l, out);
+    return true;
+}
+
+size_t lists_trained_size(const struct vset *v)
+{
+    const struct lists *l = v->lists ? lists_target(v->lists) : NULL;
+
+    return l ? HEAD_BYTES + ivf_centroids_size(ivf_centroids_of(l->ivf)) + 8 +
+                   books_size(l)
+             : 0;
+}
+
+void lists_trained_put(const struct vset *v, uint8_t *out)
+{
+    struct buf b = {out, 0, lists_trained_size(v)};
+
+    ASSERT(lists_write_trained(v, &b) && b.len == b.cap && b.data == out);
+}
+
+bool lists_is_asked(const struct vset *v, struct lists_options *out)
+{
+    const struct lists *l = v->lists ? v->lists->coming : NULL;
+
+    if (!l || l->ivf) {
+        return false;
+    }
+    *out = l->options;
+    return true;
+}
+
+/* A length and as many bytes. */
+static bool get_part(struct bytes *in, struct bytes *out)
+{
+    uint64_t n;
+
+    if (in->len < 8) {
+        return false;
+    }
+    n = get_u64(in->data);
+    if (n > in->len - 8) {
+        return false;
+    }
+    *out = bytes_of(in->data + 8, (size_t)n);
+    *in = bytes_of(in->data + 8 + n, in->len - 8 - (size_t)n);
+    return true;
+}
+
+/* Seconds, or a mean of distances. */
+static bool is_sane(double x)
+{
+    return x >= 0 && x <= MEASURE_MAX;
+}
+
+/* Reads what lists_write_trained() wrote into lists that nobody knows of. */
+static enum err read_trained(struct vset *v, struct bytes in,
+                             struct lists **lists,
+                             struct ivf_centroids **centroids)
+{
+    struct bytes rest, c, books;
+    char why[160];
+    uint64_t words[LISTS_OPTION_WORDS];
+    struct lists_options o;
+    struct lists_home *h;
+    enum err err;
+    int i;
+
+    if (in.len < HEAD_BYTES || memcmp(in.data, MAGIC, sizeof(MAGIC)) != 0 ||
+        in.data[4] != VERSION || in.data[5] || in.data[6] || in.data[7]) {
+        return ERR_CORRUPT;
+    }
+    for (i = 0; i < LISTS_OPTION_WORDS; i++) {
+        words[i] = get_u64(in.data + 8 + 8 * i);
+    }
+    rest = bytes_of(in.data + HEAD_BYTES - 8, in.len - HEAD_BYTES + 8);
+    if (lists_options_get(words, &o) != ERR_OK ||
+        !lists_options_fit(&o, &v->options, UINT32_MAX, why, sizeof(why)) ||
+        !get_part(&rest, &c) || !get_part(&rest, &books) || rest.len ||
+        get_u64(in.data + 88) > UINT32_MAX ||
+        get_u64(in.data + 96) > INT64_MAX || !is_sane(get_f64(in.data + 104)) ||
+        !is_sane(get_f64(in.data + 112))) {
+        return ERR_CORRUPT;
+    }
+    err = ivf_centroids_read(c.data, c.len, v->format.metric, v->format.dim,
+                             centroids);
+    if (err) {
+        return err;
+    }
+    h = lists_home_of(v);
+    *lists = h ? lists_make(h, &o) : NULL;
+    if (!*lists) {
+        ivf_centroids_destroy(*centroids);
+        return ERR_NOMEM;
+    }
+    (*lists)->trained_rows = (uint32_t)get_u64(in.data + 88);
+    (*lists)->trained_at = (time_ms)get_u64(in.data + 96);
+    (*lists)->train_s = get_f64(in.data + 104);
+    (*lists)->residual = get_f64(in.data + 112);
+    err = get_books(*lists, books);
+    if (err) {
+        ivf_centroids_destroy(*centroids);
+        lists_drop(*lists);
+    }
+    return err;
+}
+
+enum err lists_install_trained(struct vset *v, struct bytes trained,
+                               uint64_t *build)
+{
+    struct ivf_centroids *c;
+    struct lists *l;
+    enum err err = read_trained(v, trained, &l, &c);
+
+    if (err) {
+        return err;
+    }
+    l->residual = 0; /* it is measured anew */
+    if (v->lists->coming) {
+        lists_drop_all(v);
+    }
+    if (v->lists->answers) {
+        v->lists->coming = l;
+    }
+    err = lists_install(l, c);
+    if (err) {
+        ivf_centroids_destroy(c);
+        lists_drop(l);
+        return err;
+    }
+    *build = l->build;
+    lists_pump(v, true);
+    return ERR_OK;
+}
+
+/* ---- files ------------------------------------------------------------- */
+
+enum err lists_image_begin(struct vset *v, struct bytes trained,
+                           struct lists **out)
+{
+    struct ivf_centroids *c;
+    struct lists *l;
+    enum err err = read_trained(v, trained, &l, &c);
+
+    if (err) {
+        return err;
+    }
+    err = v->lists->answers || v->lists->coming ? ERR_CORRUPT
+                                                : lists_install(l, c);
+    if (err) {
+        ivf_centroids_destroy(c);
+        lists_drop(l);
+        return err;
+    }
+    *out = l;
+    return ERR_OK;
+}
+
+enum err lists_image_block(struct lists *l, uint32_t list, uint32_t block)
+{
+    struct slots *s = lists_slots(l->home);
+    uint32_t free_lanes;
+    enum err err;
+
+    if (list >= ivf_n_lists(l->ivf)) {
+        return ERR_CORRUPT;
+    }
+    err = slots_block_adopt(s, block, &free_lanes);
+    if (!err) {
+        err = lists_block_add(l, list, block);
+    }
+    if (!err) {
+        ivf_block_fill(l->ivf, block, ~free_lanes);
+        err = lists_encode_block(l, block, ~free_lanes);
+    }
+    return err;
+}
+
+enum err lists_image_install(struct lists *l)
+{
+    struct lists_home *h = l->home;
+
+    l->is_filled = true;
+    l->imbalance = ivf_imbalance(l->ivf);
+    l->moved = l->goal;
+    h->trainings = 0;
+    graph_tell(h->keyspace);
+    return ERR_OK;
+}
+
+void lists_image_abandon(struct lists *l)
+{
+    lists_drop_all(l->home->set);
+}

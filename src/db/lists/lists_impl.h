@@ -1,0 +1,261 @@
+/* The inside of a set's lists: shared by lists*.c.
+ *
+ * What each file does: lists.c life and end, notes of writes, what is known;
+ * lists_job.c the running of jobs, training; lists_move.c moving rows: into
+ * lists, from list to list; lists_tend.c which lists need it; lists_image.c the
+ * form that is logged and saved. */
+#ifndef VECTRA_DB_LISTS_IMPL_H
+#define VECTRA_DB_LISTS_IMPL_H
+
+#include <stdatomic.h>
+
+#include "base/pool.h"
+#include "db/lists/lists.h"
+#include "db/vset/index_choice.h"
+#include "db/vset/vset_impl.h"
+#include "index/ivf/centroids.h"
+#include "index/ivf/codes.h"
+#include "index/ivf/ivf.h"
+#include "index/ivf/kmeans.h"
+#include "store/slots_blocks.h"
+#include "vec/pq.h"
+
+enum lists_job_kind {
+    LISTS_JOB_TRAIN,
+    LISTS_JOB_FILL, /* rows go into lists */
+    LISTS_JOB_TEND, /* rows go from list to list */
+};
+
+/* One of the threads that work on a job. */
+struct lists_task {
+    struct task task;
+    struct lists_job *job;
+    struct ivf_scratch *scratch;
+    void *work; /* for making codes: see lists_codes.c */
+    void *work_block;
+};
+
+/* Work on a set's lists: phases, each of units that the builders share, or a
+ * slice of the loop's. Between phases the loop decides. */
+struct lists_job {
+    struct lists_home *home;
+    struct lists *lists; /* that it works for */
+    enum lists_job_kind kind;
+    /* the phase */
+    void (*unit)(struct lists_job *job, uint32_t unit, struct lists_task *t);
+    void (*next)(struct lists_job *job); /* loop; when it is over */
+    uint32_t n_units;
+    _Atomic uint32_t next_unit;
+    _Atomic uint32_t active; /* tasks that have not ended */
+    _Atomic bool cancelled;
+    struct completion completion;
+    uint64_t hold;
+    uint64_t ticket; /* JOB_TRAIN, while has_ticket */
+    bool has_ticket;
+    /* training */
+    struct slots_view view;
+    uint32_t *sample;
+    uint32_t n_sample, n_picked, n_passed, n_seen;
+    struct rng rng;
+    struct kmeans *kmeans;
+    void (*then)(struct lists_job *job); /* when they have been */
+    float *books_sample; /* rows that codebooks are learned from */
+    uint32_t n_books_sample;
+    int64_t began_ns;
+    double residual; /* keys of rows that were moved, summed up */
+    /* Moving: see lists_move.c. Slots of `blocks` that become free while the
+     * job holds them are not used again before it lets go of them: what it
+     * reads does not change, and a live slot holds the row that it read. */
+    bool holds;
+    uint32_t *blocks; /* ascending */
+    uint32_t n_blocks, cap_blocks;
+    slot_id *held; /* those that became free */
+    uint32_t n_held;
+    struct row_map rows;
+    slot_id *slots; /* n of them, whence ... */
+    uint32_t *to;   /* ... and the list each goes to */
+    float *keys;
+    uint8_t *codes; /* of the rows; NULL: lists have none */
+    uint32_t n, at, cap;
+    uint32_t cursor;           /* of the tail: the next block to look at */
+    uint32_t old_list, old_at; /* of the lists that are replaced */
+    uint32_t met;              /* rows, since the cursor was at the beginning */
+    uint64_t moved;
+    bool out_of_memory;
+    struct lists_tending *tending;
+    struct lists_job *next_job, *prev_job; /* keyspace->lists_jobs */
+    unsigned n_tasks;
+    struct lists_task tasks[];
+};
+
+/* Lists, of which a set has mostly one lot. */
+struct lists {
+    struct lists_home *home;
+    struct ivf *ivf;         /* NULL: in training */
+    struct ivf_codes *codes; /* NULL: rows are scanned */
+    struct vec_pq *pq;       /* NULL: codes are no products */
+    struct lists_options options;
+    uint32_t build;
+    bool is_filled;  /* all rows there were have been moved */
+    bool is_foreign; /* the result of somebody else's training */
+    uint32_t trained_rows;
+    time_ms trained_at;
+    double train_s;
+    double residual;     /* mean key of rows as trained */
+    uint64_t n_residual; /* while it is filled `residual` is a sum of so many */
+    double of_late;      /* of rows that came after; decays */
+    uint64_t n_late;     /* how many */
+    uint32_t stuck; /* rows of a list that could not be split, and some more */
+    double imbalance; /* when it was filled */
+    uint32_t goal;    /* rows to be moved in, about */
+    uint64_t moved;   /* rows that were */
+    int64_t filling_since_ns;
+    bool dropped;
+    struct lists *sibling; /* home->all */
+    struct retired retired;
+};
+
+struct lists_home {
+    struct vset *set;
+    struct keyspace *keyspace;
+    struct lists *answers; /* NULL: none */
+    struct lists *coming;  /* in training, or filled beside what answers */
+    struct lists *all;     /* these, and dropped ones a job still works for */
+    struct lists_job *job;
+    bool is_going;
+    bool any;            /* what there is is to be done though it be little */
+    uint32_t tail_left;  /* rows of the tail that could not be moved */
+    write_seq tended_at; /* when nothing was to be tended */
+    uint64_t trainings, splits, merges;
+    double pace;
+    struct index_watch watch;
+    struct lists_home *next, *prev; /* keyspace->lists */
+};
+
+/* ---- lists.c ----------------------------------------------------------- */
+
+/* The set's, made if need be. fails  NULL when memory is out. */
+struct lists_home *lists_home_of(struct vset *v);
+
+/* Lists that nobody knows of yet; and their end. */
+struct lists *lists_make(struct lists_home *h, const struct lists_options *o);
+void lists_destroy(struct lists *l);
+
+/* Lets trained lists answer, or be filled beside those that do. fails
+ * ERR_NOMEM. */
+enum err lists_install(struct lists *l, struct ivf_centroids *c) MUST_USE;
+
+/* The lists of a set whose block that is; NULL. */
+struct lists *lists_owning(const struct lists_home *h, uint32_t block);
+
+void lists_drop(struct lists *l);
+
+/* Lists that have been filled beside others, which are empty now, answer. */
+void lists_take_place(struct lists *l);
+
+/* A job has ended. */
+void lists_job_ended(struct lists_home *h, struct lists *l, bool go_on);
+
+/* The lists that rows go to. */
+static inline struct lists *lists_target(const struct lists_home *h)
+{
+    return h->coming && h->coming->ivf ? h->coming : h->answers;
+}
+
+static inline struct slots *lists_slots(const struct lists_home *h)
+{
+    return &h->set->elements.slots;
+}
+
+/* ---- lists_job.c ------------------------------------------------------- */
+
+/* fails  NULL when memory is out. */
+struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind);
+
+/* Runs units on at most `most` builders, then job->next. */
+void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most);
+
+/* Comes back to job->next in the loop's next turn. */
+void lists_job_yield(struct lists_job *job);
+
+/* The last thing: the set may go with it. */
+void lists_job_end(struct lists_job *job, bool go_on);
+
+bool lists_job_is_cancelled(const struct lists_job *job);
+
+/* Decodes rows of the sample. arg: the job. thread any. */
+void lists_fetch(const void *arg, uint32_t first, uint32_t n, float *out);
+
+/* Begins to train. fails  ERR_NOMEM. */
+enum err lists_begin_training(struct lists *l) MUST_USE;
+
+/* ---- lists_move.c ------------------------------------------------------ */
+
+/* Begins to move what can be moved into lists; false when there is nothing, or
+ * no memory. */
+bool lists_begin_filling(struct lists_home *h);
+
+/* Moves job->slots from job->at on for a while; true when all have been. */
+bool lists_move_some(struct lists_job *job);
+
+/* Room for a batch of so many rows and blocks. fails  ERR_NOMEM. */
+enum err lists_job_fit(struct lists_job *job, uint32_t rows,
+                       uint32_t blocks) MUST_USE;
+
+/* Takes a lane of a list, with another block for it if need be; IVF_NONE when
+ * memory is out. */
+slot_id lists_take_lane(struct lists *l, uint32_t list);
+
+/* Adds a block to what the job holds, and its live rows to `slots`; false when
+ * there is no room. */
+bool lists_job_take(struct lists_job *job, uint32_t block);
+
+/* Holds the blocks taken; rows may be read and moved. */
+void lists_job_hold(struct lists_job *job);
+
+/* What was held and is dead is nobody's any more. */
+void lists_let_go(struct lists_job *job);
+
+/* ---- lists_codes.c ----------------------------------------------------- */
+
+/* The products that are to be learned; points are 0. Does nothing for lists
+ * without. fails  ERR_NOMEM. */
+enum err lists_make_pq(struct lists *l) MUST_USE;
+
+/* Makes the column, of which products are there. fails  ERR_NOMEM. */
+enum err lists_make_codes(struct lists *l) MUST_USE;
+void lists_free_codes(struct lists *l);
+size_t lists_codes_bytes(const struct lists *l);
+
+/* Gives a list a block, and takes it away. fails  ERR_NOMEM. */
+enum err lists_block_add(struct lists *l, uint32_t list,
+                         uint32_t block) MUST_USE;
+void lists_block_leave(struct lists *l, uint32_t block);
+
+/* Codes of a batch: n of job->slots from `first` on. thread any. */
+void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
+                  struct lists_task *t);
+
+/* Writes that of a row where it is to lie. */
+void lists_put_code(const struct lists_job *job, uint32_t at, slot_id lane);
+
+/* Codes of the rows that lie in a block. fails  ERR_NOMEM. */
+enum err lists_encode_block(struct lists *l, uint32_t block,
+                            uint32_t lanes) MUST_USE;
+
+/* Learns codebooks, when that is wanted, then calls `then`. */
+void lists_learn_codes(struct lists_job *job,
+                       void (*then)(struct lists_job *job));
+
+/* ---- lists_tend.c ------------------------------------------------------ */
+
+struct lists_tending;
+void lists_tending_free(struct lists_tending *t);
+
+/* Begins what keeps lists in shape, if there is any need. */
+bool lists_begin_tending(struct lists_home *h);
+
+/* Whether they should be trained anew. */
+bool lists_want_training(const struct lists *l);
+
+#endif

@@ -1,0 +1,381 @@
+/* Jobs of a set's lists: phases of units that the builders share, and slices
+ * that the loop works itself; and the training of lists.
+ *
+ * A training picks a sample of the rows as they are at one instant, under a
+ * ticket: it is given back as soon as the rows have been read, since writers
+ * keep old versions for it. What follows is index/ivf/kmeans.h. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists_impl.h"
+
+enum {
+    SHUFFLE_UNIT = 16384, /* rows of the sample */
+    FETCH_AHEAD = 8,
+};
+
+/* ---- running ----------------------------------------------------------- */
+
+static bool step(struct task *t, struct worker *w)
+{
+    struct lists_task *lt = CONTAINER_OF(t, struct lists_task, task);
+    struct lists_job *job = lt->job;
+    uint32_t unit;
+
+    (void)w;
+    if (!lists_job_is_cancelled(job)) {
+        unit =
+            atomic_fetch_add_explicit(&job->next_unit, 1, memory_order_relaxed);
+        if (unit < job->n_units) {
+            job->unit(job, unit, lt);
+            return true;
+        }
+    }
+    if (atomic_fetch_sub_explicit(&job->active, 1, memory_order_acq_rel) == 1) {
+        pool_complete(job->home->keyspace->builders, &job->completion);
+    }
+    return false;
+}
+
+static void phase_done(struct completion *c)
+{
+    struct lists_job *job = CONTAINER_OF(c, struct lists_job, completion);
+
+    if (lists_job_is_cancelled(job)) {
+        lists_job_end(job, false);
+    } else {
+        job->next(job);
+    }
+}
+
+void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most)
+{
+    struct pool *pool = job->home->keyspace->builders;
+    unsigned n = job->n_tasks < most ? job->n_tasks : most;
+    unsigned i;
+
+    n = n < n_units ? n : n_units;
+    n = n ? n : 1;
+    job->n_units = n_units;
+    atomic_store_explicit(&job->next_unit, 0, memory_order_relaxed);
+    atomic_store_explicit(&job->active, n, memory_order_relaxed);
+    for (i = 0; i < n; i++) {
+        pool_submit(pool, &job->tasks[i].task);
+    }
+}
+
+void lists_job_yield(struct lists_job *job)
+{
+    lists_job_phase(job, 0, 1);
+}
+
+bool lists_job_is_cancelled(const struct lists_job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+static void list_job(struct lists_job *job)
+{
+    struct keyspace *ks = job->home->keyspace;
+
+    job->next_job = ks->lists_jobs;
+    if (job->next_job) {
+        job->next_job->prev_job = job;
+    }
+    ks->lists_jobs = job;
+    ks->n_lists_jobs++;
+}
+
+static void unlist_job(struct lists_job *job)
+{
+    struct keyspace *ks = job->home->keyspace;
+
+    if (job->prev_job) {
+        job->prev_job->next_job = job->next_job;
+    } else {
+        ks->lists_jobs = job->next_job;
+    }
+    if (job->next_job) {
+        job->next_job->prev_job = job->prev_job;
+    }
+    ks->n_lists_jobs--;
+}
+
+struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind)
+{
+    struct lists_home *h = l->home;
+    unsigned n = pool_size(h->keyspace->builders);
+    struct lists_job *job =
+        mem_try_alloc(sizeof(*job) + n * sizeof(struct lists_task));
+    unsigned i;
+
+    if (!job) {
+        return NULL;
+    }
+    memset(job, 0, sizeof(*job) + n * sizeof(struct lists_task));
+    job->home = h;
+    job->lists = l;
+    job->kind = kind;
+    job->n_tasks = n;
+    job->completion.done = phase_done;
+    for (i = 0; i < n; i++) {
+        job->tasks[i].task.step = step;
+        job->tasks[i].task.class = TASK_INDEX;
+        job->tasks[i].job = job;
+        job->tasks[i].scratch = ivf_scratch_create();
+    }
+    job->began_ns = clock_mono_ns();
+    job->hold = epoch_hold(h->keyspace->epoch);
+    h->job = job;
+    list_job(job);
+    return job;
+}
+
+static void give_ticket_back(struct lists_job *job)
+{
+    if (job->has_ticket) {
+        job->has_ticket = false;
+        epoch_leave(job->home->keyspace->epoch, job->ticket);
+    }
+}
+
+static void job_free(struct lists_job *job)
+{
+    unsigned i;
+
+    for (i = 0; i < job->n_tasks; i++) {
+        ivf_scratch_destroy(job->tasks[i].scratch);
+        mem_free(job->tasks[i].work_block);
+    }
+    if (job->kmeans) {
+        kmeans_abandon(job->kmeans);
+    }
+    if (job->tending) {
+        lists_tending_free(job->tending);
+    }
+    mem_free(job->sample);
+    mem_free(job->blocks);
+    mem_free(job->held);
+    mem_free(job->slots);
+    mem_free(job->to);
+    mem_free(job->keys);
+    mem_free(job->codes);
+    mem_free(job->books_sample);
+    mem_free(job);
+}
+
+void lists_job_end(struct lists_job *job, bool go_on)
+{
+    struct lists_home *h = job->home;
+    struct lists *l = job->lists;
+    struct keyspace *ks = h->keyspace;
+    uint64_t hold = job->hold;
+
+    unlist_job(job);
+    h->job = NULL;
+    if (!h->is_going) {
+        lists_let_go(job);
+    }
+    give_ticket_back(job);
+    job_free(job);
+    lists_job_ended(h, l, go_on);
+    epoch_release(ks->epoch, hold);
+    graph_tell(ks);
+}
+
+/* ---- the sample -------------------------------------------------------- */
+
+/* A page: each row that is seen is taken with the chance that leaves as many as
+ * are wanted. */
+static void unit_of_pick(struct lists_job *job, uint32_t unit,
+                         struct lists_task *t)
+{
+    const struct slots_view *v = &job->view;
+    const struct page *p = v->pages[unit];
+    slot_id first = (slot_id)row_page_first(v->geometry, unit);
+    uint32_t n = row_page_count(v->geometry, unit);
+    uint32_t i;
+
+    (void)t;
+    for (i = 0; i < n && first + i < v->n_slots; i++) {
+        uint32_t left = v->n_live - job->n_seen;
+        uint32_t wanted = job->n_sample - job->n_picked;
+
+        if (!left || !page_sees(p, i, v->seq)) {
+            continue;
+        }
+        job->n_seen++;
+        if (rng_below(&job->rng, left) < wanted) {
+            job->sample[job->n_picked++] = first + i;
+        }
+    }
+}
+
+static void unit_of_shuffle(struct lists_job *job, uint32_t unit,
+                            struct lists_task *t)
+{
+    uint32_t from = unit * SHUFFLE_UNIT;
+    uint32_t to = from + SHUFFLE_UNIT;
+    uint32_t i;
+
+    (void)t;
+    for (i = from; i < to && i < job->n_picked; i++) {
+        uint32_t j = (uint32_t)rng_below(&job->rng, i + 1);
+        uint32_t swap = job->sample[i];
+
+        job->sample[i] = job->sample[j];
+        job->sample[j] = swap;
+    }
+}
+
+void lists_fetch(const void *arg, uint32_t first, uint32_t n, float *out)
+{
+    const struct lists_job *job = arg;
+    const struct vec_format *f = &job->home->set->format;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        if (i + FETCH_AHEAD < n) {
+            __builtin_prefetch(row_map_at(
+                &job->view.rows, job->sample[first + i + FETCH_AHEAD]));
+        }
+        vec_decode_unit(f, row_map_at(&job->view.rows, job->sample[first + i]),
+                        out + (size_t)i * f->dim);
+    }
+}
+
+/* ---- training ---------------------------------------------------------- */
+
+static void unit_of_kmeans(struct lists_job *job, uint32_t unit,
+                           struct lists_task *t)
+{
+    kmeans_unit(job->kmeans, unit, t->scratch);
+}
+
+/* Not for want of memory, or the set has become empty. */
+static void give_up(struct lists_job *job)
+{
+    lists_drop(job->lists);
+    lists_job_end(job, false);
+}
+
+static void trained(struct lists_job *job)
+{
+    struct lists *l = job->lists;
+    struct lists_home *h = l->home;
+    struct keyspace *ks = h->keyspace;
+    struct ivf_centroids *c = NULL;
+    struct kmeans *k = job->kmeans;
+    enum err err;
+
+    job->kmeans = NULL;
+    err = kmeans_end(k, &c);
+    if (!err) {
+        err = lists_install(l, c);
+        if (err) {
+            ivf_centroids_destroy(c);
+        }
+    }
+    if (err) {
+        give_up(job);
+        return;
+    }
+    l->trained_rows = job->view.n_live;
+    l->trained_at = ks->now;
+    l->train_s = (double)(clock_mono_ns() - job->began_ns) / 1e9;
+    keyspace_trained(ks, h->set);
+    lists_job_end(job, true);
+}
+
+/* Not while the set is written down (vset_freeze()). */
+static void install_when_thawed(struct lists_job *job)
+{
+    if (job->home->set->n_frozen) {
+        lists_job_yield(job);
+    } else {
+        trained(job);
+    }
+}
+
+static void next_of_kmeans(struct lists_job *job)
+{
+    kmeans_next(job->kmeans);
+    if (kmeans_has_read(job->kmeans)) {
+        give_ticket_back(job);
+    }
+    if (kmeans_units(job->kmeans) > 0) {
+        lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
+    } else {
+        job->next = install_when_thawed;
+        install_when_thawed(job);
+    }
+}
+
+static void picked(struct lists_job *job)
+{
+    const struct vset *v = job->home->set;
+    const struct lists_options *o = &job->lists->options;
+    struct kmeans_options k = {
+        .metric = v->format.metric,
+        .dim = v->format.dim,
+        .n_lists = o->nlist ? o->nlist : lists_n_for(job->view.n_live),
+        .n_rows = job->n_picked,
+        .rounds = o->iterations,
+        .seed = o->seed ? o->seed : v->seed,
+        .fetch = lists_fetch,
+        .arg = job,
+    };
+
+    if (k.n_lists > k.n_rows) {
+        k.n_lists = k.n_rows; /* there are fewer by now */
+    }
+    job->kmeans = k.n_rows ? kmeans_begin(&k) : NULL;
+    if (!job->kmeans) {
+        give_up(job);
+        return;
+    }
+    job->unit = unit_of_kmeans;
+    job->next = next_of_kmeans;
+    lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
+}
+
+static void shuffled(struct lists_job *job)
+{
+    lists_learn_codes(job, picked);
+}
+
+static void seen(struct lists_job *job)
+{
+    job->unit = unit_of_shuffle;
+    job->next = shuffled;
+    lists_job_phase(job, (job->n_picked + SHUFFLE_UNIT - 1) / SHUFFLE_UNIT, 1);
+}
+
+enum err lists_begin_training(struct lists *l)
+{
+    struct lists_home *h = l->home;
+    const struct lists_options *o = &l->options;
+    uint32_t n = vset_count(h->set);
+    uint32_t n_lists = o->nlist ? o->nlist : lists_n_for(n);
+    uint64_t sample = o->sample ? o->sample : kmeans_sample_for(n, n_lists);
+    struct lists_job *job = lists_job_create(l, LISTS_JOB_TRAIN);
+
+    if (!job) {
+        return ERR_NOMEM;
+    }
+    job->n_sample = sample < n ? (uint32_t)sample : n;
+    job->sample = mem_try_alloc((job->n_sample + 1) * sizeof(*job->sample));
+    if (!job->sample || lists_make_pq(l) != ERR_OK) {
+        lists_job_end(job, false);
+        return ERR_NOMEM;
+    }
+    rng_seed(&job->rng, o->seed ? o->seed : h->set->seed);
+    job->ticket = epoch_enter(h->keyspace->epoch);
+    job->has_ticket = true;
+    slots_view_take(lists_slots(h), &job->view);
+    job->unit = unit_of_pick;
+    job->next = seen;
+    lists_job_phase(job, job->view.n_pages, 1);
+    return ERR_OK;
+}

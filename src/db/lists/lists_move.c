@@ -1,0 +1,401 @@
+/* Moving rows into lists.
+ *
+ * A batch of blocks of the tail (or, when lists replace others, of those) is
+ * taken out of use, builders find the list of each live row in it, and the loop
+ * moves the rows, a slice of its time at a time. A row that dies meanwhile is
+ * left out: its slot is not used again before the batch is done. What could not
+ * be moved stays where it is, and is tail as before. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "db/graph/graph.h"
+#include "db/lists/lists_impl.h"
+
+enum {
+    BATCH_ROWS = 8192,
+    BATCH_BLOCKS = 1024,
+    LOOK_BLOCKS = 65536, /* blocks looked at for a batch */
+    UNIT_ROWS = 256,
+    CHUNK = 32,            /* rows moved at a time */
+    SLICE_NS = 400 * 1000, /* of the loop's time */
+    AGAIN_ROWS = 1024,
+    OF_LATE_ROWS = 4096, /* the weight of one is 1 in so many, at least */
+};
+
+/* ---- batches ----------------------------------------------------------- */
+
+enum err lists_job_fit(struct lists_job *job, uint32_t rows, uint32_t blocks)
+{
+    job->slots = mem_try_alloc(rows * sizeof(*job->slots));
+    job->to = mem_try_alloc(rows * sizeof(*job->to));
+    job->keys = mem_try_alloc(rows * sizeof(*job->keys));
+    job->blocks = mem_try_alloc(blocks * sizeof(*job->blocks));
+    if (job->lists->codes) {
+        job->codes = mem_try_alloc((size_t)rows *
+                                   ivf_codes_code_bytes(job->lists->codes));
+    }
+    job->held = mem_try_alloc((size_t)blocks * IVF_BLOCK * sizeof(*job->held));
+    if (!job->slots || !job->to || !job->keys || !job->blocks || !job->held ||
+        (job->lists->codes && !job->codes)) {
+        return ERR_NOMEM;
+    }
+    job->cap = rows;
+    job->cap_blocks = blocks;
+    return ERR_OK;
+}
+
+bool lists_job_take(struct lists_job *job, uint32_t block)
+{
+    const struct slots *s = lists_slots(job->home);
+    uint32_t before = job->n, i;
+
+    if (job->n + IVF_BLOCK > job->cap || job->n_blocks == job->cap_blocks) {
+        return false;
+    }
+    for (i = 0; i < IVF_BLOCK; i++) {
+        slot_id slot = block * IVF_BLOCK + i;
+
+        if (slots_is_live(s, slot)) {
+            job->slots[job->n++] = slot;
+        }
+    }
+    if (job->n > before) {
+        job->blocks[job->n_blocks++] = block;
+    }
+    return true;
+}
+
+void lists_let_go(struct lists_job *job)
+{
+    struct slots *s = lists_slots(job->home);
+    uint32_t i;
+
+    job->holds = false;
+    for (i = 0; i < job->n_held; i++) {
+        if (!graph_is_holding(job->home->set, job->held[i])) {
+            slots_free(s, job->held[i]);
+        }
+    }
+    job->n_held = 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+void lists_job_hold(struct lists_job *job)
+{
+    const struct slots *s = lists_slots(job->home);
+
+    qsort(job->blocks, job->n_blocks, sizeof(*job->blocks), compare);
+    job->rows = (struct row_map){&s->geometry, s->dir->rows};
+    job->n_held = 0;
+    job->holds = true;
+    job->at = 0;
+}
+
+/* The next block of the tail that has rows, or the end. */
+static uint32_t next_of_tail(const struct slots *s, uint32_t block,
+                             uint32_t end)
+{
+    const struct slots_tail *t = s->blocks->tail;
+
+    while (block < end) {
+        uint64_t word =
+            atomic_load_explicit(&t->words[block / 64], memory_order_relaxed) &
+            (UINT64_MAX << (block % 64));
+
+        if (word) {
+            block = block / 64 * 64 + (uint32_t)__builtin_ctzll(word);
+            return block < end ? block : end;
+        }
+        block = (block / 64 + 1) * 64;
+    }
+    return end;
+}
+
+/* The last block is left alone until it is full: new rows come there. */
+static void take_of_tail(struct lists_job *job)
+{
+    struct slots *s = lists_slots(job->home);
+    uint32_t end = s->n_slots / IVF_BLOCK;
+    uint32_t block;
+
+    if (job->cursor < SLOTS_BLOCK_FIRST) {
+        job->cursor = SLOTS_BLOCK_FIRST;
+    }
+    for (;;) {
+        block = next_of_tail(s, job->cursor, end);
+        if (block == end || !lists_job_take(job, block)) {
+            job->cursor = block;
+            return;
+        }
+        slots_block_drain(s, block);
+        job->cursor = block + 1;
+    }
+}
+
+/* Rows of the lists that are to be replaced. */
+static void take_of_old(struct lists_job *job)
+{
+    const struct lists *old = job->home->answers;
+
+    if (old == job->lists || !old) {
+        return;
+    }
+    for (; job->old_list < ivf_n_lists(old->ivf); job->old_list++) {
+        uint32_t before = job->old_at;
+        uint32_t block = ivf_next_block(old->ivf, job->old_list, &job->old_at);
+
+        while (block != IVF_NONE) {
+            if (!lists_job_take(job, block)) {
+                job->old_at = before;
+                return;
+            }
+            before = job->old_at;
+            block = ivf_next_block(old->ivf, job->old_list, &job->old_at);
+        }
+        job->old_at = 0;
+    }
+}
+
+/* ---- finding lists ----------------------------------------------------- */
+
+static void unit_of_assign(struct lists_job *job, uint32_t unit,
+                           struct lists_task *t)
+{
+    const uint8_t *rows[UNIT_ROWS];
+    uint32_t first = unit * UNIT_ROWS;
+    uint32_t n = job->n - first < UNIT_ROWS ? job->n - first : UNIT_ROWS;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        rows[i] = row_map_at(&job->rows, job->slots[first + i]);
+    }
+    ivf_assign_rows(ivf_centroids_of(job->lists->ivf), &job->home->set->format,
+                    rows, n, job->to + first, job->keys + first, t->scratch);
+    lists_encode(job, first, n, t);
+}
+
+/* ---- moving ------------------------------------------------------------ */
+
+slot_id lists_take_lane(struct lists *l, uint32_t list)
+{
+    struct slots *s = lists_slots(l->home);
+    slot_id lane = ivf_lane_take(l->ivf, list);
+    uint32_t block;
+
+    if (lane != IVF_NONE) {
+        return lane;
+    }
+    if (slots_block_own(s, &block) != ERR_OK) {
+        return IVF_NONE;
+    }
+    if (lists_block_add(l, list, block) != ERR_OK) {
+        slots_block_give(s, block);
+        return IVF_NONE;
+    }
+    return ivf_lane_take(l->ivf, list);
+}
+
+/* Moves rows that have got their lanes; true when all have been. */
+static bool move_chunk(struct lists_job *job, const struct vset_move *moves,
+                       uint32_t n)
+{
+    struct vset *v = job->home->set;
+    size_t moved = vset_move(v, moves, n);
+    size_t i;
+
+    for (i = 0; i < moved; i++) {
+        lists_note_gone(v, moves[i].from);
+    }
+    for (i = moved; i < n; i++) {
+        ivf_lane_put_back(job->lists->ivf, moves[i].to);
+    }
+    job->moved += moved;
+    job->lists->moved += moved;
+    return moved == n;
+}
+
+/* The next rows that are still there; false when memory is out. */
+static bool next_chunk(struct lists_job *job)
+{
+    const struct slots *s = lists_slots(job->home);
+    struct vset_move moves[CHUNK] = {{0, 0}};
+    uint32_t n = 0;
+    bool has_room = true;
+
+    while (job->at < job->n && n < CHUNK && has_room) {
+        slot_id slot = job->slots[job->at];
+        uint32_t list = job->to[job->at];
+
+        if (list != IVF_NONE && slots_is_live(s, slot)) {
+            moves[n].from = slot;
+            moves[n].to = lists_take_lane(job->lists, list);
+            has_room = moves[n].to != IVF_NONE;
+            if (has_room) {
+                lists_put_code(job, job->at, moves[n++].to);
+            }
+            if (job->kind == LISTS_JOB_FILL) {
+                job->residual += (double)job->keys[job->at];
+            }
+        }
+        job->at += has_room;
+    }
+    return (n == 0 || move_chunk(job, moves, n)) && has_room;
+}
+
+bool lists_move_some(struct lists_job *job)
+{
+    int64_t end = clock_mono_ns() + SLICE_NS;
+
+    while (job->at < job->n) {
+        if (!next_chunk(job)) {
+            job->out_of_memory = true;
+            return true;
+        }
+        if (clock_mono_ns() > end) {
+            return job->at == job->n;
+        }
+    }
+    return true;
+}
+
+/* ---- filling ----------------------------------------------------------- */
+
+/* How near rows are to their centroids: at first all of them, then those that
+ * came of late. */
+static void note_residual(struct lists_job *job)
+{
+    struct lists *l = job->lists;
+    double mean = job->moved ? job->residual / (double)job->moved : 0;
+    double weight = (double)job->moved / OF_LATE_ROWS;
+
+    if (!job->moved) {
+        return;
+    }
+    if (!l->is_filled) {
+        l->residual += job->residual;
+        l->n_residual += job->moved;
+        return;
+    }
+    l->n_late += job->moved;
+    weight = weight < 1 ? weight : 1;
+    l->of_late =
+        l->of_late > 0 ? l->of_late + (mean - l->of_late) * weight : mean;
+}
+
+static bool old_are_empty(const struct lists_home *h)
+{
+    struct ivf_stats s;
+
+    if (!h->coming) {
+        return true;
+    }
+    ivf_stats(h->answers->ivf, &s);
+    return s.n_blocks == 0;
+}
+
+/* Nothing is left to be moved. Of lists that are replaced, blocks may remain
+ * that searches under way look at. */
+static void filled(struct lists_job *job)
+{
+    struct lists *l = job->lists;
+    struct lists_home *h = l->home;
+    bool go_on = true;
+
+    note_residual(job);
+    if (!l->is_filled && old_are_empty(h)) {
+        l->is_filled = true;
+        l->residual = l->n_residual ? l->residual / (double)l->n_residual : 0;
+        l->imbalance = ivf_imbalance(l->ivf);
+        if (h->coming == l) {
+            lists_take_place(l);
+        }
+    } else if (!l->is_filled) {
+        go_on = false;
+    }
+    lists_job_end(job, go_on);
+}
+
+static bool begin_batch(struct lists_job *job);
+
+static void next_of_move(struct lists_job *job)
+{
+    if (!lists_move_some(job)) {
+        lists_job_yield(job);
+        return;
+    }
+    lists_let_go(job);
+    if (job->out_of_memory || job->home->set->n_frozen) {
+        note_residual(job);
+        lists_job_end(job, false);
+    } else if (!begin_batch(job)) {
+        filled(job);
+    }
+}
+
+static void assigned(struct lists_job *job)
+{
+    job->next = next_of_move;
+    next_of_move(job);
+}
+
+/* New rows may come to lie behind where the job is: it begins again when there
+ * are many. What is left when it has met none is dead, but seen by searches, or
+ * lies where nothing is moved from. */
+static bool take_more(struct lists_job *job)
+{
+    struct lists_home *h = job->home;
+
+    job->n = job->n_blocks = 0;
+    take_of_tail(job);
+    take_of_old(job);
+    if (job->n == 0 && job->met) {
+        job->met = job->cursor = 0;
+        if (slots_tail_count(lists_slots(h)) < AGAIN_ROWS) {
+            h->tail_left = 0;
+            return false;
+        }
+        take_of_tail(job);
+    }
+    if (job->n == 0) {
+        h->tail_left = slots_tail_count(lists_slots(h));
+    }
+    job->met += job->n;
+    return job->n > 0;
+}
+
+/* False when there are no more rows. */
+static bool begin_batch(struct lists_job *job)
+{
+    if (!take_more(job)) {
+        return false;
+    }
+    lists_job_hold(job);
+    job->unit = unit_of_assign;
+    job->next = assigned;
+    lists_job_phase(job, (job->n + UNIT_ROWS - 1) / UNIT_ROWS, UINT32_MAX);
+    return true;
+}
+
+bool lists_begin_filling(struct lists_home *h)
+{
+    struct lists_job *job = lists_job_create(lists_target(h), LISTS_JOB_FILL);
+
+    if (!job) {
+        return false;
+    }
+    if (lists_job_fit(job, BATCH_ROWS, BATCH_BLOCKS) != ERR_OK) {
+        lists_job_end(job, false);
+        return true;
+    }
+    if (!begin_batch(job)) {
+        filled(job);
+    }
+    return true;
+}

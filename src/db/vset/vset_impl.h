@@ -1,0 +1,77 @@
+/* The inside of a vector set: shared by vset*.c and search.c. */
+#ifndef VECTRA_DB_VSET_IMPL_H
+#define VECTRA_DB_VSET_IMPL_H
+
+#include "db/search/recall.h"
+#include "db/vset/attribute.h"
+#include "db/vset/vset.h"
+
+struct filter_memo;
+struct flat_ring;
+struct graph;
+struct lists_home;
+struct name_order;
+
+/* A set of this size gets an arena of its own. Below it, an arena's own cost
+ * (about 90 KB, and time in every fork) would be felt. */
+enum { VSET_PRIVATE_AT = 32 << 20 };
+
+/* Checked by vset_validate():
+ *
+ *  V1  n_attributes is the number of live slots with an attribute.
+ *  V2  The set is in its database's list `unsettled` when its elements have
+ *      something to settle.
+ *  V3  memory is the sum of all blocks of the set, its own struct included. */
+/* There may be very many: the order of the fields leaves no gaps, and 640 bytes
+ * are a size the allocator has. */
+struct vset {
+    struct keyspace *keyspace;
+    struct database *db; /* where it counts; NULL once dropped */
+    struct vset_options options;
+    struct vec_format format;
+    bool is_calibrating; /* see recall.h */
+    uint16_t n_frozen;   /* see vset_freeze() */
+    struct region memory;
+    struct elements elements;
+    uint64_t uid;
+    uint64_t seed; /* of its graphs; the uid it had when it was made */
+    uint64_t node_uid;
+    /* The matrix it projects by, when that is not vec_project()'s: dim rows of
+     * input_dim floats. */
+    float *matrix;
+    uint32_t n_attributes;
+    uint32_t n_scanning;
+    size_t attribute_bytes;
+    struct flat_ring *ring;   /* while exact searches are under way */
+    struct graph *graph;      /* answers; see graph.h; NULL: none */
+    struct graph *coming;     /* being built, to take its place */
+    struct graph *graphs;     /* these, and dropped ones while work on them ends
+                               */
+    struct lists_home *lists; /* see lists.h; NULL: never had any */
+    /* see recall.h */
+    float recall[RECALL_EFS_MAX];
+    uint32_t calibrated_at;
+    uint32_t calibrated_build;
+    uint32_t n_builds;         /* of graphs and lists */
+    struct filter_memo *memos; /* see filter_memo.h */
+    struct name_order *order;  /* see name_order.h; NULL: nobody asked */
+    union {
+        struct { /* while db is not NULL */
+            struct vset *unsettled_next;
+            struct vset **unsettled_at; /* what points here; NULL: not listed */
+            struct entry *entry;        /* whose value it is; NULL: nobody's */
+        };
+        struct { /* once it is */
+            struct retired retired;
+            struct reaper_job job;
+        };
+    };
+};
+
+/* To be called after a change: see V2. */
+void vset_note_unsettled(struct vset *v);
+
+/* Bytes of v->matrix, if there is one. */
+size_t vset_matrix_bytes(const struct vset *v);
+
+#endif

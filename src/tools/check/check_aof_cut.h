@@ -1,0 +1,43 @@
+/* A log as a whole: the files that its manifest names, in order, and cutting it
+ * somewhere. A single file is a log of one.
+ *
+ * thread any. */
+#ifndef VECTRA_TOOLS_CHECK_AOF_CUT_H
+#define VECTRA_TOOLS_CHECK_AOF_CUT_H
+
+#include "tools/check/check_aof_scan.h"
+
+struct check_log_file {
+    char *path;
+    const char *name; /* its end */
+    struct check_aof_file scan;
+};
+
+struct check_log {
+    struct check_log_file *files;
+    size_t n;
+    bool has_manifest;
+    char *manifest_path;
+    struct aof_manifest manifest;
+    int64_t base_lsn; /* where the first increment begins; -1: not told */
+    char gap[320];    /* words, when an increment does not go on where the one
+                       * before it ends */
+};
+
+/* Reads all of it. owns check_log_close().
+ *
+ * fails  ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT (the manifest). */
+enum err check_log_open(struct check_log *log, const char *path,
+                        const struct check_limit *limit,
+                        struct err_ctx *ctx) MUST_USE;
+void check_log_close(struct check_log *log);
+
+/* Makes file `at` end at `offset` and the log end with that file: first the
+ * manifest forgets the later files, then they are removed, then it is cut, each
+ * synced before the next.
+ *
+ * fails  ERR_IO. */
+enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
+                       struct err_ctx *ctx) MUST_USE;
+
+#endif
