@@ -60,10 +60,17 @@ static void reply_key_range(struct reply *r, const struct cmd_keys *k,
     reply_bulk_str(r, "begin_search");
     reply_map(r, 2);
     reply_bulk_str(r, "type");
-    reply_bulk_str(r, "index");
+    reply_bulk_str(r, k->keyword ? "keyword" : "index");
     reply_bulk_str(r, "spec");
-    reply_map(r, 1);
-    reply_bulk_str(r, "index");
+    if (k->keyword) {
+        reply_map(r, 2);
+        reply_bulk_str(r, "keyword");
+        reply_bulk_str(r, k->keyword);
+        reply_bulk_str(r, "startfrom");
+    } else {
+        reply_map(r, 1);
+        reply_bulk_str(r, "index");
+    }
     reply_int(r, k->first);
     reply_bulk_str(r, "find_keys");
     reply_map(r, 2);
@@ -111,7 +118,8 @@ static void reply_info(struct reply *r, const struct command *c)
     reply_set(r, command_each_flag(c, NULL, NULL));
     command_each_flag(c, reply_word, r);
     reply_int(r, c->keys.first);
-    reply_int(r, c->more_keys.first ? c->more_keys.last : c->keys.last);
+    reply_int(r, c->more_keys.first && !c->more_keys.keyword ? c->more_keys.last
+                                                             : c->keys.last);
     reply_int(r, c->keys.step);
     reply_set(r, command_each_category(c, NULL, NULL));
     command_each_category(c, reply_category, r);
@@ -289,7 +297,12 @@ static void getkeys(struct cmd_ctx *ctx, bool with_flags)
         return;
     }
     keys = mem_calloc(argc, sizeof(*keys));
-    n = command_keys(c, argc, keys, argc);
+    n = command_keys(c, argv, argc, keys, argc);
+    if (n == 0 && c->find_keys) {
+        mem_free(keys);
+        cmd_error(ctx, "ERR Invalid arguments specified for command");
+        return;
+    }
     reply_array(&ctx->reply, n);
     for (i = 0; i < n; i++) {
         if (with_flags) {

@@ -105,6 +105,34 @@ static bool parse(struct cmd_ctx *ctx, struct migrate_args *a)
     return true;
 }
 
+/* For COMMAND GETKEYS: KEYS is looked for where no password can stand, and
+ * beside a key of its own there are none at all. */
+size_t cmd_migrate_keys(const struct bytes *argv, size_t argc,
+                        struct cmd_key *out, size_t cap)
+{
+    size_t first = 3, end = 4;
+    size_t i, n;
+
+    for (i = 6; i < argc; i++) {
+        if (bytes_equal_fold(argv[i], "AUTH")) {
+            i++;
+        } else if (bytes_equal_fold(argv[i], "AUTH2")) {
+            i += 2;
+        } else if (bytes_equal_fold(argv[i], "KEYS")) {
+            first = i + 1;
+            end = argv[3].len ? first : argc;
+            break;
+        }
+    }
+    for (n = 0; first + n < end; n++) {
+        if (n < cap) {
+            out[n].at = first + n;
+            out[n].flags = CMD_KEY_RW | CMD_KEY_ACCESS | CMD_KEY_DELETE;
+        }
+    }
+    return n;
+}
+
 /* ---- what is sent ------------------------------------------------------ */
 
 static void put_head(struct buf *out, size_t argc)

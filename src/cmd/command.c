@@ -183,13 +183,16 @@ uint32_t command_categories(const struct command *c)
     return acl;
 }
 
-size_t command_keys(const struct command *c, size_t argc, struct cmd_key *out,
-                    size_t cap)
+size_t command_keys(const struct command *c, const struct bytes *argv,
+                    size_t argc, struct cmd_key *out, size_t cap)
 {
     const struct cmd_keys *ranges[] = {&c->keys, &c->more_keys};
     size_t n = 0;
     size_t r;
 
+    if (c->find_keys) {
+        return c->find_keys(argv, argc, out, cap);
+    }
     for (r = 0; r < ARRAY_LEN(ranges) && ranges[r]->first != 0; r++) {
         const struct cmd_keys *k = ranges[r];
         long last = k->last < 0 ? (long)argc + k->last : k->last;
@@ -246,7 +249,7 @@ static size_t each_word(const struct word *words, size_t n, uint32_t bits,
 size_t command_each_flag(const struct command *c, command_word_fn *fn,
                          void *arg)
 {
-    enum { MODULE = 1 << 30 }; /* no flag of the table */
+    enum { MODULE = 1 << 30, MOVABLE = 1 << 29 }; /* no flags of the table */
     static const struct word words[] = {
         {CMD_WRITE, "write"},
         {CMD_READONLY, "readonly"},
@@ -265,10 +268,12 @@ size_t command_each_flag(const struct command *c, command_word_fn *fn,
         {CMD_NO_ASYNC_LOADING, "no_async_loading"},
         {CMD_ALLOW_BUSY, "allow_busy"},
         {CMD_NO_MULTI, "no_multi"},
+        {MOVABLE, "movablekeys"},
     };
+    uint32_t more =
+        (command_module(c) ? MODULE : 0) | (c->find_keys ? MOVABLE : 0);
 
-    return each_word(words, ARRAY_LEN(words),
-                     c->flags | (command_module(c) ? MODULE : 0), fn, arg);
+    return each_word(words, ARRAY_LEN(words), c->flags | more, fn, arg);
 }
 
 size_t command_each_category(const struct command *c, command_word_fn *fn,
@@ -301,6 +306,7 @@ size_t command_each_key_flag(uint32_t flags, command_word_fn *fn, void *arg)
         {CMD_KEY_INSERT, "insert"},
         {CMD_KEY_DELETE, "delete"},
         {CMD_KEY_VARIABLE, "variable_flags"},
+        {CMD_KEY_INCOMPLETE, "incomplete"},
     };
 
     return each_word(words, ARRAY_LEN(words), flags, fn, arg);

@@ -59,12 +59,17 @@ enum cmd_key_flag {
     CMD_KEY_INSERT = 1 << 6,
     CMD_KEY_DELETE = 1 << 7,
     CMD_KEY_VARIABLE = 1 << 8, /* how it is used depends on other arguments */
+    /* Looking for the keyword alone may find what is something else. */
+    CMD_KEY_INCOMPLETE = 1 << 9,
 };
 
-/* Where the keys stand in argv; last < 0 counts from the end. */
+/* Where the keys stand in argv; last < 0 counts from the end. With a keyword
+ * they stand behind it, and it is looked for from `first` on, backwards from
+ * the end where that is negative. */
 struct cmd_keys {
     int first, last, step; /* first 0: none */
     uint32_t flags;
+    const char *keyword;
 };
 
 #define CMD_KEYS(first_, last_, step_, flags_)                                 \
@@ -72,7 +77,16 @@ struct cmd_keys {
         .first = (first_), .last = (last_), .step = (step_), .flags = (flags_) \
     }
 
+struct cmd_key {
+    size_t at;      /* in argv */
+    uint32_t flags; /* enum cmd_key_flag */
+};
+
 typedef void cmd_fn(struct cmd_ctx *ctx);
+
+/* Finds keys where ranges do not say it all; as command_keys(). */
+typedef size_t cmd_keys_fn(const struct bytes *argv, size_t argc,
+                           struct cmd_key *out, size_t cap);
 
 struct command {
     const char *name; /* as errors print it; a subcommand is "parent|child" */
@@ -83,6 +97,7 @@ struct command {
     uint32_t acl;   /* categories beyond those implied by flags */
     struct cmd_keys keys;
     struct cmd_keys more_keys; /* behind them, used in another way */
+    cmd_keys_fn *find_keys;    /* NULL: the ranges tell */
     const char *key_notes;     /* about keys, for COMMAND INFO */
     const char *since;         /* Redis's version, or Vectra's for ours */
     const char *cost;          /* time complexity */
@@ -104,6 +119,8 @@ enum cmd_id {
 #define CMD(sym, name, fn, ...) void fn(struct cmd_ctx *ctx);
 #include "cmd/commands.def"
 #undef CMD
+
+cmd_keys_fn cmd_migrate_keys;
 
 extern const struct command command_table[CMD_ID_COUNT];
 
@@ -132,12 +149,8 @@ bool command_arity_ok(const struct command *c, size_t argc);
 uint32_t command_categories(const struct command *c);
 
 /* Finds the keys in argv; returns how many, at most cap are stored. */
-struct cmd_key {
-    size_t at;
-    uint32_t flags; /* enum cmd_key_flag */
-};
-size_t command_keys(const struct command *c, size_t argc, struct cmd_key *out,
-                    size_t cap);
+size_t command_keys(const struct command *c, const struct bytes *argv,
+                    size_t argc, struct cmd_key *out, size_t cap);
 
 const char *command_group_name(enum cmd_group g);
 

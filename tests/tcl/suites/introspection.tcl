@@ -101,6 +101,15 @@ start_server {enable-debug-command yes} {
         assert_equal s [r command getkeys vadd s values 2 1 0 e setattr {}]
         assert_equal k [r command getkeys memory usage k]
         assert_equal k [r command getkeys object encoding k]
+        assert_equal a [r command getkeys migrate h 1 a 0 10]
+        assert_equal {a b} [r command getkeys migrate h 1 "" 0 10 COPY KEYS a b]
+        assert_equal {a b} \
+            [r command getkeys migrate h 1 "" 0 10 AUTH KEYS KEYS a b]
+        assert_equal a [r command getkeys migrate h 1 "" 0 10 AUTH2 KEYS KEYS KEYS a]
+        assert_error {ERR Invalid arguments specified for command} \
+            {r command getkeys migrate h 1 x 0 10 KEYS a b}
+        assert_equal {{b {RW access delete}}} \
+            [r command getkeysandflags migrate h 1 "" 0 10 KEYS b]
         assert_error {ERR Invalid command specified} {r command getkeys nosuch a}
         assert_error {ERR Invalid command specified} {r command getkeys client nosuch}
         assert_error {ERR The command has no key arguments} {r command getkeys ping}

@@ -303,7 +303,7 @@ static void categories_follow_from_flags(void **state)
 static size_t keys_of(const char *name, size_t argc, struct cmd_key *out)
 {
     memset(out, 0, 8 * sizeof(*out));
-    return command_keys(command_by_name(bytes_str(name)), argc, out, 8);
+    return command_keys(command_by_name(bytes_str(name)), NULL, argc, out, 8);
 }
 
 static void keys_are_found_by_position(void **state)
@@ -315,7 +315,7 @@ static void keys_are_found_by_position(void **state)
     assert_int_equal(keys[0].at, 1);
     assert_int_equal(keys[1].at, 3);
     assert_int_equal(
-        command_keys(command_by_name(bytes_str("mset")), 5, keys, 1), 2);
+        command_keys(command_by_name(bytes_str("mset")), NULL, 5, keys, 1), 2);
     assert_int_equal(keys_of("ping", 2, keys), 0);
     assert_int_equal(keys_of("memory|usage", 3, keys), 1);
     assert_int_equal(keys[0].at, 2);
