@@ -25,6 +25,7 @@ static _Atomic unsigned n_counters; /* highest claimed index + 1 */
 static _Atomic int64_t departed;    /* what ended threads left behind */
 static _Atomic size_t peak;
 static _Atomic size_t limit;
+static _Atomic size_t promised;
 static _Thread_local struct counter *mine;
 static _Atomic uint64_t fail_after;
 
@@ -100,7 +101,18 @@ bool mem_has_room(size_t more)
 {
     size_t most = mem_limit();
 
-    return most == 0 || (more <= most && mem_used() <= most - more);
+    return most == 0 ||
+           (more <= most && mem_used() + mem_promised() <= most - more);
+}
+
+void mem_promise(int64_t delta)
+{
+    atomic_fetch_add_explicit(&promised, (size_t)delta, memory_order_relaxed);
+}
+
+size_t mem_promised(void)
+{
+    return atomic_load_explicit(&promised, memory_order_relaxed);
 }
 
 static NO_INLINE NORETURN void out_of_memory(size_t size)

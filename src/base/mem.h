@@ -43,6 +43,12 @@ void mem_set_limit(size_t bytes);
 size_t mem_limit(void);
 bool mem_has_room(size_t more);
 
+/* Bytes that work behind the commands is going to need for what has been let
+ * in: mem_has_room() leaves room for them. What is added is taken back as they
+ * are used. thread any */
+void mem_promise(int64_t delta);
+size_t mem_promised(void);
+
 /* Called by base/thread.c as a thread ends: gives its counter back. */
 void mem_thread_exit(void);
 

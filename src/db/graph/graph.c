@@ -148,6 +148,42 @@ static void unlist_graph(struct graph *g)
     }
 }
 
+/* A promise that is about right costs a write nothing. */
+#define PROMISE_STEP ((size_t)64 << 10)
+
+static void promise(struct graph *g, size_t bytes)
+{
+    mem_promise((int64_t)bytes - (int64_t)g->promised);
+    g->promised = bytes;
+}
+
+/* A set that chooses for itself can do without a graph. */
+static bool is_asked_for(const struct graph *g)
+{
+    return g->set->options.index == VSET_INDEX_HNSW;
+}
+
+void graph_promise(struct graph *g)
+{
+    size_t bytes = is_asked_for(g) ? graph_waiting(g) * g->row_bytes : 0;
+    size_t less = bytes < g->promised ? bytes : g->promised;
+
+    if (g->is_going || g->dropped) {
+        promise(g, 0);
+    } else if (bytes + g->promised - 2 * less >= PROMISE_STEP || bytes == 0) {
+        promise(g, bytes);
+    }
+}
+
+/* Past maxmemory the rows of a set that chooses for itself stay as they are
+ * until there is room, or it has lists. */
+static bool has_room(const struct graph *g, uint32_t waiting)
+{
+    uint32_t batch = hnsw_batch_size(g->hnsw, waiting);
+
+    return is_asked_for(g) || mem_has_room(batch * g->row_bytes);
+}
+
 void graph_destroy(struct graph *g)
 {
     struct region *r = &g->set->memory;
@@ -231,6 +267,7 @@ struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
         return NULL;
     }
     g->goal = v->elements.slots.n_slots;
+    g->row_bytes = hnsw_bytes_for(&o, HNSW_NODE_MAX) / HNSW_NODE_MAX;
     return g;
 }
 
@@ -239,6 +276,7 @@ void graph_enlist(struct graph *g)
     g->build = ++g->set->n_builds;
     list_graph(g);
     join_siblings(g);
+    graph_promise(g);
 }
 
 /* One that is in the lists, but neither answers nor is to. */
@@ -280,6 +318,7 @@ static void cancel(struct graph *g)
 static void go(struct graph *g)
 {
     g->is_going = true;
+    promise(g, 0);
     unlist_graph(g);
     cancel(g);
 }
@@ -400,6 +439,7 @@ static void drop(struct graph *g)
     v->graph = v->graph == g ? NULL : v->graph;
     v->coming = v->coming == g ? NULL : v->coming;
     g->dropped = true;
+    promise(g, 0);
     if (g->job || g->tail_job) {
         /* It reads rows of slots that are held; they stay so until it ends. */
         cancel(g);
@@ -452,9 +492,12 @@ static void take_place(struct graph *g)
 
 enum err graph_build(struct vset *v, uint64_t *build)
 {
+    uint32_t n = v->elements.slots.n_slots;
     struct graph *g;
 
-    if (!v->keyspace->builders || create(v, &g) != ERR_OK) {
+    if (!v->keyspace->builders ||
+        !mem_has_room(graph_bytes_for(&v->format, v->options.m, n)) ||
+        create(v, &g) != ERR_OK) {
         return ERR_NOMEM;
     }
     if (v->coming) {
@@ -548,12 +591,14 @@ void graph_note_put(struct vset *v, slot_id slot)
 {
     if (v->coming) {
         note_put(v->coming, slot);
+        graph_promise(v->coming);
     }
     if (!v->graph) {
         graph_begin_if_due(v);
         return;
     }
     note_put(v->graph, slot);
+    graph_promise(v->graph);
     if (UNLIKELY(graph_raw_rows(v->graph) > v->graph->raw_bound)) {
         graph_tail_pump(v->graph);
     }
@@ -650,8 +695,9 @@ static void pump(struct graph *g, bool any)
         graph_begin_walk(g);
     } else if (graph_tail_is_urgent(g)) {
         return;
-    } else if (waiting >= BATCH_WORTHWHILE ||
-               (g->to_finish > 0 && waiting > 0)) {
+    } else if ((waiting >= BATCH_WORTHWHILE ||
+                (g->to_finish > 0 && waiting > 0)) &&
+               has_room(g, waiting)) {
         g->walk_put_off += g->walk_due;
         graph_begin_batch(g);
     } else if (g->walk_due) {
@@ -708,6 +754,7 @@ void graph_job_ended(struct graph *g, bool go_on)
     if (g->is_going) {
         return; /* freed with its set */
     }
+    graph_promise(g);
     if (g->dropped) {
         if (!g->job && !g->tail_job) {
             leave(g);

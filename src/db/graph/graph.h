@@ -55,7 +55,7 @@ enum err graph_begin(struct vset *v) MUST_USE;
  * so now; one that was being built is given up. M and EF as the set's options.
  *
  * out    *build: its number, for graph_is_built().
- * fails  ERR_NOMEM, nothing changed. */
+ * fails  ERR_NOMEM, or no room for it under maxmemory; nothing changed. */
 enum err graph_build(struct vset *v, uint64_t *build) MUST_USE;
 
 /* Whether a graph answers that is that one or a later one; never when it was
@@ -179,6 +179,7 @@ void graph_info_read(const struct vset *v, struct graph_info *out);
 
 /* Memory of a set's graphs; and what the graph of a set of n elements takes. */
 size_t graph_bytes(const struct vset *v);
+size_t graph_promised(const struct vset *v); /* see mem_promise() */
 size_t graph_bytes_for(const struct vec_format *stored, uint32_t m, uint32_t n);
 
 /* Graphs that answer, and slots that graphs have not taken in yet; of these

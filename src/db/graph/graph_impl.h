@@ -102,6 +102,8 @@ struct graph {
     uint32_t checks_asked, checks_made;
     const char *broken; /* what the last check found */
     float pace;         /* see graph_pace() */
+    size_t row_bytes;   /* that a row takes once it is linked, roughly */
+    size_t promised;    /* of the rows that wait, see graph_promise() */
     struct index_watch watch;
     uint32_t walked_at; /* nodes when the graph was last walked */
     bool walk_due;
@@ -151,6 +153,10 @@ static inline uint32_t graph_waiting(const struct graph *g)
     return g->late_n - g->late_from + g->set->elements.slots.n_slots -
            g->fresh_from;
 }
+
+/* Keeps room under maxmemory for linking what waits in a graph that was asked
+ * for, so that no row of it stays unlinked for good. */
+void graph_promise(struct graph *g);
 
 /* Gives up the graph's hold on the slots of a bunch; those that another graph
  * of the set leads to are taken out of it. */

@@ -66,6 +66,17 @@ size_t graph_bytes(const struct vset *v)
     return bytes + graph_apart_bytes(v);
 }
 
+size_t graph_promised(const struct vset *v)
+{
+    const struct graph *g;
+    size_t bytes = 0;
+
+    for (g = v->graphs; g; g = g->sibling) {
+        bytes += g->promised;
+    }
+    return bytes;
+}
+
 void graph_info_read(const struct vset *v, struct graph_info *out)
 {
     static const char *const jobs[] = {[JOB_BATCH] = "batch",

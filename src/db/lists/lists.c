@@ -259,6 +259,10 @@ enum err lists_train(struct vset *v, const struct lists_options *o,
         !lists_options_fit(o, &v->options, vset_count(v), why, sizeof(why))) {
         return ERR_RANGE;
     }
+    /* A set that chose lists did so to take less before long. */
+    if (!o->by_itself && !mem_has_room(lists_training_bytes(v, o))) {
+        return ERR_NOMEM;
+    }
     h = v->keyspace->builders ? lists_home_of(v) : NULL;
     l = h ? lists_make(h, o) : NULL;
     if (!l) {

@@ -189,6 +189,10 @@ void lists_fetch(const void *arg, uint32_t first, uint32_t n, float *out);
 /* Begins to train. fails  ERR_NOMEM. */
 enum err lists_begin_training(struct lists *l) MUST_USE;
 
+/* What a training takes while it goes on. */
+size_t lists_training_bytes(const struct vset *v,
+                            const struct lists_options *o);
+
 /* ---- lists_move.c ------------------------------------------------------ */
 
 /* Begins to move what can be moved into lists; false when there is nothing, or

@@ -312,20 +312,40 @@ static void next_of_kmeans(struct lists_job *job)
     }
 }
 
+static struct kmeans_options kmeans_options(const struct vset *v,
+                                            const struct lists_options *o,
+                                            uint32_t n_live)
+{
+    uint32_t n_lists = o->nlist ? o->nlist : lists_n_for(n_live);
+    uint64_t sample =
+        o->sample ? o->sample : kmeans_sample_for(n_live, n_lists);
+
+    return (struct kmeans_options){
+        .metric = v->format.metric,
+        .dim = v->format.dim,
+        .n_lists = n_lists,
+        .n_rows = sample < n_live ? (uint32_t)sample : n_live,
+        .rounds = o->iterations,
+        .seed = o->seed ? o->seed : v->seed,
+    };
+}
+
+size_t lists_training_bytes(const struct vset *v, const struct lists_options *o)
+{
+    struct kmeans_options k = kmeans_options(v, o, vset_count(v));
+
+    return kmeans_bytes(&k) + k.n_rows * sizeof(slot_id);
+}
+
 static void picked(struct lists_job *job)
 {
     const struct vset *v = job->home->set;
-    const struct lists_options *o = &job->lists->options;
-    struct kmeans_options k = {
-        .metric = v->format.metric,
-        .dim = v->format.dim,
-        .n_lists = o->nlist ? o->nlist : lists_n_for(job->view.n_live),
-        .n_rows = job->n_picked,
-        .rounds = o->iterations,
-        .seed = o->seed ? o->seed : v->seed,
-        .fetch = lists_fetch,
-        .arg = job,
-    };
+    struct kmeans_options k =
+        kmeans_options(v, &job->lists->options, job->view.n_live);
+
+    k.n_rows = job->n_picked;
+    k.fetch = lists_fetch;
+    k.arg = job;
 
     if (k.n_lists > k.n_rows) {
         k.n_lists = k.n_rows; /* there are fewer by now */
@@ -356,15 +376,12 @@ enum err lists_begin_training(struct lists *l)
 {
     struct lists_home *h = l->home;
     const struct lists_options *o = &l->options;
-    uint32_t n = vset_count(h->set);
-    uint32_t n_lists = o->nlist ? o->nlist : lists_n_for(n);
-    uint64_t sample = o->sample ? o->sample : kmeans_sample_for(n, n_lists);
     struct lists_job *job = lists_job_create(l, LISTS_JOB_TRAIN);
 
     if (!job) {
         return ERR_NOMEM;
     }
-    job->n_sample = sample < n ? (uint32_t)sample : n;
+    job->n_sample = kmeans_options(h->set, o, vset_count(h->set)).n_rows;
     job->sample = mem_try_alloc((job->n_sample + 1) * sizeof(*job->sample));
     if (!job->sample || lists_make_pq(l) != ERR_OK) {
         lists_job_end(job, false);

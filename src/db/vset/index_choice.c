@@ -90,7 +90,7 @@ static struct index_watch *watch_of(const struct vset *v)
 static uint64_t room(uint64_t besides, uint64_t own)
 {
     uint64_t limit = mem_limit();
-    uint64_t used = mem_used() + besides;
+    uint64_t used = mem_used() + mem_promised() + besides;
 
     if (limit == 0) {
         return UINT64_MAX;
@@ -106,7 +106,8 @@ uint64_t index_choice_room(uint64_t besides)
 /* As if there were no index. */
 static uint64_t room_of(const struct vset *v)
 {
-    return room(0, graph_bytes(v) + lists_bytes(v) + lists_outside_bytes(v));
+    return room(0, graph_bytes(v) + graph_promised(v) + lists_bytes(v) +
+                       lists_outside_bytes(v));
 }
 
 static void facts_of(const struct vset *v, struct index_facts *f)

@@ -257,6 +257,45 @@ start_server {} {
         no_limit
     }
 
+    test {what rows that wait for a graph will take counts, so that the graph stays below the limit} {
+        no_limit
+        r flushall
+        wait_for {[info_field lazyfree_pending_objects] == 0}
+        r vcreate s DIM 32 INDEX HNSW
+        limit 20000000
+        set n 0
+        while {![catch {r vmadd s 500 FP32 [fill_blob 500 32] {*}[fill_names 500 $n.]} why]} {
+            incr n
+        }
+        assert_equal $oom $why
+        assert {$n > 50} "only $n times 500 rows found room"
+        wait_settled
+        set most [lindex [r config get maxmemory] 1]
+        assert {[used] <= $most + 300000} "[used] of $most in use"
+        assert {[used] >= $most * 7 / 10} "only [used] of $most in use"
+        assert_equal 0 [info_field mem_promised_to_graphs]
+        r del s
+        no_limit
+    }
+
+    test {an index that would not find room is refused} {
+        r flushall
+        wait_for {[info_field lazyfree_pending_objects] == 0}
+        r vcreate s DIM 32 INDEX FLAT
+        for {set n 0} {$n < 20} {incr n} {
+            r vmadd s 500 FP32 [fill_blob 500 32] {*}[fill_names 500 $n.]
+        }
+        limit 200000
+        assert_error $oom {r vtrain s HNSW}
+        assert_error $oom {r vtrain s IVF NLIST 64}
+        assert_equal flat [dict get [r vinfo s] index]
+        no_limit
+        assert_equal OK [r vtrain s HNSW]
+        assert_equal OK [r vtrain s IVF NLIST 64]
+        r del s
+        assert_equal 0 [info_field mem_promised_to_graphs]
+    }
+
     test {a limit below what is in use refuses writes until enough is gone} {
         r flushall
         r set big [string repeat x 2000000]
