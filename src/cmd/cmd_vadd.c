@@ -16,6 +16,8 @@ struct vadd {
     bool m_given;
     int64_t ef; /* 0: not given */
     bool has_cas;
+    bool is_stored; /* ROW: what the set is to store; see propagate_stored() */
+    struct bytes stored;
 };
 
 /* The options after the element; replies an error and returns false. */
@@ -63,7 +65,11 @@ static bool parse(struct cmd_ctx *ctx, struct vadd *a)
     size_t at = 2;
 
     *a = (struct vadd){.type = VEC_I8, .m = VSET_M_DEFAULT};
-    if (!vector_arg_parse(ctx, &at, true, &a->vector)) {
+    if (arg_is(ctx, at, "ROW")) {
+        a->is_stored = true;
+        a->stored = ctx->argv[at + 1];
+        at += 2;
+    } else if (!vector_arg_parse(ctx, &at, true, &a->vector)) {
         cmd_error(ctx, "ERR invalid vector specification");
         return false;
     }
@@ -76,6 +82,17 @@ static bool parse(struct cmd_ctx *ctx, struct vadd *a)
     return parse_options(ctx, at, a);
 }
 
+/* A row says nothing of what it is a row of. */
+static bool check_stored(struct cmd_ctx *ctx, const struct vset *v,
+                         struct vadd *a)
+{
+    if (!v || !vset_element_stored(v, a->stored, &a->element)) {
+        cmd_error(ctx, "ERR invalid vector specification");
+        return false;
+    }
+    return true;
+}
+
 /* Whether an element fits a set that is there. Options that shape a set must
  * match it when they are given; see docs/COMPATIBILITY.md. */
 static bool check_shape(struct cmd_ctx *ctx, const struct vset *v,
@@ -85,6 +102,9 @@ static bool check_shape(struct cmd_ctx *ctx, const struct vset *v,
     uint32_t dim = a->vector.dim;
     uint32_t reduce = a->vector.reduce;
 
+    if (UNLIKELY(a->is_stored)) {
+        return check_stored(ctx, v, a);
+    }
     if (a->type_given && a->type != o->type) {
         cmd_error(ctx, "ERR asked quantization mismatch with existing vector "
                        "set");
@@ -139,9 +159,38 @@ static struct bytes number(int64_t n, char text[NUM_TEXT_MAX])
     return bytes_of(text, num_format_i64(n, text));
 }
 
-/* What came as a blob is propagated as it came. VALUES become one, and CAS is
- * left out: Redis 8.0 cannot load it. */
-static void propagate(struct cmd_ctx *ctx, const struct vadd *a)
+/* What is stored of the vector, where that is shorter than the vector: a third
+ * of it for Q8. The log is written with fewer bytes and read without
+ * quantising. */
+static bool propagate_stored(struct cmd_ctx *ctx, const struct vadd *a,
+                             const struct vset *v, slot_id slot)
+{
+    enum { ARGS_MAX = 7 };
+    struct buf *stored = &ctx->env->vector_scratch;
+    struct bytes argv[ARGS_MAX];
+    size_t n = 0;
+
+    if (a->is_stored || vset_stored_bytes(v) >= a->vector.dim * sizeof(float)) {
+        return false;
+    }
+    stored->len = 0;
+    vset_stored(v, slot, stored);
+    argv[n++] = bytes_str("VADD");
+    argv[n++] = ctx->argv[1];
+    argv[n++] = bytes_str("ROW");
+    argv[n++] = buf_bytes(stored);
+    argv[n++] = a->element.name;
+    if (a->element.has_attribute) {
+        argv[n++] = bytes_str("SETATTR");
+        argv[n++] = a->element.attribute;
+    }
+    cmd_propagate_as(ctx, ctx->client->db, argv, n);
+    return true;
+}
+
+/* The command that made a set tells its shape: its vector goes along. A blob as
+ * it came; VALUES become one, and CAS is left out: Redis 8.0 cannot load it. */
+static void propagate_whole(struct cmd_ctx *ctx, const struct vadd *a)
 {
     enum { ARGS_MAX = 14 };
     static const char *const words[VEC_TYPE_COUNT] = {
@@ -150,7 +199,7 @@ static void propagate(struct cmd_ctx *ctx, const struct vadd *a)
     struct bytes argv[ARGS_MAX];
     size_t n = 0;
 
-    if (a->vector.is_blob && !a->has_cas) {
+    if (a->is_stored || (a->vector.is_blob && !a->has_cas)) {
         return;
     }
     argv[n++] = ctx->argv[0];
@@ -186,9 +235,14 @@ void cmd_vadd(struct cmd_ctx *ctx)
     struct entry *e;
     bool added = false;
     bool created;
+    slot_id slot;
     enum err err;
 
     if (!parse(ctx, &a) || !vset_key_write(ctx, &e)) {
+        return;
+    }
+    if (!e && a.is_stored) {
+        (void)check_stored(ctx, NULL, &a);
         return;
     }
     if (e && !check_shape(ctx, e->value.vset, &a)) {
@@ -203,7 +257,7 @@ void cmd_vadd(struct cmd_ctx *ctx)
             return;
         }
     }
-    err = vset_add(e->value.vset, &a.element, &added);
+    err = vset_put(e->value.vset, &a.element, &added, &slot);
     if (UNLIKELY(err)) {
         if (created) {
             keyspace_delete(ctx->ks, ctx->client->db, e);
@@ -212,8 +266,9 @@ void cmd_vadd(struct cmd_ctx *ctx)
         return;
     }
     keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);
-    if (propagate_is_on(&ctx->env->stream)) {
-        propagate(ctx, &a);
+    if (propagate_is_on(&ctx->env->stream) &&
+        (created || !propagate_stored(ctx, &a, e->value.vset, slot))) {
+        propagate_whole(ctx, &a);
     }
     reply_bool(&ctx->reply, added);
 }

@@ -29,7 +29,10 @@ enum {
 struct vmadd_job {
     struct cmd_job job;
     size_t n;
-    uint32_t dim; /* of the vectors given */
+    size_t width; /* of one vector in the blob, in bytes */
+    bool
+        is_stored; /* ROW: the vectors are as sets store them, see cmd_vadd.c */
+    uint32_t dim;  /* else: of the vectors given */
     enum vec_type type;
     bool type_given;
     size_t attrs_at; /* in argv; 0: none */
@@ -41,14 +44,16 @@ struct vmadd_job {
     uint8_t *fine;                   /* behind them, their fine parts */
     size_t encoded_from, encoded_to; /* elements whose rows are there */
     int64_t added;
+    bool logs_stored; /* this slice is logged as ROW */
+    struct buf stored;
     struct vec_format format; /* what vectors are checked against */
 };
 
-enum { VMADD_BLOB = 4, VMADD_NAMES = 5 };
+enum { VMADD_FORM = 3, VMADD_BLOB, VMADD_NAMES };
 
 static const uint8_t *vmadd_vector(const struct vmadd_job *m, size_t i)
 {
-    return m->job.argv[VMADD_BLOB].data + i * m->dim * sizeof(float);
+    return m->job.argv[VMADD_BLOB].data + i * m->width;
 }
 
 /* Every vector is looked at before the first is added, so that a bad one leaves
@@ -63,7 +68,7 @@ static bool vmadd_check(struct vmadd_job *m)
             return false;
         }
         m->checked++;
-        work += m->dim * sizeof(float);
+        work += m->width;
         if (work >= CHECK_WORK) {
             work = 0;
             if (cmd_job_should_yield(&m->job)) {
@@ -74,6 +79,27 @@ static bool vmadd_check(struct vmadd_job *m)
     return true;
 }
 
+/* Whether vectors that came as a set stores them are this one's. */
+static bool vmadd_fits_stored(struct vmadd_job *m, const struct entry *e)
+{
+    if (!e || (e->type == VALUE_VSET &&
+               vset_stored_bytes(e->value.vset) != m->width)) {
+        cmd_job_error(&m->job, "ERR invalid vector specification");
+        return false;
+    }
+    return true;
+}
+
+/* The log has less to write of what is stored than of what came, but for a set
+ * that is made: its shape follows from the vectors. */
+static void vmadd_choose_log(struct vmadd_job *m, const struct vset *v,
+                             bool made)
+{
+    m->stored.len = 0;
+    m->logs_stored = propagate_is_on(&m->job.env->stream) && !m->is_stored &&
+                     !made && vset_stored_bytes(v) < m->width;
+}
+
 /* The set as it is in this slice: made when it is not there. */
 static struct vset *vmadd_set(struct vmadd_job *m, struct entry **entry,
                               bool *projected)
@@ -81,8 +107,12 @@ static struct vset *vmadd_set(struct vmadd_job *m, struct entry **entry,
     struct keyspace *ks = m->job.env->ks;
     struct entry *e = keyspace_write(ks, m->job.db, m->job.argv[1]);
     const struct vset_options *o;
+    bool made = !e;
 
     *projected = false;
+    if (m->is_stored && !vmadd_fits_stored(m, e)) {
+        return NULL;
+    }
     if (!e) {
         struct vset_options fresh = {.type = m->type,
                                      .metric = VEC_COSINE,
@@ -101,14 +131,16 @@ static struct vset *vmadd_set(struct vmadd_job *m, struct entry **entry,
                                "wrong kind of value");
         return NULL;
     }
+    vmadd_choose_log(m, e->value.vset, made);
+    *entry = e;
     o = vset_options(e->value.vset);
-    *projected = o->input_dim && m->dim == o->input_dim;
+    *projected = !m->is_stored && o->input_dim && m->dim == o->input_dim;
     if (m->type_given && m->type != o->type) {
         cmd_job_error(&m->job, "ERR asked quantization mismatch with existing "
                                "vector set");
         return NULL;
     }
-    if (!*projected && (o->input_dim || m->dim != o->dim)) {
+    if (!m->is_stored && !*projected && (o->input_dim || m->dim != o->dim)) {
         char text[96];
 
         snprintf(text, sizeof(text),
@@ -117,7 +149,6 @@ static struct vset *vmadd_set(struct vmadd_job *m, struct entry **entry,
         cmd_job_error(&m->job, text);
         return NULL;
     }
-    *entry = e;
     return e->value.vset;
 }
 
@@ -129,9 +160,14 @@ static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
                              .vector = vmadd_vector(m, m->done),
                              .projected = projected};
     bool added = false;
+    slot_id slot;
     enum err err;
 
-    if (m->done < m->encoded_to) {
+    if (m->is_stored) {
+        /* The length was compared. */
+        (void)vset_element_stored(
+            v, bytes_of(vmadd_vector(m, m->done), m->width), &e);
+    } else if (m->done < m->encoded_to) {
         const struct vec_format *f = vset_format(v);
         size_t i = m->done - m->encoded_from;
 
@@ -142,8 +178,11 @@ static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
         e.attribute = argv[m->attrs_at + m->done];
         e.has_attribute = true;
     }
-    err = vset_add(v, &e, &added);
+    err = vset_put(v, &e, &added, &slot);
     m->added += added;
+    if (m->logs_stored && !err) {
+        vset_stored(v, slot, &m->stored);
+    }
     return err;
 }
 
@@ -152,7 +191,7 @@ static enum err vmadd_one(struct vmadd_job *m, struct vset *v, bool projected)
 static size_t vmadd_work(const struct vmadd_job *m, const struct vset *v,
                          bool projected)
 {
-    size_t work = m->dim * sizeof(float);
+    size_t work = m->width;
 
     if (projected) {
         work *= 1 + vset_options(v)->dim / 16;
@@ -180,7 +219,7 @@ static void vmadd_expect(struct vmadd_job *m, const struct vset *v)
 }
 
 /* Makes the rows of the next elements, some at a time. One that is refused is
- * left to vset_add() to refuse. */
+ * left to vset_put() to refuse. */
 static void vmadd_encode(struct vmadd_job *m, const struct vset *v)
 {
     const struct vec_format *f = vset_format(v);
@@ -209,7 +248,7 @@ static enum err vmadd_some(struct vmadd_job *m, struct vset *v, bool projected)
     m->encoded_to = 0;
     while (m->done < m->n && !err) {
         vmadd_expect(m, v);
-        if (m->done >= m->encoded_to && !projected) {
+        if (m->done >= m->encoded_to && !projected && !m->is_stored) {
             vmadd_encode(m, v);
         }
         work += vmadd_work(m, v, projected);
@@ -228,7 +267,7 @@ static enum err vmadd_some(struct vmadd_job *m, struct vset *v, bool projected)
 }
 
 /* What one slice added: the elements from `from` on. All of it goes as it
- * came. */
+ * came, if what is stored is no shorter. */
 static void vmadd_propagate(const struct vmadd_job *m, size_t from)
 {
     const struct cmd_job *job = &m->job;
@@ -241,20 +280,23 @@ static void vmadd_propagate(const struct vmadd_job *m, size_t from)
     if (!propagate_is_on(&job->env->stream) || n == 0) {
         return;
     }
-    if (n == m->n) {
+    if (n == m->n && !m->logs_stored) {
         propagate_append(job->env, job->db, job->argv, job->argc);
         return;
     }
     argv = mem_alloc((job->argc + 1) * sizeof(*argv));
     memcpy(argv, job->argv, VMADD_BLOB * sizeof(*argv));
     argv[2] = bytes_of(digits, num_format_u64(n, digits));
-    argv[VMADD_BLOB] =
-        bytes_of(vmadd_vector(m, from), n * m->dim * sizeof(float));
+    argv[VMADD_BLOB] = bytes_of(vmadd_vector(m, from), n * m->width);
+    if (m->logs_stored) {
+        argv[VMADD_FORM] = bytes_str("ROW");
+        argv[VMADD_BLOB] = buf_bytes(&m->stored);
+    }
     at = VMADD_NAMES;
     for (i = from; i < m->done; i++) {
         argv[at++] = job->argv[VMADD_NAMES + i];
     }
-    if (m->type_given) {
+    if (m->type_given && !m->logs_stored) {
         argv[at++] = bytes_str(m->type == VEC_F32   ? "NOQUANT"
                                : m->type == VEC_BIT ? "BIN"
                                                     : "Q8");
@@ -296,7 +338,8 @@ static bool vmadd_step(struct cmd_job *job)
     }
     if (err) {
         vset_key_drop_if_empty(ks, job->db, e);
-        cmd_job_error(job, err == ERR_NOT_FINITE || err == ERR_RANGE
+        cmd_job_error(job, err == ERR_NOT_FINITE || err == ERR_RANGE ||
+                                   err == ERR_CORRUPT
                                ? "ERR invalid vector specification"
                                : "OOM command not allowed when used memory > "
                                  "'maxmemory'.");
@@ -308,23 +351,28 @@ static bool vmadd_step(struct cmd_job *job)
 
 static void vmadd_destroy(struct cmd_job *job)
 {
-    mem_free(CONTAINER_OF(job, struct vmadd_job, job));
+    struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
+
+    buf_deinit(&m->stored);
+    mem_free(m);
 }
 
 /* VMADD key n FP32 blob e1 ... en [NOQUANT | Q8 | BIN] [ATTRS a1 ... an] */
 static bool vmadd_parse(struct cmd_ctx *ctx, struct vmadd_job *m)
 {
     size_t blob = ctx->argv[VMADD_BLOB].len;
-    size_t at;
+    size_t unit, at;
     int64_t n;
 
     if (!arg_int_in(ctx, 2, 1, BULK_MAX, "ERR invalid element count", &n)) {
         return false;
     }
     m->n = (size_t)n;
-    if (!arg_is(ctx, 3, "FP32") || blob == 0 ||
-        blob % (m->n * sizeof(float)) != 0 ||
-        blob / (m->n * sizeof(float)) > VEC_DIM_MAX) {
+    m->is_stored = arg_is(ctx, VMADD_FORM, "ROW");
+    unit = m->is_stored ? 1 : sizeof(float);
+    if (!(m->is_stored || arg_is(ctx, VMADD_FORM, "FP32")) || blob == 0 ||
+        blob % (m->n * unit) != 0 ||
+        (!m->is_stored && blob / (m->n * unit) > VEC_DIM_MAX)) {
         cmd_error(ctx, "ERR invalid vector specification");
         return false;
     }
@@ -332,7 +380,9 @@ static bool vmadd_parse(struct cmd_ctx *ctx, struct vmadd_job *m)
         cmd_error_arity(ctx);
         return false;
     }
-    m->dim = (uint32_t)(blob / (m->n * sizeof(float)));
+    m->width = blob / m->n;
+    m->dim = m->is_stored ? 1 : (uint32_t)(m->width / sizeof(float));
+    m->checked = m->is_stored ? m->n : 0; /* each when it is added */
     m->type = VEC_I8;
     for (at = VMADD_NAMES + m->n; at < ctx->argc; at++) {
         if (arg_is(ctx, at, "ATTRS") && ctx->argc - at - 1 >= m->n) {
@@ -362,7 +412,7 @@ static void choose_format(struct cmd_ctx *ctx, struct vmadd_job *m)
     struct entry *e = keyspace_find(ctx->ks, ctx->client->db, ctx->argv[1]);
 
     if (e && e->type == VALUE_VSET &&
-        vset_format(e->value.vset)->dim == m->dim) {
+        (m->is_stored || vset_format(e->value.vset)->dim == m->dim)) {
         m->format = *vset_format(e->value.vset);
     } else {
         vec_format_init(&m->format, m->type, VEC_COSINE, m->dim);

@@ -4,10 +4,11 @@
  * cmd_call() appends a write command as it came when it changed something. A
  * handler whose command would not give the same again says what to append
  * instead: times become absolute, sums become values, numbers of VALUES become
- * a blob, and a job appends what each of its slices did. Keys that expire are
- * deleted by a DEL at that moment. What VTRAIN has computed when it ends is
- * appended then, so that it need not be computed again. SELECT stands where the
- * database changes; what one EXEC did stands between MULTI and EXEC.
+ * a blob, a vector the row that is stored of it where that is shorter, and a
+ * job appends what each of its slices did. Keys that expire are deleted by a
+ * DEL at that moment. What VTRAIN has computed when it ends is appended then,
+ * so that it need not be computed again. SELECT stands where the database
+ * changes; what one EXEC did stands between MULTI and EXEC.
  *
  * An offset in the stream, in bytes, is an LSN. The log stores the stream and
  * replicas will follow it: both see the same bytes.

@@ -34,6 +34,7 @@ void vset_key_error(struct cmd_ctx *ctx, enum err err)
     switch (err) {
     case ERR_NOT_FINITE:
     case ERR_RANGE:
+    case ERR_CORRUPT:
         cmd_error(ctx, "ERR invalid vector specification");
         break;
     default: /* no memory, or none allowed */

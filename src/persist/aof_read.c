@@ -233,6 +233,8 @@ static uint64_t offset_of(const struct aof_reader *r, size_t at)
     return r->base + at;
 }
 
+/* Only when there is more to read: to move what is left of a megabyte behind
+ * each of a thousand small batches would take most of the time. */
 static void drop_used(struct aof_reader *r)
 {
     buf_consume(&r->buf, r->used);
@@ -258,6 +260,7 @@ static bool fill(struct aof_reader *r, uint64_t need, int *error)
     want = need > have ? need - have : 1;
     want = want < READ_CHUNK ? READ_CHUNK : want;
     want = want < left ? want : left;
+    drop_used(r);
     while (want > 0) {
         size_t step = want < READ_CHUNK ? want : READ_CHUNK;
         ssize_t got = read_at(r->fd, buf_room(&r->buf, step), step,
@@ -530,7 +533,6 @@ next_unit(struct aof_reader *r, struct aof_unit *unit, struct err_ctx *ctx)
 enum aof_read_result aof_reader_next(struct aof_reader *r,
                                      struct aof_unit *unit, struct err_ctx *ctx)
 {
-    drop_used(r);
     if (!r->begun) {
         size_t n = strlen(AOF_MAGIC);
         int error = 0;

@@ -307,7 +307,7 @@ static enum err encode(struct vset *v, const struct vset_element *e,
     if (e->row) {
         memcpy(row, e->row, v->format.row_bytes);
         memcpy(fine, e->fine, vec_fine_bytes(&v->format));
-        return ERR_OK;
+        return e->is_foreign ? vec_adopt_row(&v->format, row) : ERR_OK;
     }
     if (!e->projected) {
         return vec_encode_fine(&v->format, e->vector, row, fine);
@@ -366,7 +366,33 @@ static bool slot_has_attribute(const struct vset *v, slot_id slot)
     return attribute_at(a, epoch_now(v->keyspace->epoch)) != NULL;
 }
 
-enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
+size_t vset_stored_bytes(const struct vset *v)
+{
+    return v->format.row_bytes + vec_fine_bytes(&v->format);
+}
+
+void vset_stored(const struct vset *v, slot_id slot, struct buf *out)
+{
+    const struct slots *s = &v->elements.slots;
+
+    buf_append(out, slots_row(s, slot), v->format.row_bytes);
+    buf_append(out, slots_side(s, slot), vec_fine_bytes(&v->format));
+}
+
+bool vset_element_stored(const struct vset *v, struct bytes stored,
+                         struct vset_element *e)
+{
+    if (stored.len != vset_stored_bytes(v)) {
+        return false;
+    }
+    e->row = stored.data;
+    e->fine = stored.data + v->format.row_bytes;
+    e->is_foreign = true;
+    return true;
+}
+
+enum err vset_put(struct vset *v, const struct vset_element *e, bool *added,
+                  slot_id *at)
 {
     uint64_t hash = e->hash ? e->hash : vset_hash(e->name);
     slot_id old = elements_find(&v->elements, e->name, hash);
@@ -423,6 +449,7 @@ enum err vset_add(struct vset *v, const struct vset_element *e, bool *added)
     v->n_attributes -= had;
     v->db->n_vectors += old == SLOT_NONE;
     *added = old == SLOT_NONE;
+    *at = slot;
     vset_note_unsettled(v);
     graph_note_put(v, slot);
     lists_note_put(v, slot);

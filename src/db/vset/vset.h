@@ -89,6 +89,7 @@ struct vset_element {
     const void *vector;
     const uint8_t *row;  /* vector as vec_encode() stores it, or NULL */
     const uint8_t *fine; /* and the fine part of the row, where it has one */
+    bool is_foreign;     /* the row comes from outside: it is looked at */
     struct bytes attribute;
     bool projected; /* vector has input_dim components, to be projected */
     bool has_attribute;
@@ -97,10 +98,28 @@ struct vset_element {
 /* Adds an element or replaces its vector.
  *
  * out    *added: false when it was there.
- * fails  ERR_NOT_FINITE, ERR_RANGE (as vec_encode()), ERR_LIMIT (too many, or
- *        past maxmemory), ERR_NOMEM; nothing changed. */
-enum err vset_add(struct vset *v, const struct vset_element *e,
-                  bool *added) MUST_USE;
+ *        *slot: where it lies now; until the next turn of the loop at least.
+ * fails  ERR_NOT_FINITE, ERR_RANGE (as vec_encode()), ERR_CORRUPT (a foreign
+ *        row that is none), ERR_LIMIT (too many, or past maxmemory),
+ *        ERR_NOMEM; nothing changed. */
+enum err vset_put(struct vset *v, const struct vset_element *e, bool *added,
+                  slot_id *slot) MUST_USE;
+
+static inline enum err vset_add(struct vset *v, const struct vset_element *e,
+                                bool *added)
+{
+    slot_id slot;
+
+    return vset_put(v, e, added, &slot);
+}
+
+/* What a set stores of a vector, of one length in all of a set: the row and its
+ * fine part. vset_stored() appends it; vset_element_stored() makes it the
+ * vector of an element, foreign, and is false when the length is another. */
+size_t vset_stored_bytes(const struct vset *v);
+void vset_stored(const struct vset *v, slot_id slot, struct buf *out);
+bool vset_element_stored(const struct vset *v, struct bytes stored,
+                         struct vset_element *e);
 
 /* fails  ERR_NOMEM, nothing changed. */
 enum err vset_remove(struct vset *v, struct bytes name, bool *removed) MUST_USE;
