@@ -192,6 +192,7 @@ void graph_destroy(struct graph *g)
         hnsw_destroy(g->hnsw);
     }
     graph_tail_free(g);
+    graph_left_free_own(g);
     region_free(r, g->held, held_bytes(g->held_words), 1);
     region_free(r, g->dead, dead_bytes(g->dead_words), 1);
     region_free(r, g, sizeof(*g), 1);
@@ -423,12 +424,21 @@ static void free_all_held(struct graph *g)
     }
 }
 
-/* Nothing works on it any more. */
-static void leave(struct graph *g)
+void graph_take_out(struct graph *g)
 {
+    struct vset *v = g->set;
+
+    v->graph = v->graph == g ? NULL : v->graph;
+    g->dropped = true;
     free_all_held(g);
     unlist_graph(g);
     leave_siblings(g);
+}
+
+/* Nothing works on it any more. */
+static void leave(struct graph *g)
+{
+    graph_take_out(g);
     epoch_retire(g->keyspace->epoch, &g->retired, graph_reclaim, NULL);
 }
 
@@ -675,7 +685,8 @@ static void pump(struct graph *g, bool any)
     struct vset *v = g->set;
     uint32_t waiting = graph_waiting(g);
 
-    if (g->job || g->is_going || g->dropped || !g->keyspace->builders) {
+    if (g->job || g->is_going || g->dropped || g->left ||
+        !g->keyspace->builders) {
         return;
     }
     if (any && g->to_finish < waiting) {
@@ -768,6 +779,7 @@ void graph_job_ended(struct graph *g, bool go_on)
 size_t graph_own_bytes(const struct graph *g)
 {
     return region_cost(sizeof(*g), 1) + graph_tail_bytes(g) +
+           graph_left_own_bytes(g) +
            (g->held ? region_cost(held_bytes(g->held_words), 1) : 0) +
            (g->dead ? region_cost(dead_bytes(g->dead_words), 1) : 0);
 }

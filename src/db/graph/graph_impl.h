@@ -114,6 +114,7 @@ struct graph {
     struct graph_job *job;
     struct graph *next, *prev; /* keyspace->graphs */
     struct graph *sibling;     /* set->graphs */
+    struct graph_left *left;   /* it gives way to lists: see graph_left.h */
     struct retired retired;
 };
 
@@ -130,6 +131,10 @@ void graph_destroy(struct graph *g);
 
 /* Puts it into the lists and gives it a number. */
 void graph_enlist(struct graph *g);
+
+/* Takes one that nothing works on out of the lists and lets its slots go; it
+ * answers no more as its set's graph. */
+void graph_take_out(struct graph *g);
 
 /* A live slot below the tail's edge waits to be linked. fails  ERR_NOMEM. */
 enum err graph_add_late(struct graph *g, slot_id slot) MUST_USE;
@@ -176,6 +181,11 @@ void graph_leave_to_sets(struct keyspace *ks, const struct vset *v,
 
 /* Bytes that a set's graphs take that are being taken apart. */
 size_t graph_apart_bytes(const struct vset *v);
+
+/* ---- graph_left.c -------------------------------------------------------- */
+
+size_t graph_left_own_bytes(const struct graph *g);
+void graph_left_free_own(struct graph *g);
 
 /* ---- graph_tail.c -------------------------------------------------------- */
 

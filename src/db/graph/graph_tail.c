@@ -400,8 +400,8 @@ void graph_tail_pump(struct graph *g)
     uint32_t bound = g->raw_bound;
     uint32_t raw = graph_raw_rows(g);
 
-    if (g->tail_job || g->is_going || g->dropped || g != g->set->graph ||
-        !g->keyspace->builders) {
+    if (g->tail_job || g->is_going || g->dropped || g->left ||
+        g != g->set->graph || !g->keyspace->builders) {
         return;
     }
     if (raw >= bound * BUCKETS_FROM && !g->centroids) {

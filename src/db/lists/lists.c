@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "db/graph/graph.h"
+#include "db/graph/graph_left.h"
 #include "db/lists/lists_impl.h"
 
 enum {
@@ -118,6 +119,9 @@ void lists_free(struct vset *v)
     if (!h) {
         return;
     }
+    if (h->left) {
+        graph_left_free(h->left);
+    }
     while (h->all) {
         struct lists *l = h->all;
 
@@ -183,11 +187,22 @@ static void leave(struct lists *l)
     epoch_retire(l->home->keyspace->epoch, &l->retired, reclaim, NULL);
 }
 
+void lists_dismiss_left(struct lists_home *h)
+{
+    if (h->left) {
+        graph_left_dismiss(h->left);
+        h->left = NULL;
+    }
+}
+
 void lists_drop(struct lists *l)
 {
     struct lists_home *h = l->home;
 
-    h->answers = h->answers == l ? NULL : h->answers;
+    if (h->answers == l) {
+        lists_dismiss_left(h);
+        h->answers = NULL;
+    }
     h->coming = h->coming == l ? NULL : h->coming;
     l->dropped = true;
     if (h->job && h->job->lists == l) {
@@ -206,6 +221,7 @@ void lists_drop_all(struct vset *v)
     if (!h) {
         return;
     }
+    h->has_asked = false;
     cancel(h); /* it may work from the one for the other */
     if (h->coming) {
         lists_drop(h->coming);
@@ -245,19 +261,42 @@ static bool is_busy(const struct lists_home *h)
     return h->coming || (h->answers && !h->answers->is_filled);
 }
 
+static void put_off(struct lists_home *h, const struct lists_options *o)
+{
+    if (h->coming && !h->coming->ivf) {
+        h->coming->options = *o; /* nothing has been made of what it was */
+    } else {
+        h->has_asked = true;
+        h->asked = *o;
+    }
+}
+
+void lists_forget_asked(struct vset *v)
+{
+    if (v->lists) {
+        v->lists->has_asked = false;
+    }
+}
+
 enum err lists_train(struct vset *v, const struct lists_options *o,
                      uint64_t *build)
 {
     struct lists_home *h;
     struct lists *l;
     char why[160];
+    bool busy = v->lists && is_busy(v->lists);
 
-    if (v->lists && is_busy(v->lists)) {
+    if (busy && !keyspace_is_replayed(v->keyspace)) {
         return ERR_BUSY;
     }
     if (lists_options_wrong(o) ||
         !lists_options_fit(o, &v->options, vset_count(v), why, sizeof(why))) {
         return ERR_RANGE;
+    }
+    *build = 0;
+    if (busy) {
+        put_off(v->lists, o);
+        return ERR_OK;
     }
     /* A set that chose lists did so to take less before long. */
     if (!o->by_itself && !mem_has_room(lists_training_bytes(v, o))) {
@@ -317,7 +356,8 @@ static void free_centroids(struct ivf_centroids *c)
     ivf_centroids_destroy(c);
 }
 
-enum err lists_install(struct lists *l, struct ivf_centroids *c)
+enum err lists_install(struct lists *l, struct ivf_centroids *c,
+                       struct graph *leaving)
 {
     struct lists_home *h = l->home;
     struct vset *v = h->set;
@@ -347,7 +387,14 @@ enum err lists_install(struct lists *l, struct ivf_centroids *c)
     if (!h->answers) {
         h->answers = l;
         h->coming = NULL;
+        if (leaving && graph_left_leave(leaving)) {
+            h->left = leaving;
+        } else if (leaving) {
+            graph_left_abandon(leaving);
+        }
         graph_drop_all(v);
+    } else if (leaving) {
+        graph_left_abandon(leaving);
     }
     graph_tell(h->keyspace);
     return ERR_OK;
@@ -390,7 +437,9 @@ void lists_note_put(struct vset *v, slot_id slot)
 {
     struct lists_home *h = v->lists;
 
-    (void)slot;
+    if (UNLIKELY(h && h->left)) {
+        graph_left_note_put(h->left, slot);
+    }
     if (LIKELY(!h)) {
         if (UNLIKELY(v->options.index == VSET_INDEX_IVF)) {
             lists_pump(v, false);
@@ -486,6 +535,18 @@ static void train_again(struct lists_home *h)
     (void)!lists_train(h->set, &o, &build);
 }
 
+static bool begin_asked(struct lists_home *h)
+{
+    struct lists_options o = h->asked;
+    uint64_t build;
+
+    if (!h->has_asked || is_busy(h) || keyspace_is_replayed(h->keyspace)) {
+        return false;
+    }
+    h->has_asked = false;
+    return lists_train(h->set, &o, &build) == ERR_OK;
+}
+
 bool lists_is_busy(const struct vset *v)
 {
     const struct lists_job *job = v->lists ? v->lists->job : NULL;
@@ -500,6 +561,9 @@ void lists_pump(struct vset *v, bool any)
 
     if (v->n_frozen ||
         (h && (h->job || h->is_going || !h->keyspace->builders))) {
+        return;
+    }
+    if (h && begin_asked(h)) {
         return;
     }
     if (!h || (!h->answers && !h->coming)) {
@@ -565,11 +629,19 @@ void lists_view_take(const struct vset *v, struct lists_view *out)
     out->codes = h->answers->codes;
     out->n_probe = h->answers->options.nprobe;
     out->n_listed = (uint32_t)ivf_n_used(out->ivf);
+    if (h->left) {
+        graph_left_view_take(h->left, &out->left);
+    }
     if (h->coming && h->coming->ivf) {
         out->coming = h->coming->ivf;
         out->coming_codes = h->coming->codes;
         out->n_listed += (uint32_t)ivf_n_used(out->coming);
     }
+}
+
+const struct hnsw *lists_left(const struct vset *v)
+{
+    return v->lists && v->lists->left ? graph_left_hnsw(v->lists->left) : NULL;
 }
 
 const struct ivf *lists_of(const struct vset *v)
@@ -710,6 +782,7 @@ size_t lists_bytes(const struct vset *v)
         return 0;
     }
     bytes = region_cost(sizeof(*h), 1) + slots_blocks_bytes(lists_slots(h));
+    bytes += h->left ? graph_left_bytes(h->left) : 0;
     for (l = h->all; l; l = l->sibling) {
         bytes += region_cost(sizeof(*l), 1) + (l->ivf ? ivf_bytes(l->ivf) : 0) +
                  lists_codes_bytes(l);

@@ -25,8 +25,9 @@
  *      lists is under way.
  *
  * A set that is to have lists answers from what it has until the centroids are
- * there. Then, in one step, they answer, with nothing in them: what the set had
- * as a graph is dropped, and all its rows are tail that moves into the lists.
+ * there. Then, in one step, they answer, with nothing in them, and all rows are
+ * tail that moves into the lists; what the set had as a graph goes on answering
+ * for the tail until they are filled (graph_left.h).
  * Lists that are to replace other lists come to lie beside them: a row is in
  * one of the two or in the tail, and both are searched, until the old ones are
  * empty.
@@ -39,6 +40,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "db/graph/graph_left.h"
 #include "db/lists/lists_options.h"
 #include "db/vset/vset.h"
 
@@ -58,7 +60,10 @@ uint32_t lists_worthwhile_for(const struct vec_format *f);
 
 /* Begins to train. The set's options say IVF from when the result is there.
  *
- * out    *build: its number, for lists_is_built().
+ * While a log is replayed others need not have been filled: it is begun when
+ * they have.
+ *
+ * out    *build: its number, for lists_is_built(); 0 when it is put off.
  * fails  ERR_BUSY: a training is under way; ERR_RANGE: such lists do not fit
  *        the set, see lists_options_fit(); ERR_NOMEM. Nothing has changed then.
  */
@@ -72,6 +77,9 @@ bool lists_is_given_up(const struct vset *v, uint64_t build);
 
 /* A training is under way: its result is not there yet. */
 bool lists_is_training(const struct vset *v);
+
+/* Another index has been asked for since. */
+void lists_forget_asked(struct vset *v);
 
 /* Gives all lists of a set up; every row is tail then. */
 void lists_drop_all(struct vset *v);
@@ -145,9 +153,14 @@ struct lists_view {
     const struct ivf_codes *coming_codes; /* of the others */
     uint32_t n_probe;                     /* of the options; 0: to be chosen */
     uint32_t n_listed;                    /* live rows in both */
+    struct graph_left_view left; /* answers for rows of the tail, too */
 };
 
 void lists_view_take(const struct vset *v, struct lists_view *out);
+
+/* The graph there was before, while it answers for rows that are in no list
+ * yet; NULL without. */
+const struct hnsw *lists_left(const struct vset *v);
 
 /* The lists that answer; NULL without. */
 const struct ivf *lists_of(const struct vset *v);

@@ -157,13 +157,18 @@ void lists_trained_put(const struct vset *v, uint8_t *out)
 
 bool lists_is_asked(const struct vset *v, struct lists_options *out)
 {
-    const struct lists *l = v->lists ? v->lists->coming : NULL;
+    const struct lists_home *h = v->lists;
+    const struct lists *l = h ? h->coming : NULL;
 
-    if (!l || l->ivf) {
-        return false;
+    if (l && !l->ivf) {
+        *out = l->options;
+        return true;
     }
-    *out = l->options;
-    return true;
+    if (h && h->has_asked) {
+        *out = h->asked;
+        return true;
+    }
+    return false;
 }
 
 /* A length and as many bytes. */
@@ -252,13 +257,14 @@ enum err lists_install_trained(struct vset *v, struct bytes trained,
         return err;
     }
     l->residual = 0; /* it is measured anew */
+    lists_forget_asked(v);
     if (v->lists->coming) {
         lists_drop_all(v);
     }
     if (v->lists->answers) {
         v->lists->coming = l;
     }
-    err = lists_install(l, c);
+    err = lists_install(l, c, NULL);
     if (err) {
         ivf_centroids_destroy(c);
         lists_drop(l);
@@ -282,7 +288,7 @@ enum err lists_image_begin(struct vset *v, struct bytes trained,
         return err;
     }
     err = v->lists->answers || v->lists->coming ? ERR_CORRUPT
-                                                : lists_install(l, c);
+                                                : lists_install(l, c, NULL);
     if (err) {
         ivf_centroids_destroy(c);
         lists_drop(l);

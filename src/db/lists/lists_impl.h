@@ -78,10 +78,13 @@ struct lists_job {
     uint8_t *codes; /* of the rows; NULL: lists have none */
     uint32_t n, at, cap;
     uint32_t cursor;           /* of the tail: the next block to look at */
+    uint32_t cursor_unlinked;  /* of its unlinked blocks: graph_left.h */
     uint32_t old_list, old_at; /* of the lists that are replaced */
     uint32_t met;              /* rows, since the cursor was at the beginning */
     uint64_t moved;
     bool out_of_memory;
+    struct graph *leaving; /* JOB_TRAIN: is prepared for it; NULL */
+    bool has_asked;        /* whether there is one */
     struct lists_tending *tending;
     struct lists_job *next_job, *prev_job; /* keyspace->lists_jobs */
     unsigned n_tasks;
@@ -120,6 +123,7 @@ struct lists_home {
     struct keyspace *keyspace;
     struct lists *answers; /* NULL: none */
     struct lists *coming;  /* in training, or filled beside what answers */
+    struct graph *left;    /* answers for rows that have not been moved yet */
     struct lists *all;     /* these, and dropped ones a job still works for */
     struct lists_job *job;
     bool is_going;
@@ -129,6 +133,9 @@ struct lists_home {
     uint64_t trainings, splits, merges;
     double pace;
     struct index_watch watch;
+    /* Lists that were asked for, in a log, while others were not filled. */
+    bool has_asked;
+    struct lists_options asked;
     struct lists_home *next, *prev; /* keyspace->lists */
 };
 
@@ -141,9 +148,14 @@ struct lists_home *lists_home_of(struct vset *v);
 struct lists *lists_make(struct lists_home *h, const struct lists_options *o);
 void lists_destroy(struct lists *l);
 
-/* Lets trained lists answer, or be filled beside those that do. fails
- * ERR_NOMEM. */
-enum err lists_install(struct lists *l, struct ivf_centroids *c) MUST_USE;
+/* Lets trained lists answer, or be filled beside those that do. `leaving`: the
+ * set's graph when it has been prepared to go on answering meanwhile, or NULL.
+ * fails  ERR_NOMEM. */
+enum err lists_install(struct lists *l, struct ivf_centroids *c,
+                       struct graph *leaving) MUST_USE;
+
+/* The graph is not needed any more; NULL is ignored. */
+void lists_dismiss_left(struct lists_home *h);
 
 /* The lists of a set whose block that is; NULL. */
 struct lists *lists_owning(const struct lists_home *h, uint32_t block);

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "db/graph/graph.h"
+#include "db/graph/graph_left.h"
 #include "db/lists/lists_impl.h"
 
 enum {
@@ -151,6 +152,9 @@ static void job_free(struct lists_job *job)
     if (job->kmeans) {
         kmeans_abandon(job->kmeans);
     }
+    if (job->leaving) {
+        graph_left_abandon(job->leaving);
+    }
     if (job->tending) {
         lists_tending_free(job->tending);
     }
@@ -272,7 +276,8 @@ static void trained(struct lists_job *job)
     job->kmeans = NULL;
     err = kmeans_end(k, &c);
     if (!err) {
-        err = lists_install(l, c);
+        err = lists_install(l, c, job->leaving);
+        job->leaving = err ? job->leaving : NULL;
         if (err) {
             ivf_centroids_destroy(c);
         }
@@ -288,6 +293,13 @@ static void trained(struct lists_job *job)
     lists_job_end(job, true);
 }
 
+static void unit_of_leaving(struct lists_job *job, uint32_t unit,
+                            struct lists_task *t)
+{
+    (void)t;
+    graph_left_unit(job->leaving, unit);
+}
+
 /* Not while the set is written down (vset_freeze()). */
 static void install_when_thawed(struct lists_job *job)
 {
@@ -295,6 +307,30 @@ static void install_when_thawed(struct lists_job *job)
         lists_job_yield(job);
     } else {
         trained(job);
+    }
+}
+
+/* The graph that answers is to go on doing so while rows move. */
+static void prepare_leaving(struct lists_job *job)
+{
+    struct lists_home *h = job->home;
+    uint32_t n = 0;
+
+    if (!job->has_asked) {
+        job->has_asked = true;
+        job->leaving = h->answers ? NULL : graph_left_begin(h->set);
+    }
+    if (job->leaving && !graph_left_is_at_rest(job->leaving)) {
+        lists_job_yield(job);
+        return;
+    }
+    job->next = install_when_thawed;
+    n = job->leaving ? graph_left_units(job->leaving) : 0;
+    if (n) {
+        job->unit = unit_of_leaving;
+        lists_job_phase(job, n, UINT32_MAX);
+    } else {
+        install_when_thawed(job);
     }
 }
 
@@ -307,8 +343,8 @@ static void next_of_kmeans(struct lists_job *job)
     if (kmeans_units(job->kmeans) > 0) {
         lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
     } else {
-        job->next = install_when_thawed;
-        install_when_thawed(job);
+        job->next = prepare_leaving;
+        prepare_leaving(job);
     }
 }
 

@@ -98,16 +98,28 @@ void lists_job_hold(struct lists_job *job)
     job->at = 0;
 }
 
-/* The next block of the tail that has rows, or the end. */
-static uint32_t next_of_tail(const struct slots *s, uint32_t block,
-                             uint32_t end)
+/* Which blocks of the tail are meant. */
+enum which { ALL, LINKED, UNLINKED };
+
+static uint64_t words_meant(const struct lists_home *h, uint32_t at,
+                            enum which which)
 {
-    const struct slots_tail *t = s->blocks->tail;
+    uint64_t unlinked =
+        which == ALL ? UINT64_MAX : graph_left_unlinked_of(h->left, at);
+
+    return which == LINKED ? ~unlinked : unlinked;
+}
+
+/* The next block of the tail that has rows, or the end. */
+static uint32_t next_of_tail(const struct lists_home *h, uint32_t block,
+                             uint32_t end, enum which which)
+{
+    const struct slots_tail *t = lists_slots(h)->blocks->tail;
 
     while (block < end) {
         uint64_t word =
             atomic_load_explicit(&t->words[block / 64], memory_order_relaxed) &
-            (UINT64_MAX << (block % 64));
+            words_meant(h, block / 64, which) & (UINT64_MAX << (block % 64));
 
         if (word) {
             block = block / 64 * 64 + (uint32_t)__builtin_ctzll(word);
@@ -119,23 +131,35 @@ static uint32_t next_of_tail(const struct slots *s, uint32_t block,
 }
 
 /* The last block is left alone until it is full: new rows come there. */
-static void take_of_tail(struct lists_job *job)
+static void take_blocks(struct lists_job *job, uint32_t *cursor,
+                        enum which which)
 {
     struct slots *s = lists_slots(job->home);
     uint32_t end = s->n_slots / IVF_BLOCK;
     uint32_t block;
 
-    if (job->cursor < SLOTS_BLOCK_FIRST) {
-        job->cursor = SLOTS_BLOCK_FIRST;
+    if (*cursor < SLOTS_BLOCK_FIRST) {
+        *cursor = SLOTS_BLOCK_FIRST;
     }
     for (;;) {
-        block = next_of_tail(s, job->cursor, end);
+        block = next_of_tail(job->home, *cursor, end, which);
         if (block == end || !lists_job_take(job, block)) {
-            job->cursor = block;
+            *cursor = block;
             return;
         }
         slots_block_drain(s, block);
-        job->cursor = block + 1;
+        *cursor = block + 1;
+    }
+}
+
+/* Rows that every search scans go first. */
+static void take_of_tail(struct lists_job *job)
+{
+    if (job->home->left) {
+        take_blocks(job, &job->cursor_unlinked, UNLINKED);
+        take_blocks(job, &job->cursor, LINKED);
+    } else {
+        take_blocks(job, &job->cursor, ALL);
     }
 }
 
@@ -311,6 +335,7 @@ static void filled(struct lists_job *job)
     note_residual(job);
     if (!l->is_filled && old_are_empty(h)) {
         l->is_filled = true;
+        lists_dismiss_left(h);
         l->residual = l->n_residual ? l->residual / (double)l->n_residual : 0;
         l->imbalance = ivf_imbalance(l->ivf);
         if (h->coming == l) {
@@ -331,6 +356,9 @@ static void next_of_move(struct lists_job *job)
         return;
     }
     lists_let_go(job);
+    if (job->out_of_memory) {
+        lists_dismiss_left(job->home);
+    }
     if (job->out_of_memory || job->home->set->n_frozen) {
         note_residual(job);
         lists_job_end(job, false);
@@ -356,7 +384,7 @@ static bool take_more(struct lists_job *job)
     take_of_tail(job);
     take_of_old(job);
     if (job->n == 0 && job->met) {
-        job->met = job->cursor = 0;
+        job->met = job->cursor = job->cursor_unlinked = 0;
         if (slots_tail_count(lists_slots(h)) < AGAIN_ROWS) {
             h->tail_left = 0;
             return false;
@@ -373,6 +401,9 @@ static bool take_more(struct lists_job *job)
 /* False when there are no more rows. */
 static bool begin_batch(struct lists_job *job)
 {
+    if (job->home->left) {
+        graph_left_count(job->home->left);
+    }
     if (!take_more(job)) {
         return false;
     }

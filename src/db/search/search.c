@@ -168,7 +168,7 @@ static enum err prepare_query(struct search *s, struct search_request *r,
         s->fine = vec_fine_query_init(f, vector, s->fine);
     }
     if (!err && search_code_query_bytes(s->set)) {
-        err = vec_query_init(hnsw_format(graph_of(s->set)), vector, code_memory,
+        err = vec_query_init(search_codes_of(s->set), vector, code_memory,
                              &s->code_query);
     }
     return err;

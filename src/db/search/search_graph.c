@@ -23,6 +23,9 @@ enum {
 
 size_t search_graph_hits(const struct vset *v, size_t k)
 {
+    if (lists_left(v)) {
+        return k + (k / 2 > 16 ? k / 2 : 16);
+    }
     if (!v->graph) {
         return 0;
     }
@@ -30,11 +33,19 @@ size_t search_graph_hits(const struct vset *v, size_t k)
     return hnsw_has_codes(graph_of(v)) ? k + (k / 2 > 16 ? k / 2 : 16) : k;
 }
 
+const struct vec_format *search_codes_of(const struct vset *v)
+{
+    const struct hnsw *h = lists_left(v);
+
+    h = h || !v->graph ? h : graph_of(v);
+    return h && hnsw_has_codes(h) ? hnsw_format(h) : NULL;
+}
+
 size_t search_code_query_bytes(const struct vset *v)
 {
-    return v->graph && hnsw_has_codes(graph_of(v))
-               ? vec_query_bytes(hnsw_format(graph_of(v)))
-               : 0;
+    const struct vec_format *codes = search_codes_of(v);
+
+    return codes ? vec_query_bytes(codes) : 0;
 }
 
 /* ---- the parts --------------------------------------------------------- */
@@ -90,16 +101,17 @@ uint64_t *search_extra(struct search *s)
     return s->scan.best.heap + s->scan.best.cap;
 }
 
-/* The graph's best, scored by the rows as stored. */
+/* The graph's best, scored by the rows as stored; `again` also when it has
+ * compared rows itself. */
 static void take_found(struct search *s, const struct hnsw_search *h,
-                       struct search_scratch *scratch)
+                       struct search_scratch *scratch, bool again)
 {
     uint64_t *extra = search_extra(s);
     size_t n = h->n_found < s->cap_extra ? h->n_found : s->cap_extra;
     size_t i;
 
     s->n_extra = 0;
-    if (s->code_query == s->scan.query) {
+    if (s->code_query == s->scan.query && !again) {
         for (i = 0; i < n; i++) {
             if (topk_entry_key(h->found[i]) <= s->scan.limit) {
                 extra[s->n_extra++] = h->found[i];
@@ -202,7 +214,7 @@ static bool search_graph(struct search *s, struct search_scratch *scratch)
         bounded = h.ef >= s->ef_most && s->ef_most < SEARCH_EF_MAX;
         if (enough || all || bounded) {
             s->cut_short = !enough && !all;
-            take_found(s, &h, scratch);
+            take_found(s, &h, scratch, false);
             return true;
         }
         if (!try_harder(s, &h, tries)) {
@@ -277,6 +289,34 @@ static bool is_short(const struct search *s)
 {
     return s->graph.buckets && s->scan.best.n < s->k && isinf(s->scan.limit) &&
            s->ef_most == SEARCH_EF_MAX && !search_should_stop(s);
+}
+
+/* Nodes whose rows have gone count as what they were: see graph_left.h. */
+void search_left(struct search *s, struct search_scratch *scratch)
+{
+    const struct graph_left_view *left = &s->lists.left;
+    struct hnsw_search h = {
+        .query = s->code_query,
+        .rows = left->rows,
+        .n_slots = left->n_slots,
+        .start = left->start,
+        .stop = search_should_stop,
+        .admits = s->scan.source.admits,
+        .arg = s,
+        .want = s->cap_extra,
+        .ef = s->ef,
+        .k = s->filter ? 0 : s->scan.best.cap,
+    };
+
+    hnsw_search(left->hnsw, &h, scratch->hnsw);
+    s->scored += h.scored;
+    take_found(s, &h, scratch, true);
+    merge(s);
+}
+
+void search_all(struct search *s, struct search_scratch *scratch)
+{
+    scan_everything(s, scratch);
 }
 
 void search_second_part(struct search *s, struct search_scratch *scratch)

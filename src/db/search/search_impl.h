@@ -171,12 +171,24 @@ enum { SEARCH_EF_MAX = 1 << 20 };
 /* Hits the graph may contribute to an answer of k. */
 size_t search_graph_hits(const struct vset *v, size_t k);
 
-/* Bytes of the query the graph wants besides, 0 when it takes the set's own. */
+/* What the graph compares that answers, NULL when that is the rows; and bytes
+ * of the query it wants besides, 0 when it takes the set's own. */
+const struct vec_format *search_codes_of(const struct vset *v);
 size_t search_code_query_bytes(const struct vset *v);
 
 /* What remains when the runs that the plan leaves have been scanned: the rest
  * of the tail, the graph, and putting it together. thread any. */
 void search_second_part(struct search *s, struct search_scratch *scratch);
+
+/* Looks through the graph that gives way to lists, and adds what it finds to
+ * the best. thread any. */
+void search_left(struct search *s, struct search_scratch *scratch);
+
+/* Scores all rows anew. thread any. */
+void search_all(struct search *s, struct search_scratch *scratch);
+
+/* Nanoseconds, about: of a graph, with an effort. */
+double search_hnsw_ns(const struct search *s, const struct hnsw *h, double ef);
 
 /* Memory for cap_extra hits. */
 uint64_t *search_extra(struct search *s);

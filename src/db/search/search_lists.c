@@ -56,11 +56,15 @@ void search_take_lists(struct search *s)
     s->all_lists = false;
 }
 
+/* Rows of the tail that are scanned. */
 static double tail_rows(const struct search *s)
 {
     uint32_t n_live = vset_count(s->set);
+    uint32_t n = n_live > s->lists.n_listed ? n_live - s->lists.n_listed : 0;
 
-    return n_live > s->lists.n_listed ? n_live - s->lists.n_listed : 0;
+    return s->lists.left.hnsw && s->lists.left.n_unlinked < n
+               ? s->lists.left.n_unlinked
+               : n;
 }
 
 static double mean_rows(const struct search *s)
@@ -93,11 +97,29 @@ static double wanted_lists(const struct search *s,
     return s->filter ? n / sqrt(s->share) : n;
 }
 
+/* The effort in a graph that gives way: there is no table for it any more. */
+static void plan_left(struct search *s, const struct search_request *r)
+{
+    double ef = r->ef ? r->ef : EF_DEFAULT;
+
+    if (r->recall > 0) {
+        ef = EF_DEFAULT * fmax(1, (1 - RECALL_DEFAULT) / (1.001 - r->recall));
+    }
+    ef = fmax(s->filter ? ef / s->share : ef, (double)s->k);
+    if (s->filter && r->filter_ef) {
+        ef = fmin(ef, (double)r->filter_ef);
+    }
+    s->ef = ef < SEARCH_EF_MAX ? (uint32_t)ef : SEARCH_EF_MAX;
+}
+
 bool search_plan_lists(struct search *s, const struct search_request *r)
 {
     double n_lists = s->in_lists.dir->n_lists;
     double n = ceil(wanted_lists(s, r));
 
+    if (s->lists.left.hnsw) {
+        plan_left(s, r);
+    }
     s->most_lists = s->in_lists.dir->n_lists;
     if (s->filter && r->filter_ef) {
         double most = ceil((double)r->filter_ef / mean_rows(s));
@@ -118,8 +140,10 @@ double search_lists_ns(const struct search *s)
     double share = s->n_probe / n_lists;
     double rows = s->lists.n_listed * fmin(share * LARGER, 1);
     double all = rows + tail_rows(s);
+    double left =
+        s->lists.left.hnsw ? search_hnsw_ns(s, s->lists.left.hnsw, s->ef) : 0;
 
-    return PROBE_NS + n_lists * s->set->format.dim / BYTES_PER_NS +
+    return left + PROBE_NS + n_lists * s->set->format.dim / BYTES_PER_NS +
            s->n_probe * (double)LIST_NS + search_scan_ns(s, all) +
            search_asks_ns(s, all);
 }
@@ -231,13 +255,50 @@ static void score_tail_run(struct search *s, const struct slots_run *run)
     s->tail_scored += run->n;
 }
 
+/* Of a run those blocks that the graph does not lead to: see graph_left.h. */
+static void score_unlinked(struct search *s, const struct slots_run *run)
+{
+    const struct graph_left_view *left = &s->lists.left;
+    slot_id end = run->first + run->n;
+    slot_id at = run->first;
+
+    while (at < end) {
+        uint32_t block = at / IVF_BLOCK;
+        uint64_t bits = graph_left_unlinked(left, block / 64) >> (block % 64);
+        uint64_t skipped = bits ? (uint32_t)__builtin_ctzll(bits) : 64;
+        uint64_t n = 0, to;
+
+        if (skipped) {
+            skipped = skipped < 64 - block % 64 ? skipped : 64 - block % 64;
+            to = ((uint64_t)block + skipped) * IVF_BLOCK;
+        } else {
+            n = ~bits ? (uint32_t)__builtin_ctzll(~bits) : 64;
+            to = ((uint64_t)block + n) * IVF_BLOCK;
+        }
+        to = to < end ? to : end;
+        if (n) {
+            struct slots_run part = {.page = run->page,
+                                     .row = run->row + (at - run->first),
+                                     .first = at,
+                                     .n = (uint32_t)(to - at)};
+
+            score_tail_run(s, &part);
+        }
+        at = (slot_id)to;
+    }
+}
+
 static void score_tail(struct search *s)
 {
     struct slots_run run;
     slot_id at = 0;
 
     while (slots_tail_next(&s->view, &at, &run) && !search_should_stop(s)) {
-        score_tail_run(s, &run);
+        if (s->lists.left.hnsw) {
+            score_unlinked(s, &run);
+        } else {
+            score_tail_run(s, &run);
+        }
     }
 }
 
@@ -257,6 +318,16 @@ static uint32_t so_many_of(const struct lot *l, const struct lot *other,
         ((uint64_t)n * l->n_lists + other->n_lists - 1) / other->n_lists;
 
     return m < l->n_lists ? (uint32_t)m : l->n_lists;
+}
+
+/* What the graph finds may lie in lists by now: more of these would find it
+ * twice. */
+static void search_rest(struct search *s, struct search_scratch *scratch)
+{
+    s->cut_short = is_short(s) && s->most_lists < s->in_lists.dir->n_lists;
+    if (is_short(s) && !s->cut_short) {
+        search_all(s, scratch);
+    }
 }
 
 void search_in_lists(struct search *s, struct search_scratch *scratch)
@@ -287,15 +358,22 @@ void search_in_lists(struct search *s, struct search_scratch *scratch)
         if (s->tail_scored == 0) {
             score_tail(s);
         }
+        if (s->lists.left.hnsw) {
+            break;
+        }
         if (!is_short(s) || n >= s->most_lists) {
             break;
         }
         n = n < s->most_lists / GROWTH ? n * GROWTH : s->most_lists;
     }
-    s->all_lists = n >= lots[0].n_lists;
+    s->all_lists = n >= lots[0].n_lists && !s->lists.left.hnsw;
     s->cut_short = is_short(s) && !s->all_lists;
     for (i = 0; i < n_lots; i++) {
         s->scored += lots[i].scan.scored;
     }
     s->scored += s->tail_scored;
+    if (s->lists.left.hnsw) {
+        search_left(s, scratch);
+        search_rest(s, scratch);
+    }
 }

@@ -112,11 +112,11 @@ uint32_t search_hnsw_ef(const struct search *s)
     return ef < s->ef_most ? (uint32_t)ef : s->ef_most;
 }
 
-static double hnsw_ns(const struct search *s, double ef)
+double search_hnsw_ns(const struct search *s, const struct hnsw *h, double ef)
 {
     double asked = s->filter ? (double)s->cap_extra / s->share : 0;
 
-    return ef * SCORED_PER_EF * score_ns(hnsw_format(s->graph.hnsw)) +
+    return ef * SCORED_PER_EF * score_ns(hnsw_format(h)) +
            ef * ef / POOL_MOVES + (asked < ef ? asked : ef) * ask_ns(s);
 }
 
@@ -129,7 +129,7 @@ int64_t search_plan_ns(const struct search *s, enum search_plan plan,
 
     switch (plan) {
     case PLAN_HNSW:
-        ns = hnsw_ns(s, ef) + search_tail_ns(s);
+        ns = search_hnsw_ns(s, s->graph.hnsw, ef) + search_tail_ns(s);
         break;
     case PLAN_TWO_HOP:
         ns = two_hop_ns(s, ef) + search_tail_ns(s);

@@ -612,6 +612,7 @@ enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
     struct vset_options before = v->options;
 
     *build = 0;
+    lists_forget_asked(v);
     v->options.index = wanted->index;
     v->options.m = wanted->m;
     v->options.ef = wanted->ef;

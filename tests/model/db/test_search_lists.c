@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "db/graph/graph.h"
 #include "db/lists/lists_impl.h"
-#include "db/search/search.h"
+#include "db/search/search_impl.h"
 
 enum {
     NAMES = 6000,
@@ -504,6 +504,125 @@ static void test_more_than_there_are(void **state)
     end();
 }
 
+/* Through the lists, though all would rather be scanned. */
+static void search_by_lists(size_t k)
+{
+    struct search_request r = {.nprobe = 24};
+    struct search_request exact = {.exact = true};
+    struct pair *p = pair_of(k);
+    struct search *s[2];
+    float v[DIM];
+
+    any_vector((uint32_t)rng_below(&w.rng, 16), v);
+    memcpy(p->there, w.there, sizeof(p->there));
+    p->exact.pair = p->lists.pair = p;
+    s[0] = make_search(p, v, &exact);
+    s[1] = make_search(p, v, &r);
+    assert_non_null(s[1]->lists.ivf);
+    if (s[1]->plan == PLAN_FLAT) {
+        s[1]->plan = PLAN_IVF;
+        s[1]->scored = 0;
+        s[1]->n_probe = r.nprobe;
+        s[1]->most_lists = s[1]->in_lists.dir->n_lists;
+        s[1]->ef = 100;
+        s[1]->scan.source.first_run = s[1]->scan.source.n_runs;
+    }
+    w.under_way += 2;
+    search_submit(s[0], answered, &p->exact);
+    search_submit(s[1], answered, &p->lists);
+}
+
+/* While rows move the graph there was answers for those that have not. */
+static void graph_gives_way(enum vec_type type, enum vec_metric metric)
+{
+    struct vset_options wanted;
+    uint32_t n_moved = 0, n, i;
+    uint64_t build;
+
+    begin(type, metric, 2);
+    put_from_to(0, NAMES - 500);
+    wanted = *vset_options(w.set);
+    wanted.index = VSET_INDEX_HNSW;
+    assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+    while (!graph_is_built(w.set, build)) {
+        graph_pump(w.set, true);
+        wait_for_some();
+    }
+    put_from_to(NAMES - 500, NAMES - 400); /* waits to be linked */
+    train(64);
+    while (!lists_of(w.set)) {
+        wait_for_some();
+    }
+    assert_non_null(lists_left(w.set));
+    while (lists_left(w.set)) {
+        struct lists_view view;
+
+        lists_view_take(w.set, &view);
+        n_moved += view.n_listed > 0 && view.n_listed < w.count;
+        for (n = 0; n < 20; n++) {
+            search_by_lists(10);
+            put(any());
+            take(i = any());
+            put(i);
+        }
+        finish_searches();
+        if (lists_left(w.set)) {
+            lists_pump(w.set, true);
+            wait_for_some();
+        }
+    }
+    assert_true(n_moved > 0);
+    assert_true(w.n_lists >= 20);
+    if ((double)w.found < 0.85 * (double)w.sought) {
+        fail_msg("found %g of %g", (double)w.found, (double)w.sought);
+    }
+    settle();
+    assert_null(w.set->graphs);
+    end();
+}
+
+static void test_graph_gives_way(void **state)
+{
+    (void)state;
+    graph_gives_way(VEC_F32, VEC_L2);
+    graph_gives_way(VEC_I8, VEC_COSINE);
+    graph_gives_way(VEC_F16, VEC_COSINE);
+}
+
+/* The set goes, or what it is to have is another thing, before it has. */
+static void test_graph_gives_way_for_nothing(void **state)
+{
+    struct vset_options wanted;
+    uint64_t build;
+    int turn, turns;
+
+    (void)state;
+    for (turns = 0; turns < 24; turns++) {
+        begin(turns % 2 ? VEC_I8 : VEC_F32, VEC_COSINE, 2);
+        put_from_to(0, 2000);
+        wanted = *vset_options(w.set);
+        wanted.index = VSET_INDEX_HNSW;
+        assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+        while (!graph_is_built(w.set, build)) {
+            graph_pump(w.set, true);
+            wait_for_some();
+        }
+        train(20);
+        for (turn = 0; turn < turns && w.ks->n_lists_jobs; turn++) {
+            put(any());
+            wait_for_some();
+        }
+        if (turns % 3 == 0) {
+            wanted.index = VSET_INDEX_FLAT;
+            assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+            finish_jobs();
+        } else if (turns % 3 == 1) {
+            settle();
+        }
+        end();
+    }
+}
+
 static void happen(void)
 {
     struct lists_options o = {.nlist = 1 + (uint32_t)rng_below(&w.rng, 90)};
@@ -590,6 +709,8 @@ int main(void)
         cmocka_unit_test(test_found),
         cmocka_unit_test(test_filter_is_answered_in_full),
         cmocka_unit_test(test_more_than_there_are),
+        cmocka_unit_test(test_graph_gives_way),
+        cmocka_unit_test(test_graph_gives_way_for_nothing),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_random_q8),
         cmocka_unit_test(test_random_others),

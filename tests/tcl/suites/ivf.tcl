@@ -438,6 +438,16 @@ foreach preamble {yes no} {
                 assert_equal [expr {60 + $i}] [info_of set$i ivf-nlist]
                 assert_equal OK [r debug vcheck set$i]
             }
+            # The log is read faster than the first lists are filled.
+            r vcreate twice DIM 16
+            add twice 20000 16
+            r vtrain twice IVF NLIST 30
+            settled twice
+            r vtrain twice IVF NLIST 70 ITERATIONS 200 ASYNC
+            crash_and_restart
+            wait_for {[info_of twice ivf-nlist] == 70 && [info_of twice ivf-phase] eq "idle"} "for other lists"
+            assert_equal OK [r debug vcheck twice]
+            r del twice
             # Once begun, and undone.
             r vtrain set0 IVF NLIST 99 ASYNC
             r vtrain set0 FLAT
