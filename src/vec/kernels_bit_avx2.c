@@ -4,7 +4,8 @@
  * counts is looked up for each half of a byte (Mula's way). That beats the
  * processor's own counting of 64-bit words for rows of some length; short rows
  * are left to the latter. Four rows become keys together, since the division
- * would else be the dearest part of a short one. */
+ * would else be the dearest part of a short one; of rows that take half a
+ * vector eight do. */
 #include "vec/vec_impl.h"
 
 #include <immintrin.h>
@@ -104,6 +105,15 @@ ALWAYS_INLINE __m128 keys_of(const struct vec_query *q, __m128i bits)
     return _mm_div_ps(sum, _mm_set1_ps(q->key_div));
 }
 
+ALWAYS_INLINE __m256 eight_keys_of(const struct vec_query *q, __m256i bits)
+{
+    __m256 sum = _mm256_add_ps(
+        _mm256_set1_ps(q->key_add),
+        _mm256_mul_ps(_mm256_set1_ps(q->key_mul), _mm256_cvtepi32_ps(bits)));
+
+    return _mm256_div_ps(sum, _mm256_set1_ps(q->key_div));
+}
+
 /* Rows first to first + count - 1, count <= 4; the last one stands in for
  * missing ones. */
 ALWAYS_INLINE __m128 score_four(const struct vec_query *q,
@@ -154,12 +164,62 @@ ALWAYS_INLINE void score_rows(const struct vec_query *q,
     }
 }
 
+/* ---- one query, 65 to 128 components ----------------------------------- */
+
+enum { HALF = 16, EIGHT = 8 };
+
+/* The counts of rows 0 and 4, two of each. */
+ALWAYS_INLINE __m256i count_halves(__m256i query, const uint8_t *row,
+                                   size_t stride)
+{
+    __m256i x = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const void *)row)),
+        _mm_loadu_si128((const void *)(row + 4 * stride)), 1);
+
+    return _mm256_sad_epu8(count_bytes(_mm256_xor_si256(x, query)),
+                           _mm256_setzero_si256());
+}
+
+/* Eight rows of half a vector each become keys together. Returns how many rows
+ * are done, all but the last few. */
+static size_t scan_halves(const struct vec_query *q, const uint8_t *rows,
+                          size_t n, float *keys)
+{
+    const __m256i query =
+        _mm256_broadcastsi128_si256(_mm_load_si128((const void *)q->code));
+    const size_t stride = q->format->row_bytes;
+    size_t i, k;
+
+    for (i = 0; i + EIGHT <= n; i += EIGHT) {
+        const uint8_t *row = rows + i * stride;
+        __m256i pairs[2]; /* a count of rows 0 and 1, then the other one */
+        __m256i bits;
+
+#pragma GCC unroll 2
+        for (k = 0; k < 2; k++) {
+            pairs[k] = _mm256_or_si256(
+                count_halves(query, row + 2 * k * stride, stride),
+                _mm256_slli_epi64(
+                    count_halves(query, row + (2 * k + 1) * stride, stride),
+                    32));
+        }
+        bits = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[0], pairs[1]),
+                                _mm256_unpackhi_epi64(pairs[0], pairs[1]));
+        _mm256_storeu_ps(keys + i, eight_keys_of(q, bits));
+    }
+    return i;
+}
+
 static void scan(const struct vec_query *q, const uint8_t *rows, size_t n,
                  float *keys)
 {
-    const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};
+    const size_t row_bytes = q->format->row_bytes;
+    const size_t done =
+        q->format->code_bytes == HALF ? scan_halves(q, rows, n, keys) : 0;
+    const struct vec_rows set = {rows + done * row_bytes, row_bytes, NULL,
+                                 n - done};
 
-    score_rows(q, &set, keys);
+    score_rows(q, &set, keys + done);
 }
 
 static void gather(const struct vec_query *q, const uint8_t *const *rows,

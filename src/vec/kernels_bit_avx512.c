@@ -215,13 +215,77 @@ ALWAYS_INLINE __m512i add_words(__m512i a, __m512i b)
                             _mm512_unpackhi_epi64(a, b));
 }
 
-static POPCNT void scan_short(const struct vec_query *q, const uint8_t *rows,
-                              size_t n, float *keys)
+/* Rows of 16 bytes of code and 4 of norm: sixteen fill five blocks, so four
+ * shuffles bring the codes together without a load that lies across two. */
+enum { BLOCKS = 5, FIVE_ROW = 20 };
+
+/* The words of rows 4 * k to 4 * k + 3 in blocks k and k + 1. Calculating them
+ * would take a scan of a few hundred rows longer than some of its rows. */
+#define FIVE_WORDS(at) (at), (at) + 1, (at) + 2, (at) + 3
+#define FIVE_PICK(k)                                                           \
+    {                                                                          \
+        FIVE_WORDS(4 * (k)), FIVE_WORDS(4 * (k) + 5),                          \
+            FIVE_WORDS(4 * (k) + 10), FIVE_WORDS(4 * (k) + 15),                \
+    }
+
+static const _Alignas(64) uint32_t five_pick[4][16] = {
+    FIVE_PICK(0), FIVE_PICK(1), FIVE_PICK(2), FIVE_PICK(3)};
+
+ALWAYS_INLINE POPCNT void load_five(const uint8_t *rows, __m512i query,
+                                    const __m512i *pick, __m512i *counts)
+{
+    __m512i blocks[BLOCKS];
+    size_t k;
+
+#pragma GCC unroll 5
+    for (k = 0; k < BLOCKS; k++) {
+        blocks[k] = _mm512_loadu_si512(rows + 64 * k);
+    }
+#pragma GCC unroll 4
+    for (k = 0; k < 4; k++) {
+        counts[k] = _mm512_popcnt_epi64(_mm512_xor_si512(
+            query,
+            _mm512_permutex2var_epi32(blocks[k], pick[k], blocks[k + 1])));
+    }
+}
+
+/* Keys of sixteen rows from the two counts of each. */
+ALWAYS_INLINE POPCNT __m512 keys_of_counts(const struct vec_query *q,
+                                           const __m512i *counts)
 {
     /* Where add_words() and a merge of 32-bit halves leave each row. */
     const __m512i order =
         _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
-    const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};
+    __m512i a = add_words(counts[0], counts[1]);
+    __m512i b = add_words(counts[2], counts[3]);
+    __m512i bits = _mm512_or_si512(a, _mm512_slli_epi64(b, 32));
+
+    return keys_of(q, _mm512_permutexvar_epi32(order, bits));
+}
+
+static POPCNT size_t scan_five(const struct vec_query *q, const uint8_t *rows,
+                               size_t n, float *keys)
+{
+    const __m512i query =
+        _mm512_broadcast_i32x4(_mm_load_si128((const void *)q->code));
+    __m512i pick[4];
+    size_t i;
+
+    for (i = 0; i < ARRAY_LEN(pick); i++) {
+        pick[i] = _mm512_load_si512(five_pick[i]);
+    }
+    for (i = 0; i + GROUP <= n; i += GROUP) {
+        __m512i counts[4];
+
+        load_five(rows + i * FIVE_ROW, query, pick, counts);
+        _mm512_storeu_ps(keys + i, keys_of_counts(q, counts));
+    }
+    return i;
+}
+
+static POPCNT size_t scan_fours(const struct vec_query *q, const uint8_t *rows,
+                                size_t n, float *keys)
+{
     const struct pick pick = pick_codes(q->format);
     const __m512i query =
         _mm512_broadcast_i32x4(_mm_load_si128((const void *)q->code));
@@ -229,20 +293,31 @@ static POPCNT void scan_short(const struct vec_query *q, const uint8_t *rows,
     size_t i;
 
     for (i = 0; i + GROUP <= n; i += GROUP) {
-        __m512i a = add_words(count_four(&pick, query, rows),
-                              count_four(&pick, query, rows + four));
-        __m512i b = add_words(count_four(&pick, query, rows + 2 * four),
-                              count_four(&pick, query, rows + 3 * four));
-        __m512i bits = _mm512_or_si512(a, _mm512_slli_epi64(b, 32));
+        __m512i counts[4];
+        size_t k;
 
-        _mm512_storeu_ps(keys + i,
-                         keys_of(q, _mm512_permutexvar_epi32(order, bits)));
+#pragma GCC unroll 4
+        for (k = 0; k < 4; k++) {
+            counts[k] = count_four(&pick, query, rows + k * four);
+        }
+        _mm512_storeu_ps(keys + i, keys_of_counts(q, counts));
         rows += 4 * four;
     }
-    if (i < n) {
+    return i;
+}
+
+static POPCNT void scan_short(const struct vec_query *q, const uint8_t *rows,
+                              size_t n, float *keys)
+{
+    const struct vec_rows set = {rows, q->format->row_bytes, NULL, n};
+    const size_t done = q->format->row_bytes == FIVE_ROW
+                            ? scan_five(q, rows, n, keys)
+                            : scan_fours(q, rows, n, keys);
+
+    if (done < n) {
         const struct split split = split_row(q->format);
 
-        score_rest(q, &split, &set, i, keys + i);
+        score_rest(q, &split, &set, done, keys + done);
     }
 }
 
