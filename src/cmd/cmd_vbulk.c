@@ -20,6 +20,7 @@ enum {
     CHECK_EVERY = 16,    /* removals between looks at the clock */
     AHEAD = 8,           /* names between the steps of fetching */
     ROW_MAX = 4096,      /* bytes; longer ones are encoded one by one */
+    MEASURED_MAX = 4096, /* vectors, of which it is kept what was found out */
     CHECK_WORK = 16384,  /* work between them when adding, in bytes read */
     ELEMENT_BYTES = 16,  /* of an element, besides its row and name */
 };
@@ -35,10 +36,11 @@ struct vmadd_job {
     uint32_t dim;  /* else: of the vectors given */
     enum vec_type type;
     bool type_given;
-    size_t attrs_at; /* in argv; 0: none */
-    size_t checked;  /* vectors found good */
-    size_t done;     /* elements added or replaced */
-    size_t hashed;   /* names; their hashes are kept until they are added */
+    size_t attrs_at;               /* in argv; 0: none */
+    size_t checked;                /* vectors found good */
+    struct vec_measured *measured; /* of each that is checked, or NULL */
+    size_t done;                   /* elements added or replaced */
+    size_t hashed; /* names; their hashes are kept until they are added */
     uint64_t hashes[2 * AHEAD];
     uint8_t *rows;                   /* room for VEC_ENCODE_MAX, or NULL */
     uint8_t *fine;                   /* behind them, their fine parts */
@@ -56,6 +58,14 @@ static const uint8_t *vmadd_vector(const struct vmadd_job *m, size_t i)
     return m->job.argv[VMADD_BLOB].data + i * m->width;
 }
 
+/* Looks at a vector, and keeps what it will be stored by. */
+static enum err vmadd_measure(struct vmadd_job *m, size_t i)
+{
+    return m->measured
+               ? vec_measure(&m->format, vmadd_vector(m, i), &m->measured[i])
+               : vec_check(&m->format, vmadd_vector(m, i));
+}
+
 /* Every vector is looked at before the first is added, so that a bad one leaves
  * the set as it was. True when there is more to check. */
 static bool vmadd_check(struct vmadd_job *m)
@@ -63,7 +73,7 @@ static bool vmadd_check(struct vmadd_job *m)
     size_t work = 0;
 
     while (m->checked < m->n) {
-        if (vec_check(&m->format, vmadd_vector(m, m->checked)) != ERR_OK) {
+        if (vmadd_measure(m, m->checked) != ERR_OK) {
             cmd_job_error(&m->job, "ERR invalid vector specification");
             return false;
         }
@@ -234,9 +244,15 @@ static void vmadd_encode(struct vmadd_job *m, const struct vset *v)
                             ((size_t)f->row_bytes + vec_fine_bytes(f)));
         m->fine = m->rows + VEC_ENCODE_MAX * (size_t)f->row_bytes;
     }
+    vset_expect_rows(v, (uint32_t)n);
     m->encoded_from = m->done;
-    m->encoded_to = m->done + vec_encode_many(f, vmadd_vector(m, m->done), n,
-                                              m->rows, m->fine);
+    m->encoded_to =
+        m->done +
+        (m->measured
+             ? vec_encode_measured(f, vmadd_vector(m, m->done),
+                                   m->measured + m->done, n, m->rows, m->fine)
+             : vec_encode_many(f, vmadd_vector(m, m->done), n, m->rows,
+                               m->fine));
 }
 
 /* Adds until all are added, one fails or the slice is over. */
@@ -354,6 +370,7 @@ static void vmadd_destroy(struct cmd_job *job)
     struct vmadd_job *m = CONTAINER_OF(job, struct vmadd_job, job);
 
     buf_deinit(&m->stored);
+    mem_free(m->measured);
     mem_free(m);
 }
 
@@ -445,6 +462,10 @@ void cmd_vmadd(struct cmd_ctx *ctx)
         return;
     }
     choose_format(ctx, m);
+    if (!m->is_stored && m->n <= MEASURED_MAX &&
+        m->format.row_bytes <= ROW_MAX) {
+        m->measured = mem_alloc(m->n * sizeof(*m->measured));
+    }
     if (mem_limit() && !mem_has_room(vmadd_cost(ctx, m))) {
         vmadd_destroy(&m->job);
         cmd_error_oom(ctx);

@@ -77,22 +77,45 @@ static size_t rows_align(size_t bytes)
     return bytes >= 4096 ? CACHE_LINE : 1;
 }
 
-struct page *page_create(const struct row_geometry *g, uint32_t page,
-                         struct region *region)
+enum err page_room_alloc(const struct row_geometry *g, uint32_t page,
+                         struct region *region, struct page_room *room)
 {
     uint32_t n = row_page_count(g, page);
     size_t bytes = rows_bytes(g, n);
-    uint8_t *rows = region_alloc(region, bytes, rows_align(bytes));
-    struct page *p = region_alloc(region, meta_bytes(n), 1);
 
-    if (!rows || !p) {
-        region_free(region, rows, bytes, rows_align(bytes));
-        region_free(region, p, meta_bytes(n), 1);
-        return NULL;
+    room->rows = region_alloc(region, bytes, rows_align(bytes));
+    room->page = region_alloc(region, meta_bytes(n), 1);
+    if (!room->rows || !room->page) {
+        page_room_free(g, page, room, region);
+        return ERR_NOMEM;
     }
+    return ERR_OK;
+}
+
+void page_room_free(const struct row_geometry *g, uint32_t page,
+                    struct page_room *room, struct region *region)
+{
+    uint32_t n = row_page_count(g, page);
+    size_t bytes = rows_bytes(g, n);
+
+    region_free(region, room->rows, bytes, rows_align(bytes));
+    region_free(region, room->page, meta_bytes(n), 1);
+}
+
+size_t page_room_head_bytes(const struct row_geometry *g, uint32_t page)
+{
+    return meta_bytes(row_page_count(g, page));
+}
+
+struct page *page_begin(const struct row_geometry *g, uint32_t page,
+                        const struct page_room *room)
+{
+    uint32_t n = row_page_count(g, page);
+    struct page *p = room->page;
+
     memset(p, 0, meta_bytes(n));
-    p->rows = rows;
-    p->side = rows + (size_t)n * g->row_bytes;
+    p->rows = room->rows;
+    p->side = p->rows + (size_t)n * g->row_bytes;
     p->names = (uint32_t *)(void *)(p->live + (n + 63) / 64);
     return p;
 }
@@ -100,11 +123,9 @@ struct page *page_create(const struct row_geometry *g, uint32_t page,
 void page_free(const struct row_geometry *g, uint32_t page, struct page *p,
                struct region *region)
 {
-    uint32_t n = row_page_count(g, page);
-    size_t bytes = rows_bytes(g, n);
+    struct page_room room = {p, p->rows};
 
-    region_free(region, p->rows, bytes, rows_align(bytes));
-    region_free(region, p, meta_bytes(n), 1);
+    page_room_free(g, page, &room, region);
 }
 
 size_t page_cost(const struct row_geometry *g, uint32_t page)

@@ -86,9 +86,27 @@ struct page {
 void page_geometry_init(struct row_geometry *g, uint32_t row_bytes,
                         uint32_t side_bytes, uint32_t overread);
 
-/* fails  NULL when memory is out. */
-struct page *page_create(const struct row_geometry *g, uint32_t page,
-                         struct region *region);
+/* Memory for a page. */
+struct page_room {
+    struct page *page;
+    uint8_t *rows;
+};
+
+/* Finds the memory, and touches none of it.
+ *
+ * fails  ERR_NOMEM. */
+enum err page_room_alloc(const struct row_geometry *g, uint32_t page,
+                         struct region *region,
+                         struct page_room *room) MUST_USE;
+void page_room_free(const struct row_geometry *g, uint32_t page,
+                    struct page_room *room, struct region *region);
+
+/* Bytes that page_begin() writes to, from room->page on. */
+size_t page_room_head_bytes(const struct row_geometry *g, uint32_t page);
+
+/* Makes an empty page of it. */
+struct page *page_begin(const struct row_geometry *g, uint32_t page,
+                        const struct page_room *room);
 void page_free(const struct row_geometry *g, uint32_t page, struct page *p,
                struct region *region);
 size_t page_cost(const struct row_geometry *g, uint32_t page);

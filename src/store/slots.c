@@ -84,8 +84,8 @@ void slots_deinit(struct slots *s)
         page_free(&s->geometry, i, p, s->region);
     }
     while (s->n_ahead > 0) {
-        page_free(&s->geometry, s->geometry.small_pages, s->ahead[--s->n_ahead],
-                  s->region);
+        page_room_free(&s->geometry, s->geometry.small_pages,
+                       &s->ahead[--s->n_ahead], s->region);
     }
     if (s->dir) {
         region_free(s->region, s->dir, dir_bytes(s->dir->cap), 1);
@@ -128,40 +128,46 @@ static enum err dir_grow(struct slots *s)
     return ERR_OK;
 }
 
-/* All big pages are alike. */
-static struct page *page_ahead(struct slots *s)
+/* Memory for the next page. All big pages are alike. */
+static enum err next_room(struct slots *s, struct page_room *room)
 {
-    struct page *p = s->ahead[0];
-
+    if (s->n_ahead == 0) {
+        return page_room_alloc(&s->geometry, s->n_pages, s->region, room);
+    }
+    *room = s->ahead[0];
     s->n_ahead--;
     memmove(s->ahead, s->ahead + 1, s->n_ahead * sizeof(*s->ahead));
-    return p;
+    return ERR_OK;
 }
 
-/* Without memory to spare there is nothing ahead. */
+/* What is ahead is not written to before it is needed, its head neither: the
+ * first touch of 2 MiB is what is to be done elsewhere. Without memory to spare
+ * there is nothing ahead. */
 static void look_ahead(struct slots *s)
 {
-    uint32_t small = s->geometry.small_pages;
+    const struct row_geometry *g = &s->geometry;
+    uint32_t small = g->small_pages;
     uint32_t want =
         s->n_pages > small ? (s->n_pages - small) / SLOTS_AHEAD_SHARE : 0;
 
     want = want < SLOTS_AHEAD_MAX ? want : SLOTS_AHEAD_MAX;
     while (s->ops.expect && s->n_ahead < want &&
-           mem_has_room(page_cost(&s->geometry, small))) {
-        struct page *p = page_create(&s->geometry, small, s->region);
+           mem_has_room(page_cost(g, small))) {
+        struct page_room *room = &s->ahead[s->n_ahead];
 
-        if (!p) {
+        if (page_room_alloc(g, small, s->region, room) != ERR_OK) {
             return;
         }
-        s->ahead[s->n_ahead++] = p;
-        s->ops.expect(s->ops.arg, p->rows,
-                      (size_t)s->geometry.big_rows *
-                          (s->geometry.row_bytes + s->geometry.side_bytes));
+        s->n_ahead++;
+        s->ops.expect(s->ops.arg, room->rows,
+                      (size_t)g->big_rows * (g->row_bytes + g->side_bytes));
+        s->ops.expect(s->ops.arg, room->page, page_room_head_bytes(g, small));
     }
 }
 
 static enum err add_page(struct slots *s)
 {
+    struct page_room room;
     struct page *p;
 
     if (s->blocks &&
@@ -176,11 +182,10 @@ static enum err add_page(struct slots *s)
             return err;
         }
     }
-    p = s->n_ahead > 0 ? page_ahead(s)
-                       : page_create(&s->geometry, s->n_pages, s->region);
-    if (!p) {
+    if (next_room(s, &room) != ERR_OK) {
         return ERR_NOMEM;
     }
+    p = page_begin(&s->geometry, s->n_pages, &room);
     s->dir->rows[s->n_pages] = p->rows;
     s->dir->pages[s->n_pages++] = p;
     look_ahead(s);
@@ -453,6 +458,33 @@ enum err slots_take(struct slots *s, slot_id *slot)
     }
     *slot = s->taken;
     return ERR_OK;
+}
+
+static void expect_writes(const uint8_t *from, size_t bytes)
+{
+    size_t i;
+
+    for (i = 0; i < bytes; i += CACHE_LINE) {
+        __builtin_prefetch(from + i, 1);
+    }
+}
+
+void slots_expect(const struct slots *s, uint32_t n)
+{
+    const struct row_geometry *g = &s->geometry;
+    uint32_t row;
+    const struct page *p;
+
+    if (s->n_free || s->n_bunched || s->blocks ||
+        (uint64_t)s->n_slots + n > row_page_first(g, s->n_pages)) {
+        return; /* nearly never while many are added */
+    }
+    p = slots_page(s, s->n_slots, &row);
+    expect_writes(p->rows + (size_t)row * g->row_bytes,
+                  (size_t)n * g->row_bytes);
+    expect_writes(p->side + (size_t)row * g->side_bytes,
+                  (size_t)n * g->side_bytes);
+    expect_writes((const uint8_t *)(p->names + row), n * sizeof(*p->names));
 }
 
 void slots_put_back(struct slots *s)

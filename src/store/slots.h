@@ -78,7 +78,7 @@ struct slots {
     struct region *region;
     struct epoch *epoch;
     struct page_dir *dir;
-    struct page *ahead[SLOTS_AHEAD_MAX]; /* big pages, not in use yet */
+    struct page_room ahead[SLOTS_AHEAD_MAX]; /* big pages, not in use yet */
     uint32_t n_ahead;
     uint32_t n_pages;
     slot_id n_slots;
@@ -124,6 +124,10 @@ size_t slots_take_cost(const struct slots *s);
  *
  * fails  ERR_NOMEM; ERR_LIMIT at SLOTS_MAX. */
 enum err slots_take(struct slots *s, slot_id *slot) MUST_USE;
+
+/* The next n slots to be taken will be written to: has their memory brought
+ * near, if they are fresh. */
+void slots_expect(const struct slots *s, uint32_t n);
 
 /* Gives the taken slot back unused, before any view is taken. */
 void slots_put_back(struct slots *s);

@@ -30,13 +30,6 @@
 #define F16_LIMIT  65520.0f
 #define BF16_LIMIT 0x1.ffp127f
 
-struct measured {
-    float scale;   /* components are used as x * scale */
-    float root;    /* norm of x * scale; 1 where the norm is 0 */
-    float norm;    /* of x */
-    float max_abs; /* of x * scale */
-};
-
 static bool all_finite(const uint8_t *x, size_t dim)
 {
     size_t i;
@@ -49,7 +42,7 @@ static bool all_finite(const uint8_t *x, size_t dim)
     return true;
 }
 
-static void set_root(struct measured *out, const struct vec_measure *m,
+static void set_root(struct vec_measured *out, const struct vec_measure *m,
                      float scale)
 {
     out->scale = scale;
@@ -93,7 +86,7 @@ static struct vec_measure measure_scaled(const uint8_t *x, size_t dim,
 
 /* The ways of vectors that are zero, tiny, huge or not finite. */
 static enum err measure_odd(const uint8_t *x, size_t dim, float sumsq,
-                            struct measured *out)
+                            struct vec_measured *out)
 {
     float scale = sumsq < SUMSQ_MIN ? SCALE_UP : SCALE_DOWN;
     struct vec_measure m;
@@ -116,7 +109,7 @@ static enum err measure_odd(const uint8_t *x, size_t dim, float sumsq,
     return ERR_OK;
 }
 
-static enum err measure(const uint8_t *x, size_t dim, struct measured *out)
+static enum err measure(const uint8_t *x, size_t dim, struct vec_measured *out)
 {
     struct vec_measure m = {0, 0};
 
@@ -192,8 +185,8 @@ static void finish_fine(const struct vec_format *f, struct vec_fine_writer *w,
 /* The fine part of a vector that is one of whole numbers when multiplied by
  * `times`; false when it is not. */
 static bool put_whole(const struct vec_format *f, const uint8_t *x,
-                      const struct measured *m, float times, const uint8_t *row,
-                      uint8_t *fine)
+                      const struct vec_measured *m, float times,
+                      const uint8_t *row, uint8_t *fine)
 {
     struct vec_fine_writer w = {.out = fine + 1};
     float most = m->max_abs * times;
@@ -216,7 +209,7 @@ static bool put_whole(const struct vec_format *f, const uint8_t *x,
 /* The fine part. What put() divided and multiplied by is put together: codes
  * have been rounded, and this need not be as exact. */
 static void put_fine(const struct vec_format *f, const uint8_t *x,
-                     const struct measured *m, struct divisor by,
+                     const struct vec_measured *m, struct divisor by,
                      const uint8_t *row, uint8_t *fine)
 {
     struct vec_fine_writer w = {.out = fine + 1};
@@ -242,7 +235,7 @@ static void put_fine(const struct vec_format *f, const uint8_t *x,
 }
 
 static enum err check_limit(const struct vec_format *f,
-                            const struct measured *m)
+                            const struct vec_measured *m)
 {
     float max_abs = m->max_abs / m->scale;
 
@@ -254,7 +247,7 @@ static enum err check_limit(const struct vec_format *f,
 }
 
 static enum err measure_for(const struct vec_format *f, const void *x,
-                            struct measured *m)
+                            struct vec_measured *m)
 {
     enum err err = measure(x, f->dim, m);
 
@@ -279,13 +272,13 @@ static bool is_ordinary(const struct vec_format *f, const uint8_t *x)
 
 enum err vec_check(const struct vec_format *f, const void *x)
 {
-    struct measured m;
+    struct vec_measured m;
 
     return LIKELY(is_ordinary(f, x)) ? ERR_OK : measure_for(f, x, &m);
 }
 
 /* The factors of an I8 row that are known before its codes are. */
-static void put_range(const struct vec_format *f, const struct measured *m,
+static void put_range(const struct vec_format *f, const struct vec_measured *m,
                       struct divisor *by, uint8_t *row)
 {
     float range = m->max_abs / by->root; /* of what is quantised */
@@ -306,7 +299,7 @@ static void put_sumsq(const struct vec_format *f, uint8_t *row)
 
 /* fine: NULL when it is not wanted. */
 ALWAYS_INLINE void encode_measured(const struct vec_format *f, const void *x,
-                                   const struct measured *m, uint8_t *row,
+                                   const struct vec_measured *m, uint8_t *row,
                                    uint8_t *fine)
 {
     const bool cosine = f->metric == VEC_COSINE;
@@ -341,7 +334,7 @@ ALWAYS_INLINE void encode_measured(const struct vec_format *f, const void *x,
 static enum err encode(const struct vec_format *f, const void *x, uint8_t *row,
                        uint8_t *fine)
 {
-    struct measured m;
+    struct vec_measured m;
     enum err err = measure_for(f, x, &m);
 
     if (!err) {
@@ -350,26 +343,46 @@ static enum err encode(const struct vec_format *f, const void *x, uint8_t *row,
     return err;
 }
 
-size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
-                       uint8_t *rows, uint8_t *fine)
+enum err vec_measure(const struct vec_format *f, const void *x,
+                     struct vec_measured *out)
+{
+    return measure_for(f, x, out);
+}
+
+size_t vec_encode_measured(const struct vec_format *f, const void *x,
+                           const struct vec_measured *m, size_t n,
+                           uint8_t *rows, uint8_t *fine)
 {
     const size_t bytes = f->dim * sizeof(float);
     const size_t fine_bytes = fine ? vec_fine_bytes(f) : 0;
     const uint8_t *from = x;
-    struct measured m[VEC_ENCODE_MAX];
-    size_t good = 0;
     size_t i;
+
+    for (i = 0; i < n; i++) {
+        /* The format may be another one than it was measured for. */
+        if (f->metric != VEC_COSINE && check_limit(f, &m[i]) != ERR_OK) {
+            break;
+        }
+        encode_measured(f, from + i * bytes, &m[i], rows + i * f->row_bytes,
+                        fine_bytes ? fine + i * fine_bytes : NULL);
+    }
+    return i;
+}
+
+size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
+                       uint8_t *rows, uint8_t *fine)
+{
+    const size_t bytes = f->dim * sizeof(float);
+    const uint8_t *from = x;
+    struct vec_measured m[VEC_ENCODE_MAX];
+    size_t good = 0;
 
     ASSERT(n <= VEC_ENCODE_MAX);
     while (good < n &&
            measure_for(f, from + good * bytes, &m[good]) == ERR_OK) {
         good++;
     }
-    for (i = 0; i < good; i++) {
-        encode_measured(f, from + i * bytes, &m[i], rows + i * f->row_bytes,
-                        fine_bytes ? fine + i * fine_bytes : NULL);
-    }
-    return good;
+    return vec_encode_measured(f, x, m, good, rows, fine);
 }
 
 enum err vec_encode(const struct vec_format *f, const void *x, uint8_t *row)

@@ -90,6 +90,22 @@ size_t vec_encode_many(const struct vec_format *f, const void *x, size_t n,
 /* Whether vec_encode() would store the vector: the same errors. */
 enum err vec_check(const struct vec_format *f, const void *x) MUST_USE;
 
+/* What is found out about a vector before it is stored, in any format. */
+struct vec_measured {
+    float scale;   /* components are used as x * scale */
+    float root;    /* norm of x * scale; 1 where the norm is 0 */
+    float norm;    /* of x */
+    float max_abs; /* of x * scale */
+};
+
+/* vec_check() and vec_encode_many() in two steps, which looks at vectors once
+ * less: the result of one is for the other to take. */
+enum err vec_measure(const struct vec_format *f, const void *x,
+                     struct vec_measured *out) MUST_USE;
+size_t vec_encode_measured(const struct vec_format *f, const void *x,
+                           const struct vec_measured *m, size_t n,
+                           uint8_t *rows, uint8_t *fine);
+
 /* The components a row stands for: de-quantised, and for COSINE multiplied by
  * the norm. BIT gives 1 and -1. out: dim floats. */
 void vec_decode(const struct vec_format *f, const uint8_t *row, float *out);

@@ -359,6 +359,11 @@ void vset_expect(const struct vset *v, uint64_t hash, int step)
     elements_expect(&v->elements, hash, step);
 }
 
+void vset_expect_rows(const struct vset *v, uint32_t n)
+{
+    slots_expect(&v->elements.slots, n);
+}
+
 static bool slot_has_attribute(const struct vset *v, slot_id slot)
 {
     const struct attribute *a = elements_attr(&v->elements, slot);

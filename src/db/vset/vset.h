@@ -142,6 +142,9 @@ uint64_t vset_hash(struct bytes name);
 
 /* See elements_expect(). */
 void vset_expect(const struct vset *v, uint64_t hash, int step);
+
+/* See slots_expect(). */
+void vset_expect_rows(const struct vset *v, uint32_t n);
 struct bytes vset_name(const struct vset *v, slot_id slot);
 
 /* The stored row: see vec_decode() and friends. */

@@ -1,6 +1,8 @@
 /* Geometry: every slot has one place, and pages cover all slots in order. */
 #include "unit/cm.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "store/page.h"
 
@@ -94,14 +96,22 @@ static void large_pages_fill_their_allocation(void **state)
 static void a_page_costs_what_it_says(void **state)
 {
     struct row_geometry g;
+    struct page_room room;
     struct region r;
     struct page *p;
 
     (void)state;
     page_geometry_init(&g, 100, 0, 20);
     region_init(&r, 0);
-    p = page_create(&g, 0, &r);
-    assert_non_null(p);
+    assert_int_equal(page_room_alloc(&g, 0, &r, &room), ERR_OK);
+    assert_int_equal(r.bytes, page_cost(&g, 0));
+    page_room_free(&g, 0, &room, &r);
+    assert_int_equal(r.bytes, 0);
+    assert_int_equal(page_room_alloc(&g, 0, &r, &room), ERR_OK);
+    memset(room.page, 0xff, page_room_head_bytes(&g, 0));
+    p = page_begin(&g, 0, &room);
+    assert_false(page_is_live(p, 0));
+    assert_ptr_equal(p->rows, room.rows);
     assert_int_equal(r.bytes, page_cost(&g, 0));
     page_free(&g, 0, p, &r);
     assert_int_equal(r.bytes, 0);

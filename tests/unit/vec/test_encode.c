@@ -199,6 +199,15 @@ static void many_rows_at_once_are_those_made_one_by_one(void **state)
                                            fine_bytes) == 0);
                     }
                 }
+                for (i = 0; i < VEC_ENCODE_MAX; i++) {
+                    struct vec_measured m;
+
+                    assert_int_equal(vec_measure(&f, x[i], &m), ERR_OK);
+                    assert_int_equal(
+                        vec_encode_measured(&f, x[i], &m, 1, row, fine), 1);
+                    assert_memory_equal(row, rows + i * f.row_bytes,
+                                        f.row_bytes);
+                }
                 x[5][DIM - 1] = NAN;
                 assert_int_equal(vec_encode_many(&f, x, n - 1, rows, NULL), 5);
                 free(row);
