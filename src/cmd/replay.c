@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "db/vset/vset.h"
 
 enum { SHOWN_MAX = 100 }; /* bytes of an error or a name in words */
 
@@ -128,6 +129,20 @@ enum err replay_command(struct replay *r, const struct bytes *argv, size_t argc,
         return ERR_OK;
     }
     return run(r, command, argv, argc, ctx);
+}
+
+void replay_expect(const struct replay *r, const struct bytes *argv,
+                   size_t argc)
+{
+    enum { NAME = 4 }; /* of VADD key ROW blob element */
+    const struct entry *e;
+
+    if (argc > NAME && bytes_equal_fold(argv[0], "vadd")) {
+        e = keyspace_find(r->env->ks, r->client.db, argv[1]);
+        if (e && e->type == VALUE_VSET) {
+            vset_expect(e->value.vset, vset_hash(argv[NAME]), 1);
+        }
+    }
 }
 
 void replay_abandon_transaction(struct replay *r)

@@ -40,6 +40,11 @@ static inline struct replay *replay_of(struct client *c)
 enum err replay_command(struct replay *r, const struct bytes *argv, size_t argc,
                         struct err_ctx *ctx) MUST_USE;
 
+/* Has fetched what a command that comes soon will read of its set's names: a
+ * hint, of no matter where it is wrong. */
+void replay_expect(const struct replay *r, const struct bytes *argv,
+                   size_t argc);
+
 /* Between MULTI and EXEC. */
 static inline bool replay_in_transaction(const struct replay *r)
 {

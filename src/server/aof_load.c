@@ -22,6 +22,7 @@ struct load {
     uint64_t lsn;
     uint64_t loaded_before;  /* bytes of files before this one */
     uint64_t transaction_at; /* offset of a MULTI without its EXEC yet */
+    unsigned n_unyielded;    /* commands since others had their turn */
     time_us began_at;
 };
 
@@ -46,29 +47,79 @@ static uint64_t size_of(const struct aof *a, const struct aof_entry *e)
 
 /* ---- one file ---------------------------------------------------------- */
 
-static enum err run_unit(struct load *l, struct aof_reader *r,
-                         struct aof_unit *unit, struct err_ctx *ctx)
-{
-    struct bytes *argv;
-    uint64_t offset;
+enum {
+    AHEAD = 8,      /* commands that are read before they are run */
+    AHEAD_ARGS = 8, /* of those; longer ones wait until these have run */
+    YIELD_COMMANDS = 16,
+    YIELD_BYTES = 4096,
+};
+
+struct load_command {
+    const struct bytes *argv;
     size_t argc;
+    uint64_t offset;
+    struct bytes own[AHEAD_ARGS];
+};
 
-    while (aof_next_command(r, unit, &argv, &argc, &offset)) {
-        bool inside = replay_in_transaction(&l->replay);
-        enum err err = replay_command(&l->replay, argv, argc, ctx);
+static enum err run_command(struct load *l, const struct load_command *c,
+                            struct err_ctx *ctx)
+{
+    bool inside = replay_in_transaction(&l->replay);
+    enum err err = replay_command(&l->replay, c->argv, c->argc, ctx);
+    uint64_t at = l->loaded_before + c->offset;
 
-        l->a->s->loading.loaded_bytes = l->loaded_before + offset;
-        if (err) {
-            return err_wrap(ctx, err, "offset %" PRIu64, offset);
-        }
+    if (err) {
+        return err_wrap(ctx, err, "offset %" PRIu64, c->offset);
+    }
+    if (++l->n_unyielded >= YIELD_COMMANDS ||
+        at - l->a->s->loading.loaded_bytes >= YIELD_BYTES) {
+        l->n_unyielded = 0;
+        l->a->s->loading.loaded_bytes = at;
         if (!server_loading_yield(l->a->s)) {
             return err_set(ctx, ERR_BUSY, "the server is asked to stop");
         }
-        if (!inside && replay_in_transaction(&l->replay)) {
-            l->transaction_at = offset;
-        }
+    }
+    if (!inside && replay_in_transaction(&l->replay)) {
+        l->transaction_at = c->offset;
     }
     return ERR_OK;
+}
+
+/* Commands are read some ahead, so that what they will look for is fetched
+ * meanwhile. */
+static enum err run_unit(struct load *l, struct aof_reader *r,
+                         struct aof_unit *unit, struct err_ctx *ctx)
+{
+    struct load_command ring[AHEAD], next;
+    size_t read = 0, run = 0;
+    bool more = true, is_long = false;
+    enum err err = ERR_OK;
+
+    while (!err && (more || run < read)) {
+        while (more && !is_long && read - run < AHEAD) {
+            struct bytes *argv;
+
+            more = aof_next_command(r, unit, &argv, &next.argc, &next.offset);
+            next.argv = argv;
+            is_long = more && next.argc > AHEAD_ARGS;
+            if (more && !is_long) {
+                struct load_command *c = &ring[read++ % AHEAD];
+
+                c->argc = next.argc;
+                c->offset = next.offset;
+                c->argv = c->own;
+                memcpy(c->own, argv, next.argc * sizeof(*argv));
+                replay_expect(&l->replay, c->argv, c->argc);
+            }
+        }
+        if (run < read) {
+            err = run_command(l, &ring[run++ % AHEAD], ctx);
+        } else if (is_long) {
+            is_long = false;
+            err = run_command(l, &next, ctx);
+        }
+    }
+    return err;
 }
 
 static enum err load_snapshot(struct load *l, struct load_file *f,

@@ -239,6 +239,19 @@ start_server {appendonly yes appendfsync always save {""}} {
         assert_equal value:3 [r get key:3]
     }
 
+    test {long commands among short ones are run in their order} {
+        for {set i 0} {$i < 40} {incr i} {
+            r set order $i
+            if {$i % 7 == 3} { r mset order long$i a 1 b 2 c 3 d 4 e 5 }
+            if {$i % 7 == 5} { r append order + ; r mset o$i [r get order] a 1 b 2 c 3 d 4 }
+        }
+        set digest [r debug digest]
+        crash_and_restart
+        assert_equal {39 33+} [list [r get order] [r get o33]]
+        assert_equal $digest [r debug digest]
+        r del order {*}[r keys o*] {*}[r keys long*]
+    }
+
     test {a manifest that is damaged refuses to start} {
         exec kill -9 [srv pid]
         wait_for {![harness::alive [srv pid]]}

@@ -674,6 +674,34 @@ static void rows_are_laid_out_as_the_header_says(void **state)
     assert_int_equal(f.row_bytes, 20);
 }
 
+/* Kernels count on a code of -128 not being there, wherever it is. */
+static void codes_that_no_vector_has_are_not_adopted(void **state)
+{
+    float x[40] = {1};
+    uint32_t dim, at;
+
+    (void)state;
+    for (dim = 1; dim <= ARRAY_LEN(x); dim++) {
+        struct vec_format f;
+        uint8_t row[128];
+
+        vec_format_init(&f, VEC_I8, VEC_COSINE, dim);
+        assert_int_equal(vec_encode(&f, x, row), ERR_OK);
+        for (at = 0; at < dim; at++) {
+            uint8_t was = row[at];
+            int code;
+
+            for (code = -127; code <= 127; code++) {
+                row[at] = (uint8_t)code;
+                assert_int_equal(vec_adopt_row(&f, row), ERR_OK);
+            }
+            row[at] = 0x80;
+            assert_int_equal(vec_adopt_row(&f, row), ERR_CORRUPT);
+            row[at] = was;
+        }
+    }
+}
+
 static int set_up(void **state)
 {
     static struct rng r;
@@ -702,6 +730,7 @@ int main(void)
         cmocka_unit_test(int8_rows_of_many_vectors_are_those_of_redis),
         cmocka_unit_test(bits_are_set_for_positive_components_only),
         cmocka_unit_test(rows_are_laid_out_as_the_header_says),
+        cmocka_unit_test(codes_that_no_vector_has_are_not_adopted),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
