@@ -386,6 +386,44 @@ void table_deinit(struct table *t)
     t->depth = 0;
 }
 
+/* As deep as it would become by n insertions all the same: where a segment that
+ * gets the mean would be split, and three deviations below it, too, hardly any
+ * is not. */
+enum err table_reserve(struct table *t, size_t n)
+{
+    double limit = cap_limit(cap_max(t));
+    uint16_t cap = CAP_MIN;
+    uint64_t i, segments;
+    uint8_t depth = 0;
+
+    ASSERT(!t->dir);
+    while (depth < DEPTH_MAX &&
+           (double)(n >> depth) > limit + 3 * sqrt(limit)) {
+        depth++;
+    }
+    while (cap_limit(cap) < n && cap < cap_max(t)) {
+        cap = cap_next(t, cap);
+    }
+    segments = (uint64_t)1 << depth;
+    t->dir = depth ? block_alloc(t, segments * sizeof(struct table_segment *))
+                   : &t->only;
+    for (i = 0; t->dir && i < segments; i++) {
+        t->dir[i] = segment_create(t, cap, depth);
+        if (!t->dir[i]) {
+            while (i > 0) {
+                segment_free(t, t->dir[--i]);
+            }
+            if (depth) {
+                block_free(t, t->dir,
+                           segments * sizeof(struct table_segment *));
+            }
+            t->dir = NULL;
+        }
+    }
+    t->depth = t->dir ? depth : 0;
+    return t->dir ? ERR_OK : ERR_NOMEM;
+}
+
 enum err table_insert(struct table *t, uint64_t hash, uint64_t ref)
 {
     enum err err = make_room(t, hash);

@@ -73,6 +73,12 @@ void table_deinit(struct table *t);
  * fails  ERR_NOMEM, the table unchanged. */
 enum err table_insert(struct table *t, uint64_t hash, uint64_t ref) MUST_USE;
 
+/* Gives a table that is empty, and always was, the segments that it would have
+ * after n insertions, about.
+ *
+ * fails  ERR_NOMEM, the table unchanged. */
+enum err table_reserve(struct table *t, size_t n) MUST_USE;
+
 /* Memory that a table takes which n references were stored into, about: how
  * they are spread is up to their hashes. */
 size_t table_bytes_for(int ref_bytes, struct region *region, size_t n);

@@ -11,6 +11,8 @@
 #include "db/search/search.h"
 #include "db/vset/vset.h"
 
+enum { SHARED_LOADS_FROM = 1 << 20 };
+
 static uint64_t hash_of_entry(uint64_t ref, void *arg)
 {
     (void)arg;
@@ -60,6 +62,7 @@ struct keyspace *keyspace_create(int n_dbs, struct pool *pool,
     ks->pool = pool;
     ks->reaper = reaper;
     ks->active_expire = true;
+    ks->shared_loads_from = SHARED_LOADS_FROM;
     rng_system(&seed, sizeof(seed));
     rng_seed(&ks->rng, seed);
     for (i = 0; i < n_dbs; i++) {

@@ -129,7 +129,9 @@ struct keyspace {
     bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
     bool keep_expired;  /* K2 does not hold: a log is replayed, which says by
                          * itself what was deleted when */
-    int expire_db;      /* where keyspace_expire_some() goes on */
+    size_t shared_loads_from; /* bytes of rows; sets of fewer are read by the
+                               * thread that reads, alone */
+    int expire_db;            /* where keyspace_expire_some() goes on */
 };
 
 /* The pool and the reaper outlive it. owns  caller. */

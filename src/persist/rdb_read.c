@@ -2,6 +2,7 @@
 #include "persist/rdb_read.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liblzf/lzf.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,19 +21,41 @@ enum {
     LZF_RATIO_MAX = 88,
 };
 
-bool rdb_fail(struct rdb_in *in, enum err err, const char *fmt, ...)
+static void PRINTF_LIKE(4, 0)
+    keep_error(struct rdb_in *in, uint64_t offset, enum err err,
+               const char *fmt, va_list ap)
 {
     char words[sizeof(in->why.text)];
+
+    vsnprintf(words, sizeof(words), fmt, ap);
+    in->failed_at = offset;
+    in->err = err_set(&in->why, err, "offset %llu: %s",
+                      (unsigned long long)offset, words);
+}
+
+bool rdb_fail(struct rdb_in *in, enum err err, const char *fmt, ...)
+{
     va_list ap;
 
-    if (in->err) {
-        return false;
+    if (!in->err) {
+        va_start(ap, fmt);
+        keep_error(in, rdb_in_offset(in), err, fmt, ap);
+        va_end(ap);
     }
-    va_start(ap, fmt);
-    vsnprintf(words, sizeof(words), fmt, ap);
-    va_end(ap);
-    in->err = err_set(&in->why, err, "offset %llu: %s",
-                      (unsigned long long)rdb_in_offset(in), words);
+    return false;
+}
+
+bool rdb_fail_at(struct rdb_in *in, uint64_t offset, enum err err,
+                 const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!in->err || (in->err == ERR_CORRUPT && offset < in->failed_at)) {
+        va_start(ap, fmt);
+        keep_error(in, offset, err, fmt, ap);
+        va_end(ap);
+        in->truncated = false;
+    }
     return false;
 }
 
@@ -62,6 +85,7 @@ void rdb_in_open(struct rdb_in *in, int fd, uint64_t offset, uint64_t left)
                       ? offset + (uint64_t)(st.st_size - at)
                       : offset;
     }
+    posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* where it is a file */
     in->buffer = mem_alloc(BUFFER);
     in->data = in->buffer;
 }
@@ -490,6 +514,20 @@ static bool fail_encoding(struct rdb_in *in, uint64_t how)
                     (unsigned long long)how);
 }
 
+static bool get_encoded(struct rdb_in *in, uint64_t how, struct bytes *s)
+{
+    switch (how) {
+    case RDB_ENC_I8:
+    case RDB_ENC_I16:
+    case RDB_ENC_I32:
+        return get_int_string(in, (enum rdb_encoding)how, s);
+    case RDB_ENC_LZF:
+        return get_lzf_string(in, s);
+    default:
+        return fail_encoding(in, how);
+    }
+}
+
 bool rdb_get_string(struct rdb_in *in, struct bytes *s)
 {
     uint64_t len;
@@ -498,19 +536,7 @@ bool rdb_get_string(struct rdb_in *in, struct bytes *s)
     if (!get_len(in, &len, &is_encoded)) {
         return false;
     }
-    if (!is_encoded) {
-        return rdb_get_view(in, len, s);
-    }
-    switch (len) {
-    case RDB_ENC_I8:
-    case RDB_ENC_I16:
-    case RDB_ENC_I32:
-        return get_int_string(in, (enum rdb_encoding)len, s);
-    case RDB_ENC_LZF:
-        return get_lzf_string(in, s);
-    default:
-        return fail_encoding(in, len);
-    }
+    return is_encoded ? get_encoded(in, len, s) : rdb_get_view(in, len, s);
 }
 
 bool rdb_skip_string(struct rdb_in *in)
@@ -560,6 +586,34 @@ bool rdb_get_unsigned(struct rdb_in *in, uint64_t *value)
 bool rdb_get_blob(struct rdb_in *in, struct bytes *s)
 {
     return get_field(in, RDB_FIELD_STRING) && rdb_get_string(in, s);
+}
+
+bool rdb_get_blob_to(struct rdb_in *in, size_t most, struct buf *to,
+                     struct bytes *s, enum rdb_place *place)
+{
+    uint64_t len;
+    bool is_encoded;
+
+    if (!get_field(in, RDB_FIELD_STRING) || !get_len(in, &len, &is_encoded)) {
+        return false;
+    }
+    *place = in->fd < 0 && !is_encoded ? RDB_STAYS : RDB_PASSING;
+    if (is_encoded) {
+        return get_encoded(in, len, s);
+    }
+    if (in->fd < 0 || len > most) {
+        return rdb_get_view(in, len, s);
+    }
+    if (len > rdb_in_left(in)) {
+        return fail_truncated(in);
+    }
+    *place = RDB_APPENDED;
+    *s = bytes_of(buf_room(to, (size_t)len), (size_t)len);
+    if (!rdb_get_raw(in, to->data + to->len, (size_t)len)) {
+        return false;
+    }
+    to->len += (size_t)len;
+    return true;
 }
 
 bool rdb_get_blob_begin(struct rdb_in *in, uint64_t *len)

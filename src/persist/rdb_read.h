@@ -35,7 +35,8 @@ struct rdb_in {
     size_t summed;
     uint8_t *scratch; /* a string that is not in the buffer as it is */
     size_t scratch_cap;
-    enum err err;   /* the first error */
+    enum err err; /* the first error */
+    uint64_t failed_at;
     bool truncated; /* it was that the input ended */
     struct err_ctx why;
 };
@@ -77,6 +78,11 @@ static inline void rdb_yield(struct rdb_in *in)
 bool rdb_fail(struct rdb_in *in, enum err err, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
+/* The same for something that was read a while ago, up to that offset: an error
+ * that was met further on does not count then. */
+bool rdb_fail_at(struct rdb_in *in, uint64_t offset, enum err err,
+                 const char *fmt, ...) PRINTF_LIKE(4, 5);
+
 /* ---- pieces; false after an error -------------------------------------- */
 
 bool rdb_get_raw(struct rdb_in *in, void *to, size_t len) MUST_USE;
@@ -107,6 +113,17 @@ bool rdb_get_unsigned(struct rdb_in *in, uint64_t *value) MUST_USE;
 
 /* A string field of any encoding. */
 bool rdb_get_blob(struct rdb_in *in, struct bytes *s) MUST_USE;
+
+/* The same for who does not look at it at once. It is appended to `to` if it is
+ * stored as it is, is no longer than `most` and comes from a descriptor; then
+ * the view is of that, until more is appended. */
+enum rdb_place {
+    RDB_APPENDED,
+    RDB_STAYS,   /* in the memory that is read */
+    RDB_PASSING, /* until the next call */
+};
+bool rdb_get_blob_to(struct rdb_in *in, size_t most, struct buf *to,
+                     struct bytes *s, enum rdb_place *place) MUST_USE;
 
 /* A string field stored as it is: its length, of which that much is left; its
  * bytes are for rdb_get_raw(), rdb_get_view() and rdb_skip(). */

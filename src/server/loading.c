@@ -148,6 +148,7 @@ static void end(struct server *s)
     s->loading.baton = NULL;
     s->commands.is_loading = false;
     mem_set_limit((size_t)s->config.maxmemory);
+    mem_purge(); /* what was read into */
 }
 
 static bool take_slice(struct server *s, time_us slice_us)

@@ -1,6 +1,11 @@
 /* Elements that come from a file: see elements_image.h. */
 #include "store/elements_image.h"
 
+enum err elements_image_expect(struct elements *e, uint32_t n)
+{
+    return n ? table_reserve(&e->table, n) : ERR_OK;
+}
+
 enum err elements_image_add(struct elements *e, slot_id slot, struct bytes name,
                             uint64_t hash)
 {

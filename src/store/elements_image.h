@@ -1,5 +1,6 @@
 /* Elements that come from a file, with the slots they had.
  *
+ *     elements_image_expect()    so many there will be
  *     slots_extend()             some slots, dead
  *     (the caller fills in rows)
  *     elements_image_add()       one of them gets a name and lives
@@ -12,6 +13,11 @@
 #define VECTRA_STORE_ELEMENTS_IMAGE_H
 
 #include "store/elements.h"
+
+/* So many are to be added to elements that have none; at first, or never.
+ *
+ * fails  ERR_NOMEM. */
+enum err elements_image_expect(struct elements *e, uint32_t n) MUST_USE;
 
 /* Gives a dead slot a name and makes it live.
  *

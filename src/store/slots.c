@@ -108,9 +108,8 @@ static void dir_reclaim(struct retired *r, void *arg)
 
 /* Readers may hold the old array; it is as right as the new one for the pages
  * they look at. */
-static enum err dir_grow(struct slots *s)
+static enum err dir_grow(struct slots *s, uint32_t cap)
 {
-    uint32_t cap = s->dir ? s->dir->cap * 2 : DIR_MIN;
     struct page_dir *dir = region_alloc(s->region, dir_bytes(cap), 1);
 
     if (!dir) {
@@ -176,7 +175,7 @@ static enum err add_page(struct slots *s)
         return ERR_NOMEM;
     }
     if (!s->dir || s->n_pages == s->dir->cap) {
-        enum err err = dir_grow(s);
+        enum err err = dir_grow(s, s->dir ? s->dir->cap * 2 : DIR_MIN);
 
         if (err) {
             return err;
@@ -202,6 +201,17 @@ enum err slots_fit_pages(struct slots *s, uint64_t n)
         }
     }
     return ERR_OK;
+}
+
+enum err slots_fit_directory(struct slots *s, uint32_t n)
+{
+    uint32_t pages = row_pages_for(&s->geometry, n);
+    uint32_t cap = s->dir ? s->dir->cap : DIR_MIN;
+
+    while (cap < pages) {
+        cap *= 2;
+    }
+    return s->dir && s->dir->cap == cap ? ERR_OK : dir_grow(s, cap);
 }
 
 enum err slots_extend(struct slots *s, uint64_t n)

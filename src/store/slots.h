@@ -111,6 +111,11 @@ size_t slots_bytes_for(const struct row_layout *layout, uint32_t n,
  * called. thread any, when the owner has been unlinked. */
 void slots_deinit(struct slots *s);
 
+/* Has the directory of pages stay where it is until there are more than n.
+ *
+ * fails  ERR_NOMEM. */
+enum err slots_fit_directory(struct slots *s, uint32_t n) MUST_USE;
+
 /* Adds slots up to n that are dead and in nobody's book yet: see
  * store/elements_image.h.
  *

@@ -56,6 +56,24 @@ static size_t codes_bytes(const struct hnsw *h)
     return (size_t)NODES_PER_PAGE * h->code_bytes + h->options.format->overread;
 }
 
+static link *links_alloc(struct hnsw *h)
+{
+    return region_alloc(h->options.region, links_bytes(h), CACHE_LINE);
+}
+
+static uint8_t *codes_alloc(struct hnsw *h)
+{
+    return h->own_codes
+               ? region_alloc(h->options.region, codes_bytes(h), CACHE_LINE)
+               : NULL;
+}
+
+static void rows_free(struct hnsw *h, link *links, uint8_t *codes)
+{
+    region_free(h->options.region, (void *)links, links_bytes(h), CACHE_LINE);
+    region_free(h->options.region, codes, codes_bytes(h), CACHE_LINE);
+}
+
 static size_t upper_bytes(const struct hnsw *h, const struct node_page *p)
 {
     return (size_t)p->n_upper_rows * h->options.m * sizeof(link);
@@ -66,12 +84,27 @@ static size_t upper_at_bytes(const struct node_page *p)
     return (size_t)p->n_upper_nodes * sizeof(uint32_t);
 }
 
+/* Of the region, without what is in upper rows. */
+static size_t page_base_cost(const struct hnsw *h)
+{
+    return region_cost(sizeof(struct node_page), CACHE_LINE) +
+           region_cost(links_bytes(h), CACHE_LINE) +
+           (h->own_codes ? region_cost(codes_bytes(h), CACHE_LINE) : 0);
+}
+
+static size_t page_cost(const struct hnsw *h, const struct node_page *p)
+{
+    return page_base_cost(h) + (p->n_upper_nodes
+                                    ? region_cost(upper_bytes(h, p), 1) +
+                                          region_cost(upper_at_bytes(p), 1)
+                                    : 0);
+}
+
 static void page_destroy(struct hnsw *h, struct node_page *p)
 {
     struct region *r = h->options.region;
 
-    region_free(r, (void *)p->links, links_bytes(h), CACHE_LINE);
-    region_free(r, p->codes, codes_bytes(h), CACHE_LINE);
+    rows_free(h, p->links, p->codes);
     region_free(r, (void *)p->upper, upper_bytes(h, p), 1);
     region_free(r, p->upper_at, upper_at_bytes(p), 1);
     region_free(r, p, sizeof(*p), CACHE_LINE);
@@ -97,7 +130,9 @@ static void page_levels(const struct hnsw *h, struct node_page *p,
     }
 }
 
-static struct node_page *page_create(struct hnsw *h, uint32_t index)
+/* links, codes: of the new page, or NULL. They are the page's either way. */
+static struct node_page *page_create(struct hnsw *h, uint32_t index,
+                                     link *links, uint8_t *codes)
 {
     struct region *r = h->options.region;
     uint32_t first = index * NODES_PER_PAGE;
@@ -105,13 +140,13 @@ static struct node_page *page_create(struct hnsw *h, uint32_t index)
     struct node_page *p = region_alloc(r, sizeof(*p), CACHE_LINE);
 
     if (!p) {
+        rows_free(h, links, codes);
         return NULL;
     }
     memset(p, 0, sizeof(*p));
     page_levels(h, p, first);
-    p->links = region_alloc(r, links_bytes(h), CACHE_LINE);
-    p->codes =
-        h->own_codes ? region_alloc(r, codes_bytes(h), CACHE_LINE) : NULL;
+    p->links = links ? links : links_alloc(h);
+    p->codes = codes ? codes : codes_alloc(h);
     if (p->n_upper_nodes) {
         p->upper = region_alloc(r, upper_bytes(h, p), 1);
         p->upper_at = region_alloc(r, upper_at_bytes(p), 1);
@@ -176,36 +211,78 @@ static enum err dir_grow(struct hnsw *h)
     return ERR_OK;
 }
 
+static enum err add_page(struct hnsw *h, link *links, uint8_t *codes)
+{
+    struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
+    uint32_t n_pages = h->n_pages;
+    struct node_page *p;
+
+    if ((!dir || n_pages == dir->cap) && dir_grow(h) != ERR_OK) {
+        rows_free(h, links, codes);
+        return ERR_NOMEM;
+    }
+    dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
+    p = page_create(h, n_pages, links, codes);
+    if (!p) {
+        return ERR_NOMEM;
+    }
+    h->page_bytes += page_cost(h, p);
+    dir->links[n_pages] = p->links;
+    dir->codes[n_pages] = p->codes;
+    dir->pages[n_pages] = p;
+    atomic_store_explicit(&h->n_pages, n_pages + 1, memory_order_release);
+    return ERR_OK;
+}
+
+static uint32_t pages_for(uint32_t n)
+{
+    return (uint32_t)(((uint64_t)n + NODES_PER_PAGE - 1) / NODES_PER_PAGE);
+}
+
 enum err hnsw_reserve(struct hnsw *h, uint32_t n)
 {
-    uint32_t n_pages = h->n_pages;
+    enum err err = ERR_OK;
 
-    for (; (uint64_t)n_pages * NODES_PER_PAGE < n; n_pages++) {
-        struct node_dir *dir =
-            atomic_load_explicit(&h->dir, memory_order_relaxed);
-        size_t before;
-        struct node_page *p;
-
-        if (!dir || n_pages == dir->cap) {
-            enum err err = dir_grow(h);
-
-            if (err) {
-                return err;
-            }
-            dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
-        }
-        before = h->options.region->bytes;
-        p = page_create(h, n_pages);
-        if (!p) {
-            return ERR_NOMEM;
-        }
-        h->page_bytes += h->options.region->bytes - before;
-        dir->links[n_pages] = p->links;
-        dir->codes[n_pages] = p->codes;
-        dir->pages[n_pages] = p;
-        atomic_store_explicit(&h->n_pages, n_pages + 1, memory_order_release);
+    while (!err && h->n_pages < pages_for(n)) {
+        err = add_page(h, NULL, NULL);
     }
-    return ERR_OK;
+    return err;
+}
+
+/* What is written to in a page at once, and what is not, are not taken in turn:
+ * they would lie side by side, and all of it be faulted in here. */
+enum err hnsw_reserve_apart(struct hnsw *h, uint32_t n)
+{
+    struct {
+        link *links;
+        uint8_t *codes;
+    } * rows;
+    uint32_t more = pages_for(n) - h->n_pages, got = 0, i;
+    enum err err = ERR_OK;
+
+    if (pages_for(n) <= h->n_pages) {
+        return ERR_OK;
+    }
+    rows = mem_try_alloc(more * sizeof(*rows));
+    if (!rows) {
+        return ERR_NOMEM;
+    }
+    for (; got < more && !err; got++) {
+        rows[got].links = links_alloc(h);
+        rows[got].codes = codes_alloc(h);
+        if (!rows[got].links || (h->own_codes && !rows[got].codes)) {
+            err = ERR_NOMEM;
+        }
+    }
+    for (i = 0; i < got; i++) {
+        if (err) {
+            rows_free(h, rows[i].links, rows[i].codes);
+        } else {
+            err = add_page(h, rows[i].links, rows[i].codes);
+        }
+    }
+    mem_free(rows);
+    return err;
 }
 
 link *hnsw_row_of_links(const struct hnsw *h, uint32_t node, int level)
@@ -289,16 +366,13 @@ static void init(struct hnsw *h, const struct hnsw_options *o)
 size_t hnsw_bytes_for(const struct hnsw_options *o, uint32_t n)
 {
     enum { SAMPLE = 4 };
-    uint32_t pages =
-        (uint32_t)(((uint64_t)n + NODES_PER_PAGE - 1) / NODES_PER_PAGE);
+    uint32_t pages = pages_for(n);
     uint32_t cap = DIR_MIN, sample = pages < SAMPLE ? pages : SAMPLE, i;
     struct hnsw h;
     size_t page, upper = 0;
 
     init(&h, o);
-    page = region_cost(sizeof(struct node_page), CACHE_LINE) +
-           region_cost(links_bytes(&h), CACHE_LINE) +
-           (h.own_codes ? region_cost(codes_bytes(&h), CACHE_LINE) : 0);
+    page = page_base_cost(&h);
     for (i = 0; i < sample; i++) {
         struct node_page p = {.n_upper_nodes = 0};
 

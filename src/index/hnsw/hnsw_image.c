@@ -163,64 +163,8 @@ size_t hnsw_image_node_bytes(const struct hnsw *h)
 
 enum err hnsw_image_room(struct hnsw *h, uint32_t n)
 {
-    return hnsw_reserve(h, n);
+    return hnsw_reserve_apart(h, n);
 }
-
-static const char *get_row(struct hnsw *h, uint32_t node, int level,
-                           struct bytes *in)
-{
-    link *row = hnsw_row_of_links(h, node, level);
-    uint32_t cap = links_on(h, level);
-    uint32_t n, i;
-
-    if (in->len < 2) {
-        return "a row of links is cut short";
-    }
-    n = get_u16(in->data);
-    if (n > cap) {
-        return "a node has more links than its graph allows";
-    }
-    if (in->len - 2 < 4 * (size_t)n) {
-        return "a row of links is cut short";
-    }
-    for (i = 0; i < n; i++) {
-        link_store(&row[i], get_u32(in->data + 2 + 4 * (size_t)i));
-    }
-    if (n < cap) {
-        for (i = n; i < cap; i++) {
-            atomic_store_explicit(&row[i], LINK_NONE, memory_order_relaxed);
-        }
-    }
-    in->data += 2 + 4 * (size_t)n;
-    in->len -= 2 + 4 * (size_t)n;
-    return NULL;
-}
-
-const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
-                           struct bytes *in)
-{
-    const char *broken = NULL;
-    int top, level;
-
-    if (node >= node_room(h) || node >= HNSW_NODE_MAX) {
-        return "a node's number is too high";
-    }
-    if (hnsw_is_linked(h, node)) {
-        return "a node is there twice";
-    }
-    top = hnsw_level(h, node);
-    for (level = 0; level <= top && !broken; level++) {
-        broken = get_row(h, node, level, in);
-    }
-    if (!broken) {
-        hnsw_set_linked(h, node, true);
-        hnsw_set_chained(h, node, chained);
-        h->n_nodes++;
-    }
-    return broken;
-}
-
-/* ---- checking ---------------------------------------------------------- */
 
 static bool has_before(const link *row, uint32_t n, uint32_t id)
 {
@@ -234,29 +178,124 @@ static bool has_before(const link *row, uint32_t n, uint32_t id)
     return false;
 }
 
+/* Checks all that can be told from the row alone. */
+static const char *store_row(link *row, uint32_t node, const uint8_t *from,
+                             uint32_t n, uint32_t *chains)
+{
+    struct seen seen;
+    uint32_t i;
+
+    seen_clear(&seen);
+    for (i = 0; i < n; i++) {
+        uint32_t word = get_u32(from + 4 * (size_t)i);
+        uint32_t id = word & ~LINK_CHAIN;
+
+        if (id == node) {
+            return "a node links to itself";
+        }
+        if (word == LINK_NONE) {
+            return "a row of links has a gap";
+        }
+        if (seen_add(&seen, id) && has_before(row, i, id)) {
+            return "a node links to another twice";
+        }
+        *chains += word >> 31;
+        link_store(&row[i], word);
+    }
+    return NULL;
+}
+
+static const char *get_row(struct hnsw *h, uint32_t node, int level,
+                           struct bytes *in, bool *has_chains)
+{
+    link *row = hnsw_row_of_links(h, node, level);
+    uint32_t cap = links_on(h, level);
+    uint32_t chains = 0, n, i;
+    const char *broken;
+
+    if (in->len < 2) {
+        return "a row of links is cut short";
+    }
+    n = get_u16(in->data);
+    if (n > cap) {
+        return "a node has more links than its graph allows";
+    }
+    if (in->len - 2 < 4 * (size_t)n) {
+        return "a row of links is cut short";
+    }
+    broken = store_row(row, node, in->data + 2, n, &chains);
+    if (broken) {
+        return broken;
+    }
+    for (i = n; i < cap; i++) {
+        atomic_store_explicit(&row[i], LINK_NONE, memory_order_relaxed);
+    }
+    in->data += 2 + 4 * (size_t)n;
+    in->len -= 2 + 4 * (size_t)n;
+    *has_chains |= chains > 0;
+    return chains <= (level == 0) ? NULL : "a node has two chained copies";
+}
+
+/* Others may be doing so for the neighbours in the same word. */
+static bool set_bit(uint64_t *bits, uint32_t node)
+{
+    uint64_t bit = (uint64_t)1 << (node % 64);
+
+    return __atomic_fetch_or(&bits[node % NODES_PER_PAGE / 64], bit,
+                             __ATOMIC_RELAXED) &
+           bit;
+}
+
+const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
+                           struct bytes *in, struct hnsw_image_part *part)
+{
+    const char *broken = NULL;
+    int top, level;
+
+    if (node >= node_room(h) || node >= HNSW_NODE_MAX) {
+        return "a node's number is too high";
+    }
+    if (set_bit(page_of(h, node)->linked, node)) {
+        return "a node is there twice";
+    }
+    if (chained) {
+        set_bit(page_of(h, node)->chained, node);
+    }
+    top = hnsw_level(h, node);
+    for (level = 0; level <= top && !broken; level++) {
+        broken = get_row(h, node, level, in, &part->has_chains);
+    }
+    part->n_nodes++;
+    return broken;
+}
+
+void hnsw_image_add(struct hnsw *h, const struct hnsw_image_part *part)
+{
+    h->n_nodes += part->n_nodes;
+}
+
+/* ---- checking ---------------------------------------------------------- */
+
 /* hnsw_is_linked() of a node that has a page. */
 ALWAYS_INLINE bool is_node(const struct hnsw *h, uint32_t node)
 {
     return bit_test(page_of(h, node)->linked, node % NODES_PER_PAGE);
 }
 
-static const char *check_row(struct hnsw_image_end *e, uint32_t node, int level)
+/* Where the links of a row lead. */
+static const char *check_row(const struct hnsw *h, uint32_t node, int level)
 {
-    const struct hnsw *h = e->h;
     const link *row = hnsw_row_of_links(h, node, level);
     uint32_t cap = links_on(h, level);
     uint32_t room = node_room(h);
-    uint32_t chains = 0, i;
-    struct seen seen;
+    uint32_t i;
 
-    seen_clear(&seen);
-    for (i = 0; i < cap && link_load(&row[i]) != LINK_NONE; i++) {
+    for (i = 0; i < cap; i++) {
         uint32_t word = link_load(&row[i]);
         uint32_t id = word & ~LINK_CHAIN;
 
-        chains += (word & LINK_CHAIN) != 0;
-        if (id == node) {
-            return "a node links to itself";
+        if (word == LINK_NONE) {
+            break;
         }
         if (id >= room || !is_node(h, id)) {
             return "a link leads to no node";
@@ -264,17 +303,48 @@ static const char *check_row(struct hnsw_image_end *e, uint32_t node, int level)
         if (level > 0 && hnsw_level(h, id) < level) {
             return "a link leads to a node of a lower level";
         }
-        if (seen_add(&seen, id) && has_before(row, i, id)) {
-            return "a node links to another twice";
+    }
+    return NULL;
+}
+
+const char *hnsw_image_check(struct hnsw *h, const struct row_map *rows,
+                             uint32_t *node, uint32_t end,
+                             struct hnsw_scratch *scratch)
+{
+    const char *broken = NULL;
+    int level;
+
+    for (; *node < end; ++*node) {
+        if (!hnsw_is_linked(h, *node)) {
+            continue;
+        }
+        if (h->own_codes) {
+            hnsw_store_code(h, rows, *node, scratch);
+        }
+        for (level = hnsw_level(h, *node); level >= 0 && !broken; level--) {
+            broken = check_row(h, *node, level);
+        }
+        if (broken) {
+            return broken;
         }
     }
-    for (; i < cap; i++) {
-        if (link_load(&row[i]) != LINK_NONE) {
-            return "a row of links has a gap";
-        }
+    return NULL;
+}
+
+const char *hnsw_image_enter(struct hnsw *h, uint32_t entry)
+{
+    if ((entry == HNSW_NO_NODE) != (h->n_nodes == 0)) {
+        return "a graph without an entry, or an entry without a graph";
     }
-    e->has_chains |= chains > 0;
-    return chains <= (level == 0) ? NULL : "a node has two chained copies";
+    if (entry == HNSW_NO_NODE) {
+        return NULL;
+    }
+    if (entry >= node_room(h) || !hnsw_is_linked(h, entry)) {
+        return "the entry is no node";
+    }
+    atomic_store_explicit(&h->entry, entry_of(entry, hnsw_level(h, entry)),
+                          memory_order_release);
+    return NULL;
 }
 
 static void mark(uint64_t *bits, uint32_t i, bool on)
@@ -286,15 +356,14 @@ static void mark(uint64_t *bits, uint32_t i, bool on)
 
 /* Whether a chain from here on comes to an end. The links have been checked.
  * Behind the bits of settled nodes are those of the path being walked. */
-static bool chain_ends(const struct hnsw_image_end *e, uint32_t first)
+static bool chain_ends(const struct hnsw *h, uint64_t *settled, uint32_t first)
 {
-    uint64_t *settled = e->settled;
-    uint64_t *path = settled + hnsw_bitmap_words(e->h);
+    uint64_t *path = settled + hnsw_bitmap_words(h);
     bool ends = true;
     uint32_t node;
 
     for (node = first; node != LINK_NONE && !bit_test(settled, node);
-         node = hnsw_chain_of(e->h, node)) {
+         node = hnsw_chain_of(h, node)) {
         if (bit_test(path, node)) {
             ends = false;
             break;
@@ -302,93 +371,30 @@ static bool chain_ends(const struct hnsw_image_end *e, uint32_t first)
         mark(path, node, true);
     }
     for (node = first; ends && node != LINK_NONE && !bit_test(settled, node);
-         node = hnsw_chain_of(e->h, node)) {
+         node = hnsw_chain_of(h, node)) {
         mark(path, node, false);
         mark(settled, node, true);
     }
     return ends;
 }
 
-/* Called when every node's links have been checked. */
-static const char *check_chains(struct hnsw_image_end *e)
+const char *hnsw_image_check_chains(const struct hnsw *h, uint32_t *node)
 {
-    struct hnsw *h = e->h;
-    size_t words = 2 * hnsw_bitmap_words(h);
+    size_t bytes = 2 * hnsw_bitmap_words(h) * sizeof(uint64_t);
+    uint64_t *settled = mem_try_alloc(bytes + 1);
+    const char *broken = NULL;
     uint32_t end = node_room(h);
-    uint32_t node;
 
-    if (!e->has_chains) {
-        return NULL;
-    }
-    e->settled = mem_try_alloc(words * sizeof(uint64_t) + 1);
-    if (!e->settled) {
+    if (!settled) {
         return "out of memory";
     }
-    memset(e->settled, 0, words * sizeof(uint64_t));
-    for (node = 0; node < end; node++) {
-        if (hnsw_is_linked(h, node) && !chain_ends(e, node)) {
-            e->broken_at = node;
-            return "a chain of equal rows goes round in a circle";
+    memset(settled, 0, bytes);
+    for (*node = 0; *node < end && !broken; ++*node) {
+        if (hnsw_is_linked(h, *node) && !chain_ends(h, settled, *node)) {
+            broken = "a chain of equal rows goes round in a circle";
         }
     }
-    return NULL;
-}
-
-void hnsw_image_end_begin(struct hnsw_image_end *e, struct hnsw *h,
-                          uint32_t entry, const struct row_map *rows)
-{
-    *e = (struct hnsw_image_end){.h = h, .rows = *rows, .broken_at = entry};
-    if ((entry == HNSW_NO_NODE) != (h->n_nodes == 0)) {
-        e->broken = "a graph without an entry, or an entry without a graph";
-    } else if (entry != HNSW_NO_NODE) {
-        if (entry >= node_room(h) || !hnsw_is_linked(h, entry)) {
-            e->broken = "the entry is no node";
-        } else {
-            atomic_store_explicit(&h->entry,
-                                  entry_of(entry, hnsw_level(h, entry)),
-                                  memory_order_release);
-        }
-    }
-    e->scratch = h->own_codes ? hnsw_scratch_create() : NULL;
-}
-
-static void end_node(struct hnsw_image_end *e, uint32_t node)
-{
-    struct hnsw *h = e->h;
-    int level = hnsw_level(h, node);
-
-    if (h->own_codes) {
-        hnsw_store_code(h, &e->rows, node, e->scratch);
-    }
-    for (; level >= 0 && !e->broken; level--) {
-        e->broken = check_row(e, node, level);
-    }
-    e->broken_at = node;
-}
-
-bool hnsw_image_end_step(struct hnsw_image_end *e, uint32_t budget)
-{
-    uint32_t end = node_room(e->h);
-
-    for (; budget > 0 && e->node < end && !e->broken; budget--, e->node++) {
-        if (hnsw_is_linked(e->h, e->node)) {
-            end_node(e, e->node);
-        }
-    }
-    if (e->broken) {
-        return false;
-    }
-    if (e->node < end) {
-        return true;
-    }
-    e->broken = check_chains(e);
-    return false;
-}
-
-void hnsw_image_end_free(struct hnsw_image_end *e)
-{
-    if (e->scratch) {
-        hnsw_scratch_destroy(e->scratch);
-    }
-    mem_free(e->settled);
+    mem_free(settled);
+    *node -= broken != NULL;
+    return broken;
 }

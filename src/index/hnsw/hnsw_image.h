@@ -4,17 +4,21 @@
  * 16-bit number of links and the links, 32 bits each, all little-endian; the
  * top bit of a link on level 0 marks the next one of a chain of equal rows.
  *
- *     writing                          reading
- *     hnsw_image_put()   per node      hnsw_image_room()
- *                                      hnsw_image_get()      per node, any
- * order hnsw_image_end()
+ *     writing                     reading
+ *     hnsw_image_put() per node   hnsw_image_room()
+ *                                 hnsw_image_get()    per node, in any order
+ *                                 hnsw_image_add()
+ *                                 hnsw_image_enter()
+ *                                 hnsw_image_check()  in any order
+ *                                 hnsw_image_check_chains()
  *
  * Writing may go on while the graph is built, on whatever thread: only nodes
  * that are in the graph are written, and of their links only those that lead to
  * such nodes. What is written is sound even where a row is being changed.
  *
  * thread writing: the owner, or a copy of the process. reading: the owner, and
- *        nobody else looks at the graph. */
+ *        nobody else looks at the graph; hnsw_image_get() and then
+ *        hnsw_image_check(): any, several at once for different nodes. */
 #ifndef VECTRA_INDEX_HNSW_HNSW_IMAGE_H
 #define VECTRA_INDEX_HNSW_HNSW_IMAGE_H
 
@@ -36,10 +40,18 @@ size_t hnsw_image_node_bytes(const struct hnsw *h);
 /* Makes room for nodes below n. fails  ERR_NOMEM. */
 enum err hnsw_image_room(struct hnsw *h, uint32_t n) MUST_USE;
 
-/* Reads a node below that, once, from the front of `in`. fails  with words,
- * NULL otherwise; the graph may then only be destroyed. */
+/* Reads a node below that, once, from the front of `in`, and notes it. fails
+ * with words, NULL otherwise; the graph may then only be destroyed. */
+struct hnsw_image_part {
+    uint32_t n_nodes;
+    bool has_chains;
+};
 const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
-                           struct bytes *in) MUST_USE;
+                           struct bytes *in,
+                           struct hnsw_image_part *part) MUST_USE;
+
+/* Counts what was noted. */
+void hnsw_image_add(struct hnsw *h, const struct hnsw_image_part *part);
 
 /* The node that searches start from; HNSW_NO_NODE: none. */
 #define HNSW_NO_NODE UINT32_MAX
@@ -53,26 +65,17 @@ struct hnsw_spread {
 struct hnsw_spread hnsw_image_spread(const struct hnsw *h);
 void hnsw_image_set_spread(struct hnsw *h, struct hnsw_spread s);
 
-/* All nodes are there: sets the entry, computes codes of the graph's own, and
- * checks every link, some nodes per call.
- *
- *     hnsw_image_end_begin(&e, h, entry, &rows);
- *     while (hnsw_image_end_step(&e, 1024)) { }
- *     if (e.broken) ...
- *     hnsw_image_end_free(&e); */
-struct hnsw_image_end {
-    struct hnsw *h;
-    struct row_map rows;
-    struct hnsw_scratch *scratch;
-    uint64_t *settled; /* chains that are known to end; then a path */
-    uint32_t node;
-    bool has_chains;
-    const char *broken; /* in words; NULL: nothing */
-    uint32_t broken_at; /* the node */
-};
-void hnsw_image_end_begin(struct hnsw_image_end *e, struct hnsw *h,
-                          uint32_t entry, const struct row_map *rows);
-bool hnsw_image_end_step(struct hnsw_image_end *e, uint32_t budget);
-void hnsw_image_end_free(struct hnsw_image_end *e);
+/* All nodes are there: sets the entry. fails  with words. */
+const char *hnsw_image_enter(struct hnsw *h, uint32_t entry) MUST_USE;
+
+/* Checks where the links of nodes lead, from *node to `end`, and computes codes
+ * of the graph's own. fails  with words, *node the node. */
+const char *hnsw_image_check(struct hnsw *h, const struct row_map *rows,
+                             uint32_t *node, uint32_t end,
+                             struct hnsw_scratch *scratch) MUST_USE;
+
+/* All have been checked: checks that chains end, if there are any. */
+const char *hnsw_image_check_chains(const struct hnsw *h,
+                                    uint32_t *node) MUST_USE;
 
 #endif

@@ -148,6 +148,10 @@ ALWAYS_INLINE bool bit_test(const uint64_t *bits, uint32_t i)
 /* Makes room for nodes below n. fails  ERR_NOMEM. */
 enum err hnsw_reserve(struct hnsw *h, uint32_t n) MUST_USE;
 
+/* The same, for who has others fill in the rows of links: they lie in memory
+ * that nobody has written to. */
+enum err hnsw_reserve_apart(struct hnsw *h, uint32_t n) MUST_USE;
+
 /* Nodes below it have a page. */
 ALWAYS_INLINE uint32_t node_room(const struct hnsw *h)
 {

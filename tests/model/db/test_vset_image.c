@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -39,7 +40,7 @@ static void wake(void *arg)
 
 static void begin(enum vec_type type, enum vec_metric metric)
 {
-    struct pool_options o = {.n_workers = 1,
+    struct pool_options o = {.n_workers = 2,
                              .wake = wake,
                              .worker_init = search_worker_init,
                              .worker_deinit = search_worker_deinit};
@@ -48,7 +49,6 @@ static void begin(enum vec_type type, enum vec_metric metric)
     cm_seed(&w.rng);
     w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.n_workers = 2;
     o.name = "b";
     o.worker_init = graph_worker_init;
     o.worker_deinit = graph_worker_deinit;
@@ -185,13 +185,25 @@ static struct buf save(const struct vset *v, bool compress)
     return out;
 }
 
-static struct vset *try_load(struct bytes data, struct err_ctx *why)
+/* From a file, or from memory; read by workers, too, or by this thread alone.
+ */
+static struct vset *load_how(struct bytes data, bool file, bool shared,
+                             struct err_ctx *why)
 {
     struct vset *v = NULL;
     struct rdb_in in;
     uint64_t id;
+    int fd = -1;
 
-    rdb_in_open_mem(&in, data);
+    w.ks->shared_loads_from = shared ? 0 : SIZE_MAX;
+    if (file) {
+        fd = memfd_create("image", MFD_CLOEXEC);
+        assert_int_equal(write(fd, data.data, data.len), data.len);
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+        rdb_in_open(&in, fd, 0, UINT64_MAX);
+    } else {
+        rdb_in_open_mem(&in, data);
+    }
     if (rdb_get_module(&in, &id)) {
         v = vset_load(&in, vset_form_of(id), w.ks, w.ks->dbs[1]);
     }
@@ -207,7 +219,17 @@ static struct vset *try_load(struct bytes data, struct err_ctx *why)
         assert_true(why->text[0] != 0);
     }
     rdb_in_close(&in);
+    if (file) {
+        close(fd);
+    }
     return v;
+}
+
+static struct vset *try_load(struct bytes data, struct err_ctx *why)
+{
+    uint64_t how = rng_next(&w.rng);
+
+    return load_how(data, how >> 32 & 1, how >> 33 & 1, why);
 }
 
 static struct vset *load(struct buf *data)
@@ -647,6 +669,108 @@ static void images_without_fine_parts_are_read(void **state)
     end();
 }
 
+/* ---- sets of many blocks ------------------------------------------------ */
+
+enum { WIDE = 160, MANY = 3000, LONG_TEXT = 300 };
+
+static void begin_large(enum vec_type type)
+{
+    char name[LONG_TEXT + 1], attribute[LONG_TEXT + 1];
+    float x[WIDE];
+    struct vset_element e = {.vector = x, .has_attribute = true};
+    uint32_t i;
+    bool added;
+    int j;
+
+    begin(type, VEC_COSINE);
+    vset_drop(w.set);
+    w.options.dim = WIDE;
+    w.options.m = 64;
+    w.set = vset_create(w.ks, w.ks->dbs[0], &w.options);
+    assert_non_null(w.set);
+    for (i = 0; i < MANY; i++) {
+        for (j = 0; j < WIDE; j++) {
+            x[j] = (float)rng_normal(&w.rng);
+        }
+        e.name = bytes_of(
+            name, (size_t)snprintf(name, sizeof(name), "%0*u", LONG_TEXT, i));
+        e.attribute =
+            bytes_of(attribute, (size_t)snprintf(attribute, sizeof(attribute),
+                                                 "{\"g\":\"%0*u\"}", 200, i));
+        assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    }
+    assert_int_equal(graph_begin(w.set), ERR_OK);
+    graph_pump(w.set, true);
+    finish_jobs();
+    for (i = 0; i < MANY; i += 50) { /* some are held */
+        e.name = bytes_of(
+            name, (size_t)snprintf(name, sizeof(name), "%0*u", LONG_TEXT, i));
+        assert_int_equal(vset_remove(w.set, e.name, &added), ERR_OK);
+    }
+}
+
+/* However it is read, it is the same set, or refused with the same words. */
+static void try_all_ways(struct bytes data)
+{
+    struct vset *v[4];
+    struct err_ctx why[4];
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        v[i] = load_how(data, i & 1, i & 2, &why[i]);
+        assert_int_equal(!v[i], !v[0]);
+        if (v[i]) {
+            vset_validate(v[i]);
+            same_elements(v[0], v[i]);
+            same_slots(v[0], v[i]);
+        } else {
+            assert_string_equal(why[i].text, why[0].text);
+        }
+    }
+    for (i = 0; i < 4; i++) {
+        if (v[i]) {
+            same_links(v[0], v[i]);
+            if (i > 0) {
+                vset_drop(v[i]);
+            }
+        }
+    }
+    if (v[0]) {
+        vset_drop(v[0]);
+    }
+}
+
+static void workers_read_what_one_thread_reads(void **state)
+{
+    enum { MODULE_ID = 9, TRIES = 12 };
+    static const enum vec_type types[] = {VEC_F32, VEC_I8};
+    struct buf data;
+    size_t i;
+    int t;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(types); i++) {
+        begin_large(types[i]);
+        data = save(w.set, i == 0);
+        try_all_ways(buf_bytes(&data));
+        for (t = 0; t < TRIES; t++) {
+            size_t at = rng_below(&w.rng, data.len);
+            uint8_t was = data.data[at];
+
+            data.data[at] ^= (uint8_t)(1 + rng_below(&w.rng, 255));
+            if (t % 3) {
+                payload_mend(data.data + MODULE_ID, data.len - MODULE_ID);
+            }
+            try_all_ways(buf_bytes(&data));
+            data.data[at] = was;
+            payload_mend(data.data + MODULE_ID, data.len - MODULE_ID);
+            try_all_ways(bytes_of(data.data, at)); /* cut short */
+        }
+        buf_deinit(&data);
+        end();
+    }
+}
+
 static void damage_is_refused_or_harmless(void **state)
 {
     enum { FEW = 60 };
@@ -708,6 +832,7 @@ int main(void)
         cmocka_unit_test(every_format),
         cmocka_unit_test(images_without_fine_parts_are_read),
         cmocka_unit_test(lists_are_kept),
+        cmocka_unit_test(workers_read_what_one_thread_reads),
         cmocka_unit_test(damage_is_refused_or_harmless),
         cmocka_unit_test(damaged_lists_are_refused_or_harmless),
     };

@@ -385,6 +385,54 @@ static void what_a_table_will_take_is_known_before(void **state)
     region_deinit(&r);
 }
 
+/* A table that was told what will come is the one it becomes by itself. */
+static void what_is_reserved_is_what_would_be_there(void **state)
+{
+    static const size_t sizes[] = {1,    14,   15,   800,   882,   883,
+                                   1000, 1900, 2500, 30000, 61000, 124000};
+    struct table told, grown;
+    struct region r, s;
+    size_t k;
+    uint64_t i;
+
+    (void)state;
+    region_init(&r, 0);
+    region_init(&s, 0);
+    for (k = 0; k < ARRAY_LEN(sizes); k++) {
+        table_init(&told, 4, &r, mix, NULL);
+        table_init(&grown, 4, &s, mix, NULL);
+        assert_int_equal(table_reserve(&told, sizes[k]), ERR_OK);
+        table_validate(&told);
+        for (i = 0; i < sizes[k]; i++) {
+            insert(&told, i);
+            insert(&grown, i);
+        }
+        table_validate(&told);
+        assert_in_range(r.bytes, s.bytes, s.bytes + s.bytes / 50);
+        for (i = 0; i < sizes[k]; i++) {
+            assert_true(contains(&told, i));
+            assert_true(table_remove(&told, mix(i, NULL), i));
+        }
+        table_validate(&told);
+        table_deinit(&told);
+        table_deinit(&grown);
+    }
+    for (i = 1; i < 40; i++) {
+        table_init(&told, 4, &r, mix, NULL);
+        mem_fail_after(i);
+        if (table_reserve(&told, 20000) != ERR_OK) {
+            assert_false(contains(&told, 1));
+        }
+        mem_fail_after(0);
+        insert(&told, 1);
+        table_validate(&told);
+        table_deinit(&told);
+        assert_int_equal(r.bytes, 0);
+    }
+    region_deinit(&r);
+    region_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +449,7 @@ int main(void)
             a_scan_sees_what_stays_while_the_table_grows_and_shrinks),
         cmocka_unit_test(random_operations_agree_with_an_array),
         cmocka_unit_test(random_choice_reaches_every_reference),
+        cmocka_unit_test(what_is_reserved_is_what_would_be_there),
         cmocka_unit_test(a_failed_allocation_leaves_the_table_as_it_was),
         cmocka_unit_test(the_cost_of_an_insertion_is_an_upper_bound),
         cmocka_unit_test(what_a_table_will_take_is_known_before),
