@@ -76,12 +76,14 @@ LIBS := -levent_core -lcrypto -llzf -llz4 -lm $(LIBS_alloc)
 # ThreadSanitizer does not look inside kernels: a scan may read a slot while it
 # is rewritten and then rejects the row by its version (store/page.h). Checks of
 # each pointer doubled the time kernels take to compile; loads that need aligned
-# memory fault by themselves.
+# memory fault by themselves. Fuzzing learns nothing from the branches of kernels,
+# and clang took minutes to count them in loops that are unrolled.
 KERNEL_FLAGS_avx2   := -mavx2 -mfma -mf16c -mbmi2
 KERNEL_FLAGS_avx512 := $(KERNEL_FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq \
                        -mavx512vl -mprefer-vector-width=512
 KERNEL_FLAGS_neon   := -march=armv8.2-a+dotprod+fp16
-KERNEL_UNCHECKED := -fno-sanitize=thread,null,alignment,object-size
+KERNEL_UNCHECKED := -fno-sanitize=thread,null,alignment,object-size \
+    $(if $(filter fuzz,$(VARIANT)),-fno-sanitize=fuzzer-no-link -fno-sanitize=undefined)
 kernel_isa   = $(patsubst .%,%,$(suffix $(subst _,.,$(basename $(notdir $(1))))))
 kernel_flags = $(KERNEL_FLAGS_$(call kernel_isa,$(1))) \
                $(if $(filter src/vec/kernels%,$(1)),$(KERNEL_UNCHECKED))
