@@ -166,6 +166,10 @@ static bool parse_estimated(struct cmd_ctx *ctx, size_t *at,
     size_t word = *at;
 
     *known = true;
+    if (arg_is(ctx, word, "DISCARD")) {
+        of->lists.discard = true;
+        return true;
+    }
     if (word + 1 < ctx->argc) {
         *at = word + 1;
         if (arg_is(ctx, word, "NLIST")) {
@@ -193,20 +197,22 @@ static bool parse_estimated(struct cmd_ctx *ctx, size_t *at,
 /* What is asked for of lists, when the index is to be lists. */
 static bool check_lists(struct cmd_ctx *ctx, struct vset_estimate_of *of)
 {
-    bool asked = of->lists.nlist || of->lists.pq_m;
+    bool asked = of->lists.nlist || of->lists.pq_m || of->lists.discard;
     const char *wrong = NULL;
-    char why[128] = "ERR ";
+    char why[192] = "ERR ";
 
     of->lists.codes = of->lists.pq_m ? LISTS_CODES_PQ : LISTS_CODES_DEFAULT;
     if (asked && of->options.index != VSET_INDEX_IVF) {
-        wrong = "NLIST and PQ are for INDEX IVF";
+        wrong = "NLIST, PQ and DISCARD are for INDEX IVF";
     } else {
         wrong = lists_options_wrong(&of->lists);
     }
     if (wrong) {
         snprintf(why, sizeof(why), "ERR %s", wrong);
-    } else if (of->options.index != VSET_INDEX_IVF || of->count == 0 ||
-               lists_options_fit(&of->lists, &of->options, of->count, why + 4,
+    } else if (of->options.index != VSET_INDEX_IVF ||
+               (of->count == 0 && !of->lists.discard) ||
+               lists_options_fit(&of->lists, &of->options,
+                                 of->count ? of->count : UINT32_MAX, why + 4,
                                  sizeof(why) - 4)) {
         return true;
     }

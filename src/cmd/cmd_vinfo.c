@@ -6,6 +6,10 @@
 #include "db/search/recall.h"
 #include "db/vset/index_choice.h"
 
+#define WARNING(recall)                                                        \
+    "vectors are kept as codes alone: expect a recall at 10 of " recall        \
+    " however many lists are searched; VRECALL counts against the codes"
+
 struct fields {
     struct buf out;
     struct reply reply; /* into out */
@@ -106,6 +110,22 @@ static void lists_fields(struct fields *f, const struct lists_info *l)
     field_int(f, "ivf-bytes", l->bytes);
 }
 
+/* Of a set that has given up its vectors: what it had, and what is to be
+ * expected of it. As measured on words, images and sentences, see
+ * docs/BENCHMARKS.md. */
+static void discard_fields(struct fields *f, const struct vset_options *o)
+{
+    uint32_t part = o->dim / o->pq_m;
+
+    field_text(f, "originals-type", vec_type_name(o->type));
+    field_int(f, "pq-m", o->pq_m);
+    field_text(f, "pq-warning",
+               part <= 1   ? WARNING("about 0.9")
+               : part <= 2 ? WARNING("0.6 to 0.9")
+               : part <= 4 ? WARNING("0.3 to 0.8")
+                           : WARNING("0.1 to 0.6"));
+}
+
 /* ---- all of it --------------------------------------------------------- */
 
 static void write_fields(struct fields *f, const struct vset *v)
@@ -119,7 +139,7 @@ static void write_fields(struct fields *f, const struct vset *v)
     graph_info_read(v, &graph);
     lists_info_read(v, &lists);
     /* Redis's nine, in its order. */
-    field_text(f, "quant-type", vec_type_name(o->type));
+    field_text(f, "quant-type", o->pq_m ? "ivf-pq" : vec_type_name(o->type));
     field_int(f, "hnsw-m", o->m);
     field_int(f, "vector-dim", o->dim);
     field_int(f, "projection-input-dim", o->input_dim);
@@ -130,6 +150,10 @@ static void write_fields(struct fields *f, const struct vset *v)
     field_int(f, "hnsw-max-node-uid", info.node_uid);
     /* Ours. */
     field_text(f, "metric", vec_metric_name(o->metric));
+    field_text(f, "originals", o->pq_m ? "no" : "yes");
+    if (o->pq_m) {
+        discard_fields(f, o);
+    }
     index_fields(f, v, &graph, &lists);
     if (lists.has_lists || lists.is_coming) {
         lists_fields(f, &lists);

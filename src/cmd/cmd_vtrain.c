@@ -155,6 +155,8 @@ static bool parse_lists(struct cmd_ctx *ctx, struct train *t)
             t->async = true;
         } else if (arg_is(ctx, at, "Q8")) {
             q8 = true;
+        } else if (arg_is(ctx, at, "DISCARD")) {
+            t->lists.discard = true;
         } else if (!parse_number(ctx, at, t, &known)) {
             return false;
         } else if (known) {
@@ -204,7 +206,7 @@ static bool train_step(struct cmd_job *job)
 static enum err train_lists(struct cmd_ctx *ctx, struct vset *v,
                             const struct train *t, uint64_t *build)
 {
-    char why[128], text[160];
+    char why[192], text[200];
     enum err err;
 
     if (t->is_trained) {
@@ -233,6 +235,13 @@ static void train_error(struct cmd_ctx *ctx, enum err err)
         break;
     case ERR_CORRUPT:
         cmd_error(ctx, "ERR invalid TRAINED");
+        break;
+    case ERR_LIMIT:
+        cmd_error_oom(ctx);
+        break;
+    case ERR_UNSUPPORTED:
+        cmd_error(ctx, "ERR the set has given up its vectors, of which a graph "
+                       "would be made");
         break;
     default:
         if (!ctx->failed) {

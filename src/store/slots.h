@@ -79,7 +79,8 @@ struct slots {
     struct epoch *epoch;
     struct page_dir *dir;
     struct page_room ahead[SLOTS_AHEAD_MAX]; /* big pages, not in use yet */
-    uint32_t n_ahead;
+    uint8_t n_ahead;
+    bool taken_fresh; /* it has never been below any view's n_slots */
     uint32_t n_pages;
     slot_id n_slots;
     uint32_t n_live;
@@ -90,9 +91,8 @@ struct slots {
     struct slot_bunch *bunches; /* that hold them */
     struct limbo_entry *limbo;  /* a ring; limbo_cap is a power of two */
     uint32_t limbo_head, limbo_len, limbo_cap;
-    slot_id taken;        /* SLOT_NONE: none */
-    bool taken_fresh;     /* it has never been below any view's n_slots */
-    struct page *stamped; /* pages with stamps */
+    slot_id taken;               /* SLOT_NONE: none */
+    struct page *stamped;        /* pages with stamps */
     struct slots_blocks *blocks; /* see slots_blocks.h; NULL: not kept */
     struct slots_ops ops;
 };

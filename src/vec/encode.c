@@ -17,6 +17,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "vec/pq_rows.h"
 #include "vec/vec_impl.h"
 
 /* Below this sum of squares too many squares may have been rounded to
@@ -152,6 +153,7 @@ static void put(const struct vec_format *f, const uint8_t *x, size_t n,
         vec_in_use->put_bit(x, n, out);
         break;
     case VEC_TYPE_COUNT:
+    case VEC_PQ:
         break;
     }
 }
@@ -331,6 +333,29 @@ ALWAYS_INLINE void encode_measured(const struct vec_format *f, const void *x,
     }
 }
 
+/* By way of a float32 row. */
+static NO_INLINE void encode_product(const struct vec_format *f, const void *x,
+                                     const struct vec_measured *m, uint8_t *row)
+{
+    float floats[VEC_PQ_ROW_DIM_MAX + 1];
+    struct vec_format own;
+
+    vec_format_init(&own, VEC_F32, f->metric, f->dim);
+    encode_measured(&own, x, m, (uint8_t *)floats, NULL);
+    vec_pq_row_put(f, floats, m->norm, row);
+}
+
+static void encode_any(const struct vec_format *f, const void *x,
+                       const struct vec_measured *m, uint8_t *row,
+                       uint8_t *fine)
+{
+    if (UNLIKELY(f->type == VEC_PQ)) {
+        encode_product(f, x, m, row);
+    } else {
+        encode_measured(f, x, m, row, fine);
+    }
+}
+
 static enum err encode(const struct vec_format *f, const void *x, uint8_t *row,
                        uint8_t *fine)
 {
@@ -338,7 +363,7 @@ static enum err encode(const struct vec_format *f, const void *x, uint8_t *row,
     enum err err = measure_for(f, x, &m);
 
     if (!err) {
-        encode_measured(f, x, &m, row, fine);
+        encode_any(f, x, &m, row, fine);
     }
     return err;
 }
@@ -363,8 +388,8 @@ size_t vec_encode_measured(const struct vec_format *f, const void *x,
         if (f->metric != VEC_COSINE && check_limit(f, &m[i]) != ERR_OK) {
             break;
         }
-        encode_measured(f, from + i * bytes, &m[i], rows + i * f->row_bytes,
-                        fine_bytes ? fine + i * fine_bytes : NULL);
+        encode_any(f, from + i * bytes, &m[i], rows + i * f->row_bytes,
+                   fine_bytes ? fine + i * fine_bytes : NULL);
     }
     return i;
 }
@@ -437,6 +462,9 @@ void vec_decode_unit(const struct vec_format *f, const uint8_t *row, float *out)
         break;
     case VEC_BIT:
         decode_bit(f, row, out);
+        break;
+    case VEC_PQ:
+        vec_pq_row_get(f, row, out);
         break;
     case VEC_TYPE_COUNT:
         break;

@@ -3,10 +3,12 @@
 
 #include <math.h>
 
+#include "vec/pq_rows.h"
 #include "vec/vec_impl.h"
 
-static const char *const type_names[VEC_TYPE_COUNT] = {"f32", "int8", "bin",
-                                                       "f16", "bf16"};
+static const char *const type_names[VEC_PQ + 1] = {
+    [VEC_F32] = "f32", [VEC_I8] = "int8",   [VEC_BIT] = "bin",
+    [VEC_F16] = "f16", [VEC_BF16] = "bf16", [VEC_PQ] = "pq4"};
 static const char *const metric_names[VEC_METRIC_COUNT] = {"cosine", "l2", "ip",
                                                            "l1"};
 
@@ -32,6 +34,7 @@ static uint32_t code_bytes(enum vec_type type, uint32_t dim)
         return dim;
     case VEC_BIT:
     case VEC_TYPE_COUNT:
+    case VEC_PQ:
         break;
     }
     return (dim + 63) / 64 * 8; /* whole 64-bit words, as Redis stores them */
@@ -54,6 +57,21 @@ void vec_format_init(struct vec_format *f, enum vec_type type,
     f->factor_at = (f->code_bytes + 3) & ~3u;
     f->row_bytes = f->factor_at + 4 * factors;
     f->overread = VEC_OVERREAD;
+    f->pq = NULL;
+}
+
+void vec_format_init_pq(struct vec_format *f, enum vec_metric metric,
+                        uint32_t dim, uint32_t m, const struct vec_pq *pq)
+{
+    ASSERT(vec_pq_has_rows(metric, dim, m));
+    f->type = VEC_PQ;
+    f->metric = metric;
+    f->dim = dim;
+    f->code_bytes = (m + 1) / 2;
+    f->factor_at = (f->code_bytes + 3) & ~3u;
+    f->row_bytes = f->factor_at + 8;
+    f->overread = VEC_OVERREAD;
+    f->pq = pq;
 }
 
 float vec_norm(const struct vec_format *f, const uint8_t *row)
@@ -67,8 +85,19 @@ float vec_range(const struct vec_format *f, const uint8_t *row)
     return vec_load_f32(row + f->factor_at + 4);
 }
 
+/* Keys of products are estimates: they may go past what keys can be. */
+static float possible(const struct vec_format *f, float key)
+{
+    if (f->type != VEC_PQ || f->metric == VEC_IP || !(key == key)) {
+        return key;
+    }
+    key = key < 0 ? 0 : key;
+    return f->metric == VEC_COSINE && key > 2 ? 2 : key;
+}
+
 double vec_distance(const struct vec_format *f, float key)
 {
+    key = possible(f, key);
     switch (f->metric) {
     case VEC_L2:
         return sqrt((double)key);
@@ -86,7 +115,7 @@ double vec_score(const struct vec_format *f, float key)
 {
     switch (f->metric) {
     case VEC_COSINE:
-        return 1.0 - (double)key / 2.0;
+        return 1.0 - (double)possible(f, key) / 2.0;
     case VEC_IP:
         return -(double)key;
     case VEC_L2:

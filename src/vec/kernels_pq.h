@@ -35,6 +35,9 @@ struct vec_pq_kernels {
                   size_t parts, size_t part, float *out);
     void (*scan)(const struct vec_pq_query *q, const uint8_t *const *blocks,
                  size_t n, float limit, uint32_t *below, float *keys);
+    /* The codes of 32 vectors, one by itself each (vec_pq_encode()), as those
+     * of a block. Up to 15 bytes behind a code are read. */
+    void (*turn)(const uint8_t *const *rows, uint32_t m, uint8_t *block);
 };
 
 ALWAYS_INLINE void pq_sums(enum vec_op op, const float *x, const float *points,
@@ -93,6 +96,76 @@ ALWAYS_INLINE void pq_table(enum vec_op op, const float *x, const float *points,
         }
     }
 }
+
+/* 16 bytes of each of 16 rows, turned: one register for each byte. In registers
+ * of 32 bytes the two halves are such squares by themselves. */
+typedef uint8_t pq_v16 __attribute__((vector_size(16)));
+typedef uint8_t pq_v32 __attribute__((vector_size(32)));
+
+#define PQ_LOW16(a, b)                                                         \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, \
+                            22, 7, 23)
+#define PQ_HIGH16(a, b)                                                        \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13,    \
+                            29, 14, 30, 15, 31)
+#define PQ_LOW32(a, b)                                                         \
+    __builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, \
+                            38, 7, 39, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, \
+                            21, 53, 22, 54, 23, 55)
+#define PQ_HIGH32(a, b)                                                        \
+    __builtin_shufflevector(a, b, 8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13,    \
+                            45, 14, 46, 15, 47, 24, 56, 25, 57, 26, 58, 27,    \
+                            59, 28, 60, 29, 61, 30, 62, 31, 63)
+
+/* Four times rows i and i + 8 become 2i and 2i + 1, byte by byte. */
+#define PQ_TURN(W)                                                             \
+    ALWAYS_INLINE void pq_turn_tile_##W(const uint8_t *const *rows,            \
+                                        size_t from, pq_v##W *t)               \
+    {                                                                          \
+        pq_v##W u[16];                                                         \
+        size_t i, round;                                                       \
+                                                                               \
+        for (i = 0; i < 16; i++) {                                             \
+            memcpy(&t[i], rows[i] + from, W);                                  \
+        }                                                                      \
+        for (round = 0; round < 2; round++) {                                  \
+            for (i = 0; i < 8; i++) {                                          \
+                u[2 * i] = PQ_LOW##W(t[i], t[i + 8]);                          \
+                u[2 * i + 1] = PQ_HIGH##W(t[i], t[i + 8]);                     \
+            }                                                                  \
+            for (i = 0; i < 8; i++) {                                          \
+                t[2 * i] = PQ_LOW##W(u[i], u[i + 8]);                          \
+                t[2 * i + 1] = PQ_HIGH##W(u[i], u[i + 8]);                     \
+            }                                                                  \
+        }                                                                      \
+    }                                                                          \
+                                                                               \
+    /* Parts 2 * from on of all 32 rows; at most `parts` of them. */           \
+    ALWAYS_INLINE void pq_turn_bytes_##W(                                      \
+        const uint8_t *const *rows, size_t from, size_t parts, uint8_t *block) \
+    {                                                                          \
+        pq_v##W a[16], b[16], even, odd;                                       \
+        size_t i, half;                                                        \
+                                                                               \
+        pq_turn_tile_##W(rows, from, a);                                       \
+        pq_turn_tile_##W(rows + 16, from, b);                                  \
+        for (i = 0; i < 16; i++) {                                             \
+            even = (a[i] & 15) | (b[i] << 4);                                  \
+            odd = (a[i] >> 4) | (b[i] & 0xf0);                                 \
+            for (half = 0; half < W / 16; half++) {                            \
+                size_t part = 2 * (i + 16 * half);                             \
+                                                                               \
+                if (part < parts) {                                            \
+                    memcpy(block + 16 * part, (uint8_t *)&even + 16 * half,    \
+                           16);                                                \
+                }                                                              \
+                if (part + 1 < parts) {                                        \
+                    memcpy(block + 16 * part + 16,                             \
+                           (uint8_t *)&odd + 16 * half, 16);                   \
+                }                                                              \
+            }                                                                  \
+        }                                                                      \
+    }
 
 #define PQ_PLAIN                                                               \
     static void nearest(const float *x, const float *points, size_t parts,     \

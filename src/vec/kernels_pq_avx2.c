@@ -5,6 +5,24 @@
 
 PQ_PLAIN
 
+PQ_TURN(16)
+PQ_TURN(32)
+
+static void turn(const uint8_t *const *rows, uint32_t m, uint8_t *block)
+{
+    size_t part;
+
+    for (part = 0; part + 64 <= m; part += 64) {
+        pq_turn_bytes_32(rows, part / 2, 64, block + 16 * part);
+    }
+    for (; part < m; part += 32) {
+        size_t left = m - part;
+
+        pq_turn_bytes_16(rows, part / 2, left < 32 ? left : 32,
+                         block + 16 * part);
+    }
+}
+
 /* Sums of even bytes, and of odd ones; `mixed` is even + 256 * odd. */
 struct wide {
     __m256i mixed;
@@ -127,7 +145,7 @@ static void scan(const struct vec_pq_query *q, const uint8_t *const *blocks,
     }
 }
 
-static const struct vec_pq_kernels kernels = {nearest, table, scan};
+static const struct vec_pq_kernels kernels = {nearest, table, scan, turn};
 
 void vec_avx2_pq_fill(struct vec_kernels *k)
 {

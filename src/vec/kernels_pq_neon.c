@@ -6,6 +6,20 @@
 
 PQ_PLAIN
 
+PQ_TURN(16)
+
+static void turn(const uint8_t *const *rows, uint32_t m, uint8_t *block)
+{
+    size_t part;
+
+    for (part = 0; part + 32 <= m; part += 32) {
+        pq_turn_bytes_16(rows, part / 2, 32, block + 16 * part);
+    }
+    if (part < m) {
+        pq_turn_bytes_16(rows, part / 2, m - part, block + 16 * part);
+    }
+}
+
 /* Sums of 16 lanes. */
 struct wide {
     uint16x8_t first;
@@ -110,7 +124,7 @@ static void scan(const struct vec_pq_query *q, const uint8_t *const *blocks,
     }
 }
 
-static const struct vec_pq_kernels kernels = {nearest, table, scan};
+static const struct vec_pq_kernels kernels = {nearest, table, scan, turn};
 
 void vec_neon_pq_fill(struct vec_kernels *k)
 {

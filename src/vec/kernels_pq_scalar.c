@@ -3,6 +3,20 @@
 
 PQ_PLAIN
 
+static void turn(const uint8_t *const *rows, uint32_t m, uint8_t *block)
+{
+    const uint32_t half = VEC_PQ_LANES / 2;
+    uint32_t i, j;
+
+    for (j = 0; j < m; j++) {
+        for (i = 0; i < half; i++) {
+            block[half * j + i] =
+                (uint8_t)((rows[i][j / 2] >> (4 * (j % 2)) & 15) |
+                          (rows[half + i][j / 2] >> (4 * (j % 2)) & 15) << 4);
+        }
+    }
+}
+
 static uint32_t sum_of(const struct vec_pq_query *q, const uint8_t *block,
                        uint32_t lane)
 {
@@ -34,4 +48,4 @@ static void scan(const struct vec_pq_query *q, const uint8_t *const *blocks,
     }
 }
 
-const struct vec_pq_kernels vec_scalar_pq = {nearest, table, scan};
+const struct vec_pq_kernels vec_scalar_pq = {nearest, table, scan, turn};

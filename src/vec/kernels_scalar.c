@@ -114,6 +114,7 @@ ALWAYS_INLINE float component(enum vec_type type, const uint8_t *row, size_t i,
     case VEC_I8:
     case VEC_BIT:
     case VEC_TYPE_COUNT:
+    case VEC_PQ:
         break;
     }
     return (float)(int8_t)row[i] * scale;

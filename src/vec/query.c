@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "vec/pq_rows.h"
 #include "vec/vec_impl.h"
 
 static size_t padded(size_t bytes)
@@ -37,6 +38,9 @@ static bool uses_codes(const struct vec_format *f)
 /* Bytes of code[] that kernels load, padding included. */
 static size_t code_size(const struct vec_format *f)
 {
+    if (f->type == VEC_PQ) {
+        return vec_pq_query_bytes(f->pq);
+    }
     return padded(uses_codes(f) ? f->code_bytes : 4 * (size_t)f->dim);
 }
 
@@ -158,11 +162,24 @@ static void set_i8(struct vec_query *q, const uint8_t *row)
     add_i8_shapes(q);
 }
 
+/* Of a vector as it is compared. */
+static void set_product(struct vec_query *q, const float *x)
+{
+    vec_pq_query_init(q->format->pq, x, q->code);
+}
+
 struct vec_query *vec_query_from_row(const struct vec_format *f,
                                      const uint8_t *row, void *memory)
 {
     struct vec_query *q = start(f, memory);
 
+    if (f->type == VEC_PQ) {
+        float *x = (float *)(void *)row_room(q);
+
+        vec_decode_unit(f, row, x);
+        set_product(q, x);
+        return q;
+    }
     if (f->type == VEC_I8) {
         set_i8(q, row);
     } else if (f->type == VEC_BIT) {
@@ -184,14 +201,19 @@ enum err vec_query_init(const struct vec_format *f, const void *x, void *memory,
     struct vec_query *q;
     enum err err;
 
-    if (f->type == VEC_F16 || f->type == VEC_BF16) {
+    if (f->type == VEC_F16 || f->type == VEC_BF16 || f->type == VEC_PQ) {
         vec_format_init(&own, VEC_F32, f->metric, f->dim);
     }
     err = vec_encode(&own, x, row);
     if (err) {
         return err;
     }
-    q = vec_query_from_row(&own, row, memory);
+    if (f->type == VEC_PQ) {
+        q = memory;
+        set_product(q, (const float *)(void *)row);
+    } else {
+        q = vec_query_from_row(&own, row, memory);
+    }
     q->format = f;
     *out = q;
     return ERR_OK;
@@ -204,7 +226,9 @@ void vec_scan(const struct vec_query *q, const uint8_t *rows, size_t n,
 {
     const struct vec_format *f = q->format;
 
-    if (n > 0) {
+    if (UNLIKELY(f->type == VEC_PQ)) {
+        vec_pq_rows_scan(q, rows, n, keys);
+    } else if (n > 0) {
         vec_in_use->scan[f->type][vec_op_of(f->metric)](q, rows, n, keys);
     }
 }
@@ -214,7 +238,9 @@ void vec_gather(const struct vec_query *q, const uint8_t *const *rows, size_t n,
 {
     const struct vec_format *f = q->format;
 
-    if (n > 0) {
+    if (UNLIKELY(f->type == VEC_PQ)) {
+        vec_pq_rows_gather(q, rows, n, keys);
+    } else if (n > 0) {
         vec_in_use->gather[f->type][vec_op_of(f->metric)](q, rows, n, keys);
     }
 }
@@ -224,9 +250,12 @@ void vec_gather_fetched(const struct vec_query *q, const uint8_t *const *rows,
 {
     const struct vec_format *f = q->format;
     const enum vec_op op = vec_op_of(f->metric);
-    vec_gather_fn fn = vec_in_use->fetched[f->type][op];
+    vec_gather_fn fn;
 
-    if (n > 0) {
+    if (UNLIKELY(f->type == VEC_PQ)) {
+        vec_pq_rows_gather(q, rows, n, keys);
+    } else if (n > 0) {
+        fn = vec_in_use->fetched[f->type][op];
         fn = fn ? fn : vec_in_use->gather[f->type][op];
         fn(q, rows, n, keys);
     }
@@ -236,10 +265,15 @@ void vec_scan_many(const struct vec_query *const *q, size_t nq,
                    const uint8_t *rows, size_t n, float *keys,
                    size_t key_stride)
 {
-    ASSERT(nq <= VEC_BATCH_MAX);
-    if (nq > 1 && n > 0) {
-        const struct vec_format *f = q[0]->format;
+    const struct vec_format *f = nq > 0 ? q[0]->format : NULL;
+    size_t j;
 
+    ASSERT(nq <= VEC_BATCH_MAX);
+    if (nq > 1 && UNLIKELY(f->type == VEC_PQ)) {
+        for (j = 0; j < nq; j++) {
+            vec_pq_rows_scan(q[j], rows, n, keys + j * key_stride);
+        }
+    } else if (nq > 1 && n > 0) {
         vec_in_use->many[f->type][vec_op_of(f->metric)](q, nq, rows, n, keys,
                                                         key_stride);
     } else if (nq == 1) {
@@ -283,10 +317,15 @@ void vec_scan_within(const struct vec_query *const *q, size_t nq,
                      const struct vec_within *out)
 {
     const struct vec_format *f = q[0]->format;
-    vec_within_fn fn = vec_in_use->within[f->type][vec_op_of(f->metric)];
     size_t whole = n - n % VEC_WITHIN_ROWS;
+    vec_within_fn fn;
 
     ASSERT(nq <= VEC_WITHIN_MAX);
+    if (UNLIKELY(f->type == VEC_PQ)) {
+        vec_pq_rows_within(q, nq, limits, rows, n, out);
+        return;
+    }
+    fn = vec_in_use->within[f->type][vec_op_of(f->metric)];
     if (!fn || nq == 1 || !whole || !fn(q, nq, limits, rows, whole, out)) {
         whole = 0;
     }

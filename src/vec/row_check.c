@@ -1,6 +1,7 @@
 /* Rows that come from outside, such as a file: see vec.h. */
 #include <math.h>
 
+#include "vec/pq.h"
 #include "vec/vec.h"
 #include "vec/vec_impl.h"
 
@@ -68,6 +69,15 @@ static bool padding_is_zero(const struct vec_format *f, const uint8_t *code)
     return true;
 }
 
+/* Half a byte is over where the number of parts is odd. */
+static bool product_is_sound(const struct vec_format *f, const uint8_t *row)
+{
+    const uint8_t *behind = row + f->row_bytes - 2;
+
+    return !(f->pq->m % 2 && row[f->code_bytes - 1] >> 4) && !behind[0] &&
+           !behind[1];
+}
+
 static bool factor_is_sound(const uint8_t *row, uint32_t at)
 {
     float value = vec_load_f32(row + at);
@@ -89,6 +99,8 @@ static bool code_is_sound(const struct vec_format *f, const uint8_t *row)
                factor_is_sound(row, f->factor_at + 4);
     case VEC_BIT:
         return padding_is_zero(f, row);
+    case VEC_PQ:
+        return product_is_sound(f, row);
     case VEC_TYPE_COUNT:
         break;
     }

@@ -8,6 +8,9 @@
  *     code                    pad   norm f32   [range f32]   [sumsq u32]
  *     0 ... code_bytes        ..4   factor_at  I8 only       I8 with L2 only
  *
+ * Rows of products (pq_rows.h) have a code of 4 bits for each part of the
+ * vector, and behind the norm a u16, the ratio of pq.h, and two bytes of 0.
+ *
  * A query is prepared once (normalised; for I8 and BIT also quantised like a
  * stored row, while half-float rows meet a float32 query) and then scored
  * against rows. A score here is a key: a float that orders rows, smaller is
@@ -35,7 +38,17 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum vec_type { VEC_F32, VEC_I8, VEC_BIT, VEC_F16, VEC_BF16, VEC_TYPE_COUNT };
+/* Of the types before the count a dimension is all there is to say; rows of
+ * VEC_PQ mean something by the codebooks of their set alone. */
+enum vec_type {
+    VEC_F32,
+    VEC_I8,
+    VEC_BIT,
+    VEC_F16,
+    VEC_BF16,
+    VEC_TYPE_COUNT,
+    VEC_PQ
+};
 
 enum vec_metric { VEC_COSINE, VEC_L2, VEC_IP, VEC_L1, VEC_METRIC_COUNT };
 
@@ -48,20 +61,28 @@ enum {
     VEC_OVERREAD = 64,    /* bytes past the last row that kernels may read */
 };
 
+struct vec_pq; /* pq.h */
+
 struct vec_format {
-    enum vec_type type;
-    enum vec_metric metric;
+    enum vec_type type : 8;
+    enum vec_metric metric : 8;
+    uint32_t overread : 16; /* VEC_OVERREAD; the memory past the last row must
+                             * be there, its content is of no matter */
     uint32_t dim;
     uint32_t code_bytes;
     uint32_t factor_at; /* offset of the norm */
     uint32_t row_bytes;
-    uint32_t overread; /* VEC_OVERREAD; the memory past the last row must be
-                        * there, its content is of no matter */
+    const struct vec_pq *pq; /* of VEC_PQ; outlives the format */
 };
 
 /* Fills in a format; dim is 1..VEC_DIM_MAX. */
 void vec_format_init(struct vec_format *f, enum vec_type type,
                      enum vec_metric metric, uint32_t dim);
+
+/* The same of rows of products in m parts; see vec_pq_has_rows(). Without pq
+ * it says no more than how long rows are. */
+void vec_format_init_pq(struct vec_format *f, enum vec_metric metric,
+                        uint32_t dim, uint32_t m, const struct vec_pq *pq);
 
 /* ---- rows -------------------------------------------------------------- */
 
@@ -238,7 +259,7 @@ enum err vec_simd_select(const char *level) MUST_USE;
 /* What is in use, such as "avx512 vnni vpopcntdq bf16"; for INFO. */
 const char *vec_simd_name(void);
 
-const char *vec_type_name(enum vec_type type);       /* "f32", "int8", "bin" */
+const char *vec_type_name(enum vec_type type); /* "f32", "int8" ... "pq4" */
 const char *vec_metric_name(enum vec_metric metric); /* "cosine" ... */
 
 #endif

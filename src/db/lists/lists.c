@@ -137,6 +137,9 @@ static void cancel(struct lists_home *h)
     if (h->job) {
         atomic_store_explicit(&h->job->cancelled, true, memory_order_relaxed);
     }
+    if (h->discard) {
+        lists_discard_cancel(h);
+    }
 }
 
 static void go(struct lists_home *h)
@@ -252,6 +255,9 @@ void lists_job_ended(struct lists_home *h, struct lists *l, bool go_on)
     if (go_on) {
         lists_pump(h->set, false);
     }
+    if (h->becoming) {
+        lists_discard_filled(h);
+    }
 }
 
 /* ---- training ---------------------------------------------------------- */
@@ -283,7 +289,7 @@ enum err lists_train(struct vset *v, const struct lists_options *o,
 {
     struct lists_home *h;
     struct lists *l;
-    char why[160];
+    char why[192];
     bool busy = v->lists && is_busy(v->lists);
 
     if (busy && !keyspace_is_replayed(v->keyspace)) {
@@ -446,6 +452,15 @@ void lists_note_put(struct vset *v, slot_id slot)
         }
     } else if (!h->job && (!h->answers || has_gathered(h, FILL_WORTHWHILE))) {
         lists_pump(v, false);
+    } else if (UNLIKELY(h->discard)) {
+        lists_discard_note_put(h, slot);
+    }
+}
+
+void lists_note_attribute(struct vset *v, slot_id slot)
+{
+    if (UNLIKELY(v->lists && v->lists->discard)) {
+        lists_discard_note_attribute(v->lists, slot);
     }
 }
 
@@ -456,6 +471,9 @@ void lists_note_gone(struct vset *v, slot_id slot)
 
     if (l) {
         ivf_lane_died(l->ivf, slot);
+    }
+    if (UNLIKELY(v->lists && v->lists->discard)) {
+        lists_discard_note_gone(v->lists, slot);
     }
 }
 
@@ -606,6 +624,9 @@ void lists_pump_all(struct keyspace *ks)
             index_choice_review(h->set,
                                 vset_count(h->set) < graph_given_up_at(h->set));
         }
+        if (h->becoming) {
+            lists_discard_settle(h);
+        }
         lists_pump(h->set, true);
     }
 }
@@ -670,8 +691,9 @@ void lists_note_pace(struct vset *v, int64_t estimated_ns, int64_t took_ns)
 
 const char *lists_phase_name(enum lists_phase phase)
 {
-    static const char *const names[] = {"idle",   "sampling", "training",
-                                        "coding", "filling",  "tending"};
+    static const char *const names[] = {"idle",    "sampling", "training",
+                                        "coding",  "filling",  "tending",
+                                        "encoding"};
 
     return names[phase];
 }
@@ -708,11 +730,24 @@ static void progress_of_training(const struct lists_job *job,
     }
 }
 
+static void progress_of_discard(const struct lists_home *h,
+                                struct lists_info *out)
+{
+    double all = vset_count(h->set) / FILL_PACE;
+    bool filling;
+
+    out->progress = lists_discard_progress(h, &filling);
+    out->phase = filling ? LISTS_FILLING : LISTS_ENCODING;
+    out->remaining_s = all * ((filling ? 1 : 2) - out->progress);
+}
+
 static void read_progress(const struct lists_home *h, struct lists_info *out)
 {
     const struct lists *l = lists_target(h);
 
-    if (h->coming && !h->coming->ivf) {
+    if (h->discard) {
+        progress_of_discard(h, out);
+    } else if (h->coming && !h->coming->ivf) {
         out->phase = LISTS_SAMPLING;
         if (h->job && h->job->kind == LISTS_JOB_TRAIN) {
             progress_of_training(h->job, out);
@@ -808,6 +843,9 @@ void lists_count_all(const struct keyspace *ks, uint64_t *lists,
 
     *lists = *trainings = *tail = 0;
     for (h = ks->lists; h; h = h->next) {
+        if (h->becoming) {
+            continue;
+        }
         *lists += h->answers != NULL;
         *trainings += h->coming && !h->coming->ivf;
         if (h->answers) {

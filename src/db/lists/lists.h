@@ -110,9 +110,11 @@ void lists_trained_put(const struct vset *v, uint8_t *out);
 bool lists_is_asked(const struct vset *v, struct lists_options *out);
 
 /* Installs such a result, as if it had just been trained, in the place of what
- * the set has or is training. The listener is not told.
+ * the set has or is training. The listener is not told. When vectors are to be
+ * given up for it, that is done here and now: the key's value is another set
+ * then, and *build 0.
  *
- * fails  ERR_CORRUPT, ERR_NOMEM; nothing changed. */
+ * fails  ERR_CORRUPT, ERR_NOMEM, ERR_LIMIT, ERR_BUSY; nothing changed. */
 enum err lists_install_trained(struct vset *v, struct bytes trained,
                                uint64_t *build) MUST_USE;
 
@@ -124,6 +126,9 @@ enum err lists_prepare(struct vset *v, slot_id slot) MUST_USE;
 /* An element came to live in a slot, or lives there no more. */
 void lists_note_put(struct vset *v, slot_id slot);
 void lists_note_gone(struct vset *v, slot_id slot);
+
+/* The attribute of an element in a slot has changed. */
+void lists_note_attribute(struct vset *v, slot_id slot);
 
 /* A slot is dead for everybody; true when it is to be held: it is a lane of a
  * list's block, or a row that is being assigned. */
@@ -182,6 +187,7 @@ enum lists_phase {
     LISTS_CODING,   /* codebooks are */
     LISTS_FILLING,  /* rows move into lists */
     LISTS_TENDING,  /* lists are split, merged or compacted */
+    LISTS_ENCODING, /* vectors become codes */
 };
 
 /* "idle", "sampling" ... */

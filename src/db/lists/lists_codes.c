@@ -19,6 +19,9 @@ static enum ivf_codes_kind kind_of(const struct lists *l)
 {
     const struct vec_format *f = &l->home->set->format;
 
+    if (f->type == VEC_PQ) {
+        return IVF_CODES_NONE; /* rows are codes already */
+    }
     switch (l->options.codes) {
     case LISTS_CODES_PQ:
         return IVF_CODES_PQ4;

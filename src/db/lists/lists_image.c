@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "db/graph/graph.h"
 #include "db/lists/lists_impl.h"
 
@@ -62,21 +63,30 @@ static double get_f64(const uint8_t *at)
     return x >= 0 && x < 1e300 ? x : 0;
 }
 
+/* The codebooks of lists: their own, or those of the set's rows. */
+static const struct vec_pq *books_of(const struct lists *l)
+{
+    return l->options.discard && !l->pq ? vset_pq(l->home->set) : l->pq;
+}
+
 static size_t books_size(const struct lists *l)
 {
-    return l->pq ? vec_pq_n_points(l->pq) * sizeof(float) : 0;
+    const struct vec_pq *pq = books_of(l);
+
+    return pq ? vec_pq_n_points(pq) * sizeof(float) : 0;
 }
 
 /* The points of products. */
 static void put_books(const struct lists *l, struct buf *out)
 {
+    const struct vec_pq *pq = books_of(l);
     size_t i;
 
     put_u64(out, books_size(l));
-    for (i = 0; l->pq && i < vec_pq_n_points(l->pq); i++) {
+    for (i = 0; pq && i < vec_pq_n_points(pq); i++) {
         uint32_t bits;
 
-        memcpy(&bits, &l->pq->points[i], sizeof(bits));
+        memcpy(&bits, &pq->points[i], sizeof(bits));
         buf_append(out,
                    (const uint8_t[]){(uint8_t)bits, (uint8_t)(bits >> 8),
                                      (uint8_t)(bits >> 16),
@@ -85,14 +95,12 @@ static void put_books(const struct lists *l, struct buf *out)
     }
 }
 
-static enum err get_books(struct lists *l, struct bytes books)
+/* Finite numbers, one for each point. */
+static enum err get_books(struct vec_pq *pq, struct bytes books)
 {
     size_t i;
 
-    if (lists_make_pq(l) != ERR_OK) {
-        return ERR_NOMEM;
-    }
-    if (books.len != books_size(l)) {
+    if (books.len != vec_pq_n_points(pq) * sizeof(float)) {
         return ERR_CORRUPT;
     }
     for (i = 0; i < books.len / 4; i++) {
@@ -100,8 +108,8 @@ static enum err get_books(struct lists *l, struct bytes books)
         uint32_t bits = (uint32_t)at[0] | (uint32_t)at[1] << 8 |
                         (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 
-        memcpy(&l->pq->points[i], &bits, sizeof(bits));
-        if (!isfinite(l->pq->points[i])) {
+        memcpy(&pq->points[i], &bits, sizeof(bits));
+        if (!isfinite(pq->points[i])) {
             return ERR_CORRUPT;
         }
     }
@@ -194,19 +202,22 @@ static bool is_sane(double x)
     return x >= 0 && x <= MEASURE_MAX;
 }
 
-/* Reads what lists_write_trained() wrote into lists that nobody knows of. */
-static enum err read_trained(struct vset *v, struct bytes in,
-                             struct lists **lists,
-                             struct ivf_centroids **centroids)
+struct trained {
+    struct lists_result result;
+    double residual;
+    struct bytes centroids, books;
+};
+
+/* Takes what lists_write_trained() wrote apart. */
+static enum err parse(const struct vset *v, struct bytes in, struct trained *t)
 {
-    struct bytes rest, c, books;
-    char why[160];
+    struct lists_result *r = &t->result;
+    struct bytes rest;
+    char why[192];
     uint64_t words[LISTS_OPTION_WORDS];
-    struct lists_options o;
-    struct lists_home *h;
-    enum err err;
     int i;
 
+    memset(t, 0, sizeof(*t));
     if (in.len < HEAD_BYTES || memcmp(in.data, MAGIC, sizeof(MAGIC)) != 0 ||
         in.data[4] != VERSION || in.data[5] || in.data[6] || in.data[7]) {
         return ERR_CORRUPT;
@@ -215,45 +226,129 @@ static enum err read_trained(struct vset *v, struct bytes in,
         words[i] = get_u64(in.data + 8 + 8 * i);
     }
     rest = bytes_of(in.data + HEAD_BYTES - 8, in.len - HEAD_BYTES + 8);
-    if (lists_options_get(words, &o) != ERR_OK ||
-        !lists_options_fit(&o, &v->options, UINT32_MAX, why, sizeof(why)) ||
-        !get_part(&rest, &c) || !get_part(&rest, &books) || rest.len ||
-        get_u64(in.data + 88) > UINT32_MAX ||
+    if (lists_options_get(words, &r->options) != ERR_OK ||
+        !lists_options_fit(&r->options, &v->options, UINT32_MAX, why,
+                           sizeof(why)) ||
+        !get_part(&rest, &t->centroids) || !get_part(&rest, &t->books) ||
+        rest.len || get_u64(in.data + 88) > UINT32_MAX ||
         get_u64(in.data + 96) > INT64_MAX || !is_sane(get_f64(in.data + 104)) ||
         !is_sane(get_f64(in.data + 112))) {
         return ERR_CORRUPT;
     }
-    err = ivf_centroids_read(c.data, c.len, v->format.metric, v->format.dim,
-                             centroids);
-    if (err) {
-        return err;
-    }
-    h = lists_home_of(v);
-    *lists = h ? lists_make(h, &o) : NULL;
-    if (!*lists) {
-        ivf_centroids_destroy(*centroids);
+    r->trained_rows = (uint32_t)get_u64(in.data + 88);
+    r->trained_at = (time_ms)get_u64(in.data + 96);
+    r->train_s = get_f64(in.data + 104);
+    t->residual = get_f64(in.data + 112);
+    return ERR_OK;
+}
+
+/* Codebooks of a set that has given up its vectors already: the same again. */
+static enum err check_books(const struct vset *v, struct bytes books)
+{
+    struct vec_pq *pq =
+        mem_try_alloc(vec_pq_bytes(v->format.dim, v->options.pq_m));
+    enum err err;
+
+    if (!pq) {
         return ERR_NOMEM;
     }
-    (*lists)->trained_rows = (uint32_t)get_u64(in.data + 88);
-    (*lists)->trained_at = (time_ms)get_u64(in.data + 96);
-    (*lists)->train_s = get_f64(in.data + 104);
-    (*lists)->residual = get_f64(in.data + 112);
-    err = get_books(*lists, books);
-    if (err) {
-        ivf_centroids_destroy(*centroids);
-        lists_drop(*lists);
+    vec_pq_init(pq, v->format.metric, v->format.dim, v->options.pq_m);
+    err = get_books(pq, books);
+    if (!err && memcmp(pq->points, vset_pq(v)->points, books.len) != 0) {
+        err = ERR_CORRUPT;
     }
+    mem_free(pq);
+    return err;
+}
+
+static enum err read_books(struct lists *l, struct bytes books)
+{
+    if (lists_make_pq(l) != ERR_OK) {
+        return ERR_NOMEM;
+    }
+    if (l->pq) {
+        return get_books(l->pq, books);
+    }
+    if (l->options.discard) {
+        return check_books(l->home->set, books);
+    }
+    return books.len ? ERR_CORRUPT : ERR_OK;
+}
+
+/* Makes lists of it that nobody knows of. */
+static enum err make_trained(struct vset *v, const struct trained *t,
+                             struct lists **lists)
+{
+    struct lists_home *h = lists_home_of(v);
+    struct lists *l = h ? lists_make(h, &t->result.options) : NULL;
+    enum err err;
+
+    if (!l) {
+        return ERR_NOMEM;
+    }
+    l->trained_rows = t->result.trained_rows;
+    l->trained_at = t->result.trained_at;
+    l->train_s = t->result.train_s;
+    l->residual = t->residual;
+    err = read_books(l, t->books);
+    if (err) {
+        lists_drop(l);
+        return err;
+    }
+    *lists = l;
+    return ERR_OK;
+}
+
+static enum err read_trained(struct vset *v, struct bytes in, struct trained *t)
+{
+    enum err err = parse(v, in, t);
+
+    return err ? err
+               : ivf_centroids_read(t->centroids.data, t->centroids.len,
+                                    v->format.metric, v->format.dim,
+                                    &t->result.centroids);
+}
+
+static enum err discard_now(struct vset *v, struct trained *t)
+{
+    uint32_t dim = v->format.dim, m = t->result.options.pq_m;
+    struct vec_pq *pq = mem_try_alloc(vec_pq_bytes(dim, m));
+    enum err err = pq ? ERR_OK : ERR_NOMEM;
+
+    if (!err) {
+        vec_pq_init(pq, v->format.metric, dim, m);
+        err = get_books(pq, t->books);
+    }
+    if (!err && v->n_frozen) {
+        err = ERR_BUSY; /* it is being written down */
+    }
+    t->result.pq = pq;
+    if (err) {
+        ivf_centroids_destroy(t->result.centroids);
+    } else {
+        err = lists_discard_now(v, &t->result);
+    }
+    mem_free(pq);
     return err;
 }
 
 enum err lists_install_trained(struct vset *v, struct bytes trained,
                                uint64_t *build)
 {
-    struct ivf_centroids *c;
+    struct trained t;
     struct lists *l;
-    enum err err = read_trained(v, trained, &l, &c);
+    enum err err = read_trained(v, trained, &t);
 
+    *build = 0;
     if (err) {
+        return err;
+    }
+    if (lists_discards(&t.result.options, v)) {
+        return discard_now(v, &t);
+    }
+    err = make_trained(v, &t, &l);
+    if (err) {
+        ivf_centroids_destroy(t.result.centroids);
         return err;
     }
     l->residual = 0; /* it is measured anew */
@@ -264,9 +359,9 @@ enum err lists_install_trained(struct vset *v, struct bytes trained,
     if (v->lists->answers) {
         v->lists->coming = l;
     }
-    err = lists_install(l, c, NULL);
+    err = lists_install(l, t.result.centroids, NULL);
     if (err) {
-        ivf_centroids_destroy(c);
+        ivf_centroids_destroy(t.result.centroids);
         lists_drop(l);
         return err;
     }
@@ -280,17 +375,24 @@ enum err lists_install_trained(struct vset *v, struct bytes trained,
 enum err lists_image_begin(struct vset *v, struct bytes trained,
                            struct lists **out)
 {
-    struct ivf_centroids *c;
+    struct trained t;
     struct lists *l;
-    enum err err = read_trained(v, trained, &l, &c);
+    enum err err = read_trained(v, trained, &t);
 
     if (err) {
         return err;
     }
-    err = v->lists->answers || v->lists->coming ? ERR_CORRUPT
-                                                : lists_install(l, c, NULL);
+    err = lists_discards(&t.result.options, v) ? ERR_CORRUPT
+                                               : make_trained(v, &t, &l);
     if (err) {
-        ivf_centroids_destroy(c);
+        ivf_centroids_destroy(t.result.centroids);
+        return err;
+    }
+    err = v->lists->answers || v->lists->coming
+              ? ERR_CORRUPT
+              : lists_install(l, t.result.centroids, NULL);
+    if (err) {
+        ivf_centroids_destroy(t.result.centroids);
         lists_drop(l);
         return err;
     }

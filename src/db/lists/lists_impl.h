@@ -3,7 +3,7 @@
  * What each file does: lists.c life and end, notes of writes, what is known;
  * lists_job.c the running of jobs, training; lists_move.c moving rows: into
  * lists, from list to list; lists_tend.c which lists need it; lists_image.c the
- * form that is logged and saved. */
+ * form that is logged and saved; lists_discard.c the giving up of vectors. */
 #ifndef VECTRA_DB_LISTS_IMPL_H
 #define VECTRA_DB_LISTS_IMPL_H
 
@@ -118,8 +118,12 @@ struct lists {
     struct retired retired;
 };
 
+struct lists_discard; /* lists_discard.c */
+
 struct lists_home {
     struct vset *set;
+    struct lists_discard *discard;  /* the set gives up its vectors */
+    struct lists_discard *becoming; /* it is what another one becomes */
     struct keyspace *keyspace;
     struct lists *answers; /* NULL: none */
     struct lists *coming;  /* in training, or filled beside what answers */
@@ -195,6 +199,13 @@ void lists_job_end(struct lists_job *job, bool go_on);
 
 bool lists_job_is_cancelled(const struct lists_job *job);
 
+/* The ticket of a training, which a job takes only one at a time. */
+void lists_job_take_ticket(struct lists_job *job);
+void lists_job_give_ticket_back(struct lists_job *job);
+
+/* Not for want of memory, or the set has become empty. */
+void lists_job_give_up(struct lists_job *job);
+
 /* Decodes rows of the sample. arg: the job. thread any. */
 void lists_fetch(const void *arg, uint32_t first, uint32_t n, float *out);
 
@@ -262,6 +273,55 @@ enum err lists_encode_block(struct lists *l, uint32_t block,
 /* Learns codebooks, when that is wanted, then calls `then`. */
 void lists_learn_codes(struct lists_job *job,
                        void (*then)(struct lists_job *job));
+
+/* ---- lists_discard.c --------------------------------------------------- */
+
+/* What lists are made of. */
+struct lists_result {
+    struct lists_options options;
+    uint32_t build;
+    uint32_t trained_rows;
+    time_ms trained_at;
+    double train_s;
+    const struct vec_pq *pq;
+    struct ivf_centroids *centroids;
+};
+
+/* Whether what was asked for means that vectors are to be given up. */
+static inline bool lists_discards(const struct lists_options *o,
+                                  const struct vset *v)
+{
+    return o->discard && !v->options.pq_m;
+}
+
+/* A training has ended that is to: the job goes on until the new set is there.
+ * Centroids are taken over, whatever comes of it. fails  ERR_NOMEM. */
+enum err lists_discard_begin(struct lists_job *job,
+                             const struct lists_result *r) MUST_USE;
+
+/* All of it at once; the set of before is dropped. Centroids as above.
+ *
+ * fails  ERR_NOMEM, ERR_LIMIT; nothing changed. */
+enum err lists_discard_now(struct vset *v,
+                           const struct lists_result *r) MUST_USE;
+
+/* Writes while it goes on. */
+void lists_discard_note_put(struct lists_home *h, slot_id slot);
+void lists_discard_note_gone(struct lists_home *h, slot_id slot);
+void lists_discard_note_attribute(struct lists_home *h, slot_id slot);
+
+/* What a set becomes has got all its rows into lists. */
+void lists_discard_filled(struct lists_home *of);
+
+/* It is not to be: the job that works for it ends; it has ended. */
+void lists_discard_cancel(struct lists_home *h);
+void lists_discard_abandon(struct lists_home *h);
+
+/* Some times a second. */
+void lists_discard_settle(struct lists_home *of);
+
+/* How far it is, and what it does. */
+double lists_discard_progress(const struct lists_home *h, bool *filling);
 
 /* ---- lists_tend.c ------------------------------------------------------ */
 

@@ -133,7 +133,14 @@ struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind)
     return job;
 }
 
-static void give_ticket_back(struct lists_job *job)
+void lists_job_take_ticket(struct lists_job *job)
+{
+    job->ticket = epoch_enter(job->home->keyspace->epoch);
+    job->has_ticket = true;
+    slots_view_take(lists_slots(job->home), &job->view);
+}
+
+void lists_job_give_ticket_back(struct lists_job *job)
 {
     if (job->has_ticket) {
         job->has_ticket = false;
@@ -181,7 +188,10 @@ void lists_job_end(struct lists_job *job, bool go_on)
     if (!h->is_going) {
         lists_let_go(job);
     }
-    give_ticket_back(job);
+    lists_job_give_ticket_back(job);
+    if (h->discard) {
+        lists_discard_abandon(h);
+    }
     job_free(job);
     lists_job_ended(h, l, go_on);
     epoch_release(ks->epoch, hold);
@@ -257,40 +267,58 @@ static void unit_of_kmeans(struct lists_job *job, uint32_t unit,
     kmeans_unit(job->kmeans, unit, t->scratch);
 }
 
-/* Not for want of memory, or the set has become empty. */
-static void give_up(struct lists_job *job)
+void lists_job_give_up(struct lists_job *job)
 {
     lists_drop(job->lists);
     lists_job_end(job, false);
 }
 
-static void trained(struct lists_job *job)
+/* Lets what came of it answer; or the set that has none but codes, once that
+ * is made. */
+static void answer(struct lists_job *job, struct ivf_centroids *c)
 {
     struct lists *l = job->lists;
-    struct lists_home *h = l->home;
-    struct keyspace *ks = h->keyspace;
-    struct ivf_centroids *c = NULL;
-    struct kmeans *k = job->kmeans;
+    struct keyspace *ks = l->home->keyspace;
+    struct lists_result r = {.options = l->options,
+                             .build = l->build,
+                             .trained_rows = job->view.n_live,
+                             .trained_at = ks->now,
+                             .pq = l->pq,
+                             .centroids = c};
+    bool discards = lists_discards(&l->options, l->home->set);
     enum err err;
 
-    job->kmeans = NULL;
-    err = kmeans_end(k, &c);
-    if (!err) {
-        err = lists_install(l, c, job->leaving);
+    r.train_s = (double)(clock_mono_ns() - job->began_ns) / 1e9;
+    err = discards ? lists_discard_begin(job, &r)
+                   : lists_install(l, c, job->leaving);
+    if (!discards) {
         job->leaving = err ? job->leaving : NULL;
-        if (err) {
-            ivf_centroids_destroy(c);
-        }
     }
     if (err) {
-        give_up(job);
-        return;
+        if (!discards) {
+            ivf_centroids_destroy(c);
+        }
+        lists_job_give_up(job);
+    } else if (!discards) {
+        l->trained_rows = r.trained_rows;
+        l->trained_at = r.trained_at;
+        l->train_s = r.train_s;
+        keyspace_trained(ks, l->home->set);
+        lists_job_end(job, true);
     }
-    l->trained_rows = job->view.n_live;
-    l->trained_at = ks->now;
-    l->train_s = (double)(clock_mono_ns() - job->began_ns) / 1e9;
-    keyspace_trained(ks, h->set);
-    lists_job_end(job, true);
+}
+
+static void trained(struct lists_job *job)
+{
+    struct ivf_centroids *c = NULL;
+    struct kmeans *k = job->kmeans;
+
+    job->kmeans = NULL;
+    if (kmeans_end(k, &c) == ERR_OK) {
+        answer(job, c);
+    } else {
+        lists_job_give_up(job);
+    }
 }
 
 static void unit_of_leaving(struct lists_job *job, uint32_t unit,
@@ -318,7 +346,10 @@ static void prepare_leaving(struct lists_job *job)
 
     if (!job->has_asked) {
         job->has_asked = true;
-        job->leaving = h->answers ? NULL : graph_left_begin(h->set);
+        job->leaving =
+            h->answers || lists_discards(&job->lists->options, h->set)
+                ? NULL
+                : graph_left_begin(h->set);
     }
     if (job->leaving && !graph_left_is_at_rest(job->leaving)) {
         lists_job_yield(job);
@@ -338,7 +369,7 @@ static void next_of_kmeans(struct lists_job *job)
 {
     kmeans_next(job->kmeans);
     if (kmeans_has_read(job->kmeans)) {
-        give_ticket_back(job);
+        lists_job_give_ticket_back(job);
     }
     if (kmeans_units(job->kmeans) > 0) {
         lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
@@ -388,7 +419,7 @@ static void picked(struct lists_job *job)
     }
     job->kmeans = k.n_rows ? kmeans_begin(&k) : NULL;
     if (!job->kmeans) {
-        give_up(job);
+        lists_job_give_up(job);
         return;
     }
     job->unit = unit_of_kmeans;
@@ -424,9 +455,7 @@ enum err lists_begin_training(struct lists *l)
         return ERR_NOMEM;
     }
     rng_seed(&job->rng, o->seed ? o->seed : h->set->seed);
-    job->ticket = epoch_enter(h->keyspace->epoch);
-    job->has_ticket = true;
-    slots_view_take(lists_slots(h), &job->view);
+    lists_job_take_ticket(job);
     job->unit = unit_of_pick;
     job->next = seen;
     lists_job_phase(job, job->view.n_pages, 1);

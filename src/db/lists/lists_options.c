@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vec/pq_rows.h"
+
 const char *lists_options_wrong(const struct lists_options *o)
 {
     bool pq = o->codes == LISTS_CODES_PQ;
@@ -26,6 +28,12 @@ const char *lists_options_wrong(const struct lists_options *o)
         o->pq_m > LISTS_PQ_M_MAX) {
         return "invalid PQ";
     }
+    if (o->discard && !pq) {
+        return "DISCARD is for PQ";
+    }
+    if (o->discard && o->by_itself) {
+        return "DISCARD is nobody's choice";
+    }
     return NULL;
 }
 
@@ -45,6 +53,19 @@ bool lists_options_fit(const struct lists_options *o,
     } else if (o->pq_m && set->dim % o->pq_m) {
         snprintf(why, room, "PQ %u does not divide the dimension, %u", o->pq_m,
                  set->dim);
+    } else if (o->codes == LISTS_CODES_I8 && set->pq_m) {
+        snprintf(why, room,
+                 "Q8 is not for a set that has given up its vectors");
+    } else if (o->codes == LISTS_CODES_PQ && set->pq_m &&
+               o->pq_m != set->pq_m) {
+        snprintf(why, room,
+                 "the set has given up its vectors and has PQ %u for good",
+                 set->pq_m);
+    } else if (o->discard && !vec_pq_has_rows(set->metric, set->dim, o->pq_m)) {
+        snprintf(why, room,
+                 "DISCARD wants PQ of at least an eighth of the dimension, %u, "
+                 "and at most %d, and dimensions of at most %d",
+                 set->dim, VEC_PQ_ROW_M_MAX, VEC_PQ_ROW_DIM_MAX);
     } else {
         return true;
     }
@@ -62,6 +83,7 @@ void lists_options_put(const struct lists_options *o,
     out[4] = o->seed;
     out[5] = (uint64_t)o->codes;
     out[6] = o->pq_m;
+    out[7] = o->discard;
     out[8] = o->by_itself;
 }
 
@@ -75,7 +97,7 @@ enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
             return ERR_CORRUPT;
         }
     }
-    if (in[5] >= LISTS_CODES_COUNT || in[7] || in[8] > 1 || in[9]) {
+    if (in[5] >= LISTS_CODES_COUNT || in[7] > 1 || in[8] > 1 || in[9]) {
         return ERR_CORRUPT;
     }
     *out = (struct lists_options){
@@ -86,6 +108,7 @@ enum err lists_options_get(const uint64_t in[LISTS_OPTION_WORDS],
         .seed = in[4],
         .codes = (enum lists_codes)in[5],
         .pq_m = (uint32_t)in[6],
+        .discard = in[7] != 0,
         .by_itself = in[8] != 0,
     };
     return lists_options_wrong(out) ? ERR_CORRUPT : ERR_OK;

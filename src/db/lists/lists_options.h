@@ -31,6 +31,8 @@ struct lists_options {
     uint64_t seed;
     enum lists_codes codes;
     uint32_t pq_m; /* sub-quantisers of 4 bits; with LISTS_CODES_PQ alone */
+    /* With PQ: vectors are given up for their codes, see lists_discard.c. */
+    bool discard;
     /* Nobody asked: the set chose them, and goes on choosing. */
     bool by_itself;
 };

@@ -13,6 +13,7 @@
 #include "db/names/name_order.h"
 #include "db/search/filter_memo.h"
 #include "vec/fine.h"
+#include "vec/pq.h"
 
 static void free_attribute(void *arg, void *attribute)
 {
@@ -61,8 +62,42 @@ static void touch_in_background(void *arg, void *memory, size_t bytes)
 _Static_assert(sizeof(void *) != 8 || sizeof(struct vset) <= 640,
                "see vset_impl.h");
 
-struct vset *vset_create(struct keyspace *ks, struct database *db,
-                         const struct vset_options *o)
+struct vec_pq *vset_pq(const struct vset *v)
+{
+    return (struct vec_pq *)(uintptr_t)v->format.pq;
+}
+
+static size_t pq_bytes(const struct vset_options *o)
+{
+    return vec_pq_bytes(o->dim, o->pq_m);
+}
+
+/* false when memory is out. */
+static bool make_format(struct vset *v, const struct vec_pq *like)
+{
+    const struct vset_options *o = &v->options;
+    struct vec_pq *pq;
+
+    if (!o->pq_m) {
+        vec_format_init(&v->format, o->type, o->metric, o->dim);
+        return true;
+    }
+    pq = region_alloc(&v->memory, pq_bytes(o), 1);
+    if (!pq) {
+        return false;
+    }
+    if (like) {
+        memcpy(pq, like, pq_bytes(o));
+    } else {
+        vec_pq_init(pq, o->metric, o->dim, o->pq_m);
+    }
+    vec_format_init_pq(&v->format, o->metric, o->dim, o->pq_m, pq);
+    return true;
+}
+
+struct vset *vset_create_pq(struct keyspace *ks, struct database *db,
+                            const struct vset_options *o,
+                            const struct vec_pq *pq)
 {
     struct vset *v = mem_try_alloc(sizeof(*v));
     struct elements_ops ops = {.free_attr = free_attribute,
@@ -79,14 +114,24 @@ struct vset *vset_create(struct keyspace *ks, struct database *db,
     v->db = db;
     v->options = *o;
     v->uid = v->seed = ks->next_vset_uid++;
-    vec_format_init(&v->format, o->type, o->metric, o->dim);
     region_init(&v->memory, v->uid);
+    if (!make_format(v, pq)) {
+        region_deinit(&v->memory);
+        mem_free(v);
+        return NULL;
+    }
     layout = (struct row_layout){.row_bytes = v->format.row_bytes,
                                  .side_bytes = vec_fine_bytes(&v->format),
                                  .overread = v->format.overread};
     elements_init(&v->elements, &layout, &v->memory, ks->epoch, &ops);
     db->n_vsets++;
     return v;
+}
+
+struct vset *vset_create(struct keyspace *ks, struct database *db,
+                         const struct vset_options *o)
+{
+    return vset_create_pq(ks, db, o, NULL);
 }
 
 size_t vset_create_cost(void)
@@ -105,6 +150,9 @@ void vset_free(struct vset *v)
     graph_free(v);
     lists_free(v);
     region_free(&v->memory, v->matrix, vset_matrix_bytes(v), 1);
+    if (v->options.pq_m) {
+        region_free(&v->memory, vset_pq(v), pq_bytes(&v->options), 1);
+    }
     elements_deinit(&v->elements);
     region_deinit(&v->memory);
     mem_free(v);
@@ -226,6 +274,18 @@ void vset_moved(struct vset *v, struct database *to)
     to->n_vsets++;
     to->n_vectors += vset_count(v);
     vset_note_unsettled(v);
+}
+
+void vset_take_place(struct vset *v, struct vset *of)
+{
+    struct entry *e = of->entry;
+
+    v->uid = of->uid;
+    v->node_uid = of->node_uid;
+    vset_moved(v, of->db);
+    vset_set_entry(v, e);
+    e->value.vset = v;
+    vset_drop(of);
 }
 
 /* ---- settling ---------------------------------------------------------- */
@@ -602,6 +662,7 @@ enum err vset_set_attribute(struct vset *v, slot_id slot, struct bytes json)
                   : replace_under_way(v, slot, old, json);
     }
     if (!err) {
+        lists_note_attribute(v, slot);
         filter_memos_note_change(v, slot);
         v->n_attributes += (json.len > 0);
         v->n_attributes -= had;
@@ -617,6 +678,9 @@ enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
     struct vset_options before = v->options;
 
     *build = 0;
+    if (v->options.pq_m && wanted->index == VSET_INDEX_HNSW) {
+        return ERR_UNSUPPORTED; /* links are made of vectors */
+    }
     lists_forget_asked(v);
     v->options.index = wanted->index;
     v->options.m = wanted->m;

@@ -44,6 +44,9 @@ struct vset_options {
     uint32_t ef; /* effort of linking; 0: the default */
     enum vset_index index;
     bool keep_empty; /* made by VCREATE: stays when the last element goes */
+    /* The set has given up its vectors for codes of so many parts each
+     * (vec/pq_rows.h); 0: it has not. `type` is then what it had. */
+    uint16_t pq_m;
 };
 
 struct vset;
@@ -53,6 +56,12 @@ struct vset;
  * fails  NULL when memory is out. */
 struct vset *vset_create(struct keyspace *ks, struct database *db,
                          const struct vset_options *o);
+
+/* The same of one that has given up its vectors (options.pq_m). pq: the
+ * codebooks, which are copied; NULL: points of 0, to be filled in. */
+struct vset *vset_create_pq(struct keyspace *ks, struct database *db,
+                            const struct vset_options *o,
+                            const struct vec_pq *pq);
 
 /* Bytes vset_create() takes. */
 size_t vset_create_cost(void);
@@ -70,6 +79,10 @@ const struct entry *vset_entry(const struct vset *v);
 
 /* The database it counts in; NULL once dropped. */
 const struct database *vset_database(const struct vset *v);
+
+/* A set that nobody knows of yet becomes the value of another one's entry,
+ * with its identity. The other one is dropped. */
+void vset_take_place(struct vset *v, struct vset *of);
 
 /* The set's entry moves to another database. */
 void vset_moved(struct vset *v, struct database *to);
@@ -201,7 +214,8 @@ bool vset_is_dropped(const struct vset *v);
 /* Asks for another index: its kind, and for a graph its M and EF.
  *
  * out    *build: see graph_build(); 0 when nothing is built.
- * fails  ERR_NOMEM, nothing changed. */
+ * fails  ERR_NOMEM, ERR_UNSUPPORTED: a graph for a set that has given up its
+ *        vectors; nothing changed. */
 enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
                         uint64_t *build) MUST_USE;
 

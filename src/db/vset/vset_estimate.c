@@ -11,6 +11,7 @@
 #include "index/ivf/ivf.h"
 #include "store/slots_blocks.h"
 #include "vec/fine.h"
+#include "vec/pq.h"
 
 /* Regions count the same whatever they are used for. */
 static struct region nobody;
@@ -49,6 +50,9 @@ static uint64_t code_of_lane(const struct vset_estimate_of *of)
 {
     struct vec_format i8;
 
+    if (of->lists.discard) {
+        return 0;
+    }
     switch (of->lists.codes) {
     case LISTS_CODES_PQ:
         return (of->lists.pq_m + 1) / 2;
@@ -70,7 +74,8 @@ static uint64_t lists_bytes_for(const struct vset_estimate_of *of)
     return slots_blocks_bytes_for(
                (uint32_t)(lanes < SLOTS_MAX ? lanes : SLOTS_MAX)) +
            lanes / IVF_BLOCK * BLOCK_BOOKS + lanes * code_of_lane(of) +
-           n * (LIST_BOOKS + of->options.dim * sizeof(float) + i8.row_bytes);
+           n * (LIST_BOOKS + of->options.dim * sizeof(float) + i8.row_bytes) +
+           (of->lists.pq_m ? vec_pq_bytes(of->options.dim, of->lists.pq_m) : 0);
 }
 
 /* ---- all of it ----------------------------------------------------------- */
@@ -117,7 +122,11 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
     struct vec_format f;
 
     memset(out, 0, sizeof(*out));
-    vec_format_init(&f, o->type, o->metric, o->dim);
+    if (of->lists.discard) {
+        vec_format_init_pq(&f, o->metric, o->dim, of->lists.pq_m, NULL);
+    } else {
+        vec_format_init(&f, o->type, o->metric, o->dim);
+    }
     out->code_bytes = rows_bytes(&f, of->count);
     out->name_bytes = name_heap_bytes_for(of->count, of->name_len) +
                       table_bytes_for(4, &nobody, of->count);

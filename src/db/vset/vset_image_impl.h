@@ -31,7 +31,8 @@ enum image_flag {
     IMAGE_LISTS = 1 << 9,     /* there are some: what they were trained to be */
     IMAGE_OWNERS = 1 << 10,   /* slots are as they were, and whose they are */
     IMAGE_TRAINING = 1 << 11, /* lists were being trained */
-    IMAGE_FLAGS_ALL = (1 << 12) - 1,
+    IMAGE_PQ = 1 << 12,       /* rows are codes, of books that follow */
+    IMAGE_FLAGS_ALL = (1 << 13) - 1,
 };
 
 /* Whether slots keep their numbers; then bitmaps tell which are in use. */
@@ -41,8 +42,8 @@ static inline bool image_keeps_slots(uint32_t flags)
 }
 
 /* What a block holds; a section is the blocks of a kind, which cover slots (or
- * floats of a matrix, bytes of what was trained, groups of 32 slots) without a
- * gap. */
+ * floats of a matrix or of codebooks, bytes of what was trained, groups of 32
+ * slots) without a gap. */
 enum block_kind {
     BLOCK_MATRIX = 1,
     BLOCK_ROWS,
@@ -51,6 +52,7 @@ enum block_kind {
     BLOCK_LINKS,
     BLOCK_TRAINED,
     BLOCK_OWNERS,
+    BLOCK_BOOKS,
     BLOCK_KIND_COUNT,
 };
 
@@ -73,8 +75,8 @@ enum {
 
 static inline bool block_gain_is_bounded(enum block_kind kind)
 {
-    return kind == BLOCK_MATRIX || kind == BLOCK_ROWS || kind == BLOCK_LINKS ||
-           kind == BLOCK_TRAINED;
+    return kind == BLOCK_MATRIX || kind == BLOCK_BOOKS || kind == BLOCK_ROWS ||
+           kind == BLOCK_LINKS || kind == BLOCK_TRAINED;
 }
 
 /* Groups of 32 slots that may belong to a list. */

@@ -71,6 +71,9 @@ struct vset {
 /* To be called after a change: see V2. */
 void vset_note_unsettled(struct vset *v);
 
+/* The codebooks that rows are decoded by; NULL when the set has its vectors. */
+struct vec_pq *vset_pq(const struct vset *v);
+
 /* Bytes of v->matrix, if there is one. */
 size_t vset_matrix_bytes(const struct vset *v);
 

@@ -9,6 +9,7 @@
 #include "db/vset/vset_fine.h"
 #include "db/vset/vset_load_impl.h"
 #include "store/elements_image.h"
+#include "vec/pq_rows.h"
 
 /* ---- small things ------------------------------------------------------ */
 
@@ -54,10 +55,24 @@ static bool get_number(struct reader *r, uint64_t most, const char *what,
 
 /* ---- the header -------------------------------------------------------- */
 
+/* Rows that are codes: of a set that can have them, and that has no graph nor
+ * is to have one. */
+static bool check_pq(struct reader *r)
+{
+    const struct vset_options *o = &r->options;
+
+    if (o->type == VEC_BIT || !vec_pq_has_rows(o->metric, o->dim, o->pq_m)) {
+        return vset_load_corrupt(r, "a number of parts is out of range");
+    }
+    return (!(r->flags & (IMAGE_GRAPH | IMAGE_COMING)) &&
+            (o->index == VSET_INDEX_IVF || o->index == VSET_INDEX_FLAT)) ||
+           vset_load_corrupt(r, "codes have a graph");
+}
+
 static bool get_options(struct reader *r)
 {
     struct vset_options *o = &r->options;
-    uint32_t type, metric, index;
+    uint32_t type, metric, index, m;
 
     if (!get_number(r, IMAGE_FLAGS_ALL, "a vector set's flags", &r->flags) ||
         !get_number(r, VEC_TYPE_COUNT - 1, "a vector set's type", &type) ||
@@ -70,6 +85,12 @@ static bool get_options(struct reader *r)
         !get_number(r, VSET_INDEX_COUNT - 1, "a vector set's index", &index)) {
         return false;
     }
+    if (r->flags & IMAGE_PQ) {
+        if (!get_number(r, VEC_PQ_ROW_M_MAX, "a number of parts", &m)) {
+            return false;
+        }
+        o->pq_m = (uint16_t)m;
+    }
     o->type = (enum vec_type)type;
     o->metric = (enum vec_metric)metric;
     o->index = (enum vset_index)index;
@@ -81,10 +102,11 @@ static bool get_options(struct reader *r)
         ((r->flags & IMAGE_MATRIX) && !o->input_dim)) {
         return vset_load_corrupt(r, "an input dimension is out of range");
     }
-    if ((r->flags & IMAGE_FINE) && o->type != VEC_I8) {
+    if ((r->flags & IMAGE_FINE) &&
+        (o->type != VEC_I8 || (r->flags & IMAGE_PQ))) {
         return vset_load_corrupt(r, "only int8 rows have fine parts");
     }
-    return true;
+    return !(r->flags & IMAGE_PQ) || check_pq(r);
 }
 
 static uint64_t product(uint64_t a, uint64_t b)
@@ -109,7 +131,12 @@ static bool get_counts(struct reader *r)
         !get_number(r, r->n_rows, "a number of elements", &r->n_live)) {
         return false;
     }
-    vec_format_init(&f, r->options.type, r->options.metric, r->options.dim);
+    if (r->options.pq_m) {
+        vec_format_init_pq(&f, r->options.metric, r->options.dim,
+                           r->options.pq_m, NULL);
+    } else {
+        vec_format_init(&f, r->options.type, r->options.metric, r->options.dim);
+    }
     if (!can_follow(r, product(r->n_rows, f.row_bytes)) ||
         ((r->flags & IMAGE_MATRIX) &&
          !can_follow(
@@ -295,6 +322,7 @@ static bool finish(struct reader *r)
 static bool load_sections(struct reader *r)
 {
     return (!(r->flags & IMAGE_MATRIX) || vset_load_matrix(r)) &&
+           (!(r->flags & IMAGE_PQ) || vset_load_books(r)) &&
            vset_load_rows(r) && vset_load_names(r) &&
            (!(r->flags & IMAGE_ATTRIBUTES) || vset_load_attributes(r)) &&
            (!(r->flags & IMAGE_GRAPH) || vset_load_links(r)) &&

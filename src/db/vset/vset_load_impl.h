@@ -133,6 +133,7 @@ static inline bool bit_at(const uint8_t *bits, uint32_t i)
 /* ---- vset_load_rows.c, vset_load_graph.c, vset_load_lists.c ------------- */
 
 bool vset_load_matrix(struct reader *r);
+bool vset_load_books(struct reader *r);
 bool vset_load_rows(struct reader *r);
 bool vset_load_names(struct reader *r);
 bool vset_load_attributes(struct reader *r);

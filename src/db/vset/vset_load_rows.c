@@ -7,21 +7,19 @@
 #include "db/vset/vset_fine.h"
 #include "db/vset/vset_load_impl.h"
 #include "store/elements_image.h"
+#include "vec/pq.h"
 
 enum {
     NAMES_AT_ONCE = 16,
     NAMES_BETWEEN = 4096, /* two looks at the time; a multiple of that */
 };
 
-/* ---- the matrix -------------------------------------------------------- */
+/* ---- the matrix, codebooks --------------------------------------------- */
 
-static const char *decode_matrix(const struct reader *r, struct part *p,
-                                 struct block *b)
+static const char *decode_floats(float *to, const struct block *b)
 {
-    float *to = r->set->matrix + b->first;
     uint32_t i;
 
-    (void)p;
     if (b->body.len != (size_t)b->n * sizeof(float)) {
         return "a part of a matrix has the wrong length";
     }
@@ -32,6 +30,28 @@ static const char *decode_matrix(const struct reader *r, struct part *p,
         }
     }
     return NULL;
+}
+
+static const char *decode_matrix(const struct reader *r, struct part *p,
+                                 struct block *b)
+{
+    (void)p;
+    return decode_floats(r->set->matrix + b->first, b);
+}
+
+static const char *decode_books(const struct reader *r, struct part *p,
+                                struct block *b)
+{
+    (void)p;
+    return decode_floats(vset_pq(r->set)->points + b->first, b);
+}
+
+bool vset_load_books(struct reader *r)
+{
+    static const struct section section = {.kind = BLOCK_BOOKS,
+                                           .decode = decode_books};
+
+    return vset_load_section(r, &section, vec_pq_n_points(vset_pq(r->set)));
 }
 
 bool vset_load_matrix(struct reader *r)

@@ -9,6 +9,7 @@
 
 #include "db/vset/vset_image_impl.h"
 #include "persist/crc32c.h"
+#include "vec/pq.h"
 
 enum {
     PATIENCE = 8,          /* blocks not tried after one that gained nothing */
@@ -396,19 +397,32 @@ static void put_owners(struct writer *w)
 
 /* ---- all of it --------------------------------------------------------- */
 
-static void put_matrix(struct writer *w)
+static void put_floats(struct writer *w, enum block_kind kind,
+                       const float *floats, size_t n)
 {
-    size_t n = vset_matrix_bytes(w->set) / sizeof(float);
     size_t first = 0;
 
     while (first < n && !rdb_out_failed(w->out)) {
         size_t part = BLOCK_FILL / sizeof(float);
 
         part = n - first < part ? n - first : part;
-        stage(w, w->set->matrix + first, part * sizeof(float));
-        flush(w, BLOCK_MATRIX, (uint32_t)first, (uint32_t)part);
+        stage(w, floats + first, part * sizeof(float));
+        flush(w, kind, (uint32_t)first, (uint32_t)part);
         first += part;
     }
+}
+
+static void put_matrix(struct writer *w)
+{
+    put_floats(w, BLOCK_MATRIX, w->set->matrix,
+               vset_matrix_bytes(w->set) / sizeof(float));
+}
+
+static void put_books(struct writer *w)
+{
+    const struct vec_pq *pq = vset_pq(w->set);
+
+    put_floats(w, BLOCK_BOOKS, pq->points, vec_pq_n_points(pq));
 }
 
 static uint32_t float_bits(float value)
@@ -438,6 +452,7 @@ static void choose_flags(struct writer *w)
     w->flags |= v->n_attributes ? IMAGE_ATTRIBUTES : 0;
     w->flags |= v->coming ? IMAGE_COMING : 0;
     w->flags |= v->matrix ? IMAGE_MATRIX : 0;
+    w->flags |= v->options.pq_m ? IMAGE_PQ : 0;
     w->flags |= v->elements.slots.geometry.side_bytes ? IMAGE_FINE : 0;
     w->flags |= is_calibrated(w) ? IMAGE_CALIBRATED : 0;
     if (w->flags & IMAGE_GRAPH) {
@@ -478,6 +493,9 @@ static void put_header(struct writer *w)
     rdb_put_unsigned(w->out, o->m);
     rdb_put_unsigned(w->out, o->ef);
     rdb_put_unsigned(w->out, o->index);
+    if (flags & IMAGE_PQ) {
+        rdb_put_unsigned(w->out, o->pq_m);
+    }
     rdb_put_unsigned(w->out, v->seed);
     rdb_put_unsigned(w->out, v->node_uid);
     rdb_put_unsigned(w->out, w->n_slots);
@@ -511,6 +529,7 @@ static void put_parts(struct writer *w)
         void (*put)(struct writer *w);
     } parts[] = {
         {IMAGE_MATRIX, put_matrix},
+        {IMAGE_PQ, put_books},
         {0, put_rows},
         {0, put_names},
         {IMAGE_ATTRIBUTES, put_attributes},

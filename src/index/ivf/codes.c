@@ -11,8 +11,8 @@ enum { DIR_FIRST = 16 };
 
 enum ivf_codes_kind ivf_codes_kind_for(const struct vec_format *stored)
 {
-    return stored->type == VEC_I8 || stored->type == VEC_BIT ? IVF_CODES_NONE
-                                                             : IVF_CODES_I8;
+    return ivf_codes_suits(IVF_CODES_I8, stored) ? IVF_CODES_I8
+                                                 : IVF_CODES_NONE;
 }
 
 bool ivf_codes_suits(enum ivf_codes_kind kind, const struct vec_format *stored)
@@ -21,9 +21,10 @@ bool ivf_codes_suits(enum ivf_codes_kind kind, const struct vec_format *stored)
     case IVF_CODES_NONE:
         return true;
     case IVF_CODES_I8:
-        return stored->type != VEC_I8 && stored->type != VEC_BIT;
+        return stored->type != VEC_I8 && stored->type != VEC_BIT &&
+               stored->type != VEC_PQ;
     case IVF_CODES_PQ4:
-        return stored->type != VEC_BIT;
+        return stored->type != VEC_BIT && stored->type != VEC_PQ;
     }
     return false;
 }

@@ -5,9 +5,9 @@
  * scored by their rows. Codes lie by block, as rows do: block b holds those of
  * slots 32b to 32b + 31.
  *
- *     NONE  no column: rows are scanned (I8 and BIT sets are compact already)
- *     I8    the row once more as an I8 row, for sets of floats
- *     PQ4   m codes of 4 bits each (vec/pq.h)
+ *     NONE  no column: rows are scanned (I8, BIT and PQ rows are compact
+ * already) I8    the row once more as an I8 row, for sets of floats PQ4   m
+ * codes of 4 bits each (vec/pq.h)
  *
  * The keys a scan gives are of the set's metric, near to those of vec_scan() of
  * the rows, so that both may be compared: fit for choosing candidates, not for

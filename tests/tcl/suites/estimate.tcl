@@ -98,7 +98,7 @@ start_server {} {
         assert_error {ERR syntax error*} {r vestimate DIM 3 COUNT 1 M}
         assert_error {ERR syntax error*} {r vestimate DIM 3 COUNT 1 Q9}
         assert_error {ERR invalid NAMELEN*} {r vestimate DIM 3 COUNT 1 NAMELEN -1}
-        assert_error {ERR NLIST and PQ are for INDEX IVF} {r vestimate DIM 3 COUNT 1 PQ 3}
+        assert_error {ERR NLIST, PQ and DISCARD are for INDEX IVF} {r vestimate DIM 3 COUNT 1 PQ 3}
         assert_error {ERR syntax error*} {r vestimate DIM 3 COUNT 1 INDEX IVF DISCARD}
         assert_error {ERR PQ 7 does not divide*} {r vestimate DIM 128 COUNT 1000 INDEX IVF PQ 7}
     }
