@@ -209,6 +209,32 @@ start_server {enable-debug-command yes} {
         assert_equal 4102444800000 [r pexpiretime later]
     }
 
+    test {sets that workers take part in reading come back as they were} {
+        foreach {key quant} {wide NOQUANT short Q8} {
+            r vcreate $key DIM 256 $quant INDEX FLAT
+            for {set i 0} {$i < 8} {incr i} {
+                set names {}
+                set vectors {}
+                for {set j 0} {$j < 1000} {incr j} {
+                    lappend names [format {%s-%06d} $key [expr {$i * 1000 + $j}]]
+                    append vectors [fp32 [random_vector 256]]
+                }
+                r vmadd $key 1000 FP32 $vectors {*}$names
+            }
+            for {set i 0} {$i < 8000} {incr i 80} {
+                r vsetattr $key [format {%s-%06d} $key $i] "{\"n\":$i}"
+            }
+        }
+        set digest [r debug digest]
+        assert_equal OK [r debug reload]
+        assert_equal $digest [r debug digest]
+        r debug vcheck wide
+        r debug vcheck short
+        r restore again 0 [r dump wide]
+        assert_equal [r debug digest-value wide] [r debug digest-value again]
+        r del wide short again
+    }
+
     test {DEBUG RELOAD NOFLUSH is refused for keys that are there, MERGE replaces them} {
         r set key:1 other
         r set extra 1
