@@ -49,6 +49,9 @@ struct lists_job {
     _Atomic uint32_t active; /* tasks that have not ended */
     _Atomic bool cancelled;
     struct completion completion;
+    struct completion turn; /* the loop's next, while is_yielding */
+    bool is_running;        /* a phase */
+    bool is_yielding;
     uint64_t hold;
     uint64_t ticket; /* JOB_TRAIN, while has_ticket */
     bool has_ticket;
@@ -77,6 +80,9 @@ struct lists_job {
     float *keys;
     uint8_t *codes; /* of the rows; NULL: lists have none */
     uint32_t n, at, cap;
+    uint32_t ready;            /* of them, whose lists are known */
+    uint32_t part;             /* the first of those that builders are at ... */
+    uint32_t handed;           /* ... and the first behind them */
     uint32_t cursor;           /* of the tail: the next block to look at */
     uint32_t cursor_unlinked;  /* of its unlinked blocks: graph_left.h */
     uint32_t old_list, old_at; /* of the lists that are replaced */
@@ -191,8 +197,12 @@ struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind);
 /* Runs units on at most `most` builders, then job->next. */
 void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most);
 
-/* Comes back to job->next in the loop's next turn. */
+/* Comes back to job->next in the loop's next turn; a phase may be under way,
+ * whose end does so, too. */
 void lists_job_yield(struct lists_job *job);
+
+/* Comes back when a builder has time: for what is being waited for. */
+void lists_job_wait(struct lists_job *job);
 
 /* The last thing: the set may go with it. */
 void lists_job_end(struct lists_job *job, bool go_on);

@@ -39,15 +39,30 @@ static bool step(struct task *t, struct worker *w)
     return false;
 }
 
+/* One that is cancelled ends when nobody comes back to it any more. */
+static void go_on(struct lists_job *job)
+{
+    if (!lists_job_is_cancelled(job)) {
+        job->next(job);
+    } else if (!job->is_running && !job->is_yielding) {
+        lists_job_end(job, false);
+    }
+}
+
 static void phase_done(struct completion *c)
 {
     struct lists_job *job = CONTAINER_OF(c, struct lists_job, completion);
 
-    if (lists_job_is_cancelled(job)) {
-        lists_job_end(job, false);
-    } else {
-        job->next(job);
-    }
+    job->is_running = false;
+    go_on(job);
+}
+
+static void turn_came(struct completion *c)
+{
+    struct lists_job *job = CONTAINER_OF(c, struct lists_job, turn);
+
+    job->is_yielding = false;
+    go_on(job);
 }
 
 void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most)
@@ -58,6 +73,7 @@ void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most)
 
     n = n < n_units ? n : n_units;
     n = n ? n : 1;
+    job->is_running = true;
     job->n_units = n_units;
     atomic_store_explicit(&job->next_unit, 0, memory_order_relaxed);
     atomic_store_explicit(&job->active, n, memory_order_relaxed);
@@ -67,6 +83,14 @@ void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most)
 }
 
 void lists_job_yield(struct lists_job *job)
+{
+    if (!job->is_yielding) {
+        job->is_yielding = true;
+        pool_complete(job->home->keyspace->builders, &job->turn);
+    }
+}
+
+void lists_job_wait(struct lists_job *job)
 {
     lists_job_phase(job, 0, 1);
 }
@@ -120,6 +144,7 @@ struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind)
     job->kind = kind;
     job->n_tasks = n;
     job->completion.done = phase_done;
+    job->turn.done = turn_came;
     for (i = 0; i < n; i++) {
         job->tasks[i].task.step = step;
         job->tasks[i].task.class = TASK_INDEX;
@@ -332,7 +357,7 @@ static void unit_of_leaving(struct lists_job *job, uint32_t unit,
 static void install_when_thawed(struct lists_job *job)
 {
     if (job->home->set->n_frozen) {
-        lists_job_yield(job);
+        lists_job_wait(job);
     } else {
         trained(job);
     }
@@ -352,7 +377,7 @@ static void prepare_leaving(struct lists_job *job)
                 : graph_left_begin(h->set);
     }
     if (job->leaving && !graph_left_is_at_rest(job->leaving)) {
-        lists_job_yield(job);
+        lists_job_wait(job);
         return;
     }
     job->next = install_when_thawed;

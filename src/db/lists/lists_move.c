@@ -1,10 +1,10 @@
 /* Moving rows into lists.
  *
  * A batch of blocks of the tail (or, when lists replace others, of those) is
- * taken out of use, builders find the list of each live row in it, and the loop
- * moves the rows, a slice of its time at a time. A row that dies meanwhile is
- * left out: its slot is not used again before the batch is done. What could not
- * be moved stays where it is, and is tail as before. */
+ * taken out of use, builders find the list of each live row in it, a part at a
+ * time, and the loop moves the rows, a slice of its time at a time. A row that
+ * dies meanwhile is left out: its slot is not used again before the batch is
+ * done. What could not be moved stays where it is, and is tail as before. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +13,9 @@
 #include "db/lists/lists_impl.h"
 
 enum {
-    BATCH_ROWS = 8192,
+    BATCH_ROWS = 16384,
+    PART_ROWS = 4096, /* of a batch: builders find lists of one while the loop
+                       * moves rows of the one before */
     BATCH_BLOCKS = 1024,
     LOOK_BLOCKS = 65536, /* blocks looked at for a batch */
     UNIT_ROWS = 256,
@@ -96,6 +98,7 @@ void lists_job_hold(struct lists_job *job)
     job->n_held = 0;
     job->holds = true;
     job->at = 0;
+    job->ready = job->n;
 }
 
 /* Which blocks of the tail are meant. */
@@ -193,8 +196,9 @@ static void unit_of_assign(struct lists_job *job, uint32_t unit,
                            struct lists_task *t)
 {
     const uint8_t *rows[UNIT_ROWS];
-    uint32_t first = unit * UNIT_ROWS;
-    uint32_t n = job->n - first < UNIT_ROWS ? job->n - first : UNIT_ROWS;
+    uint32_t first = job->part + unit * UNIT_ROWS;
+    uint32_t left = job->handed - first;
+    uint32_t n = left < UNIT_ROWS ? left : UNIT_ROWS;
     uint32_t i;
 
     for (i = 0; i < n; i++) {
@@ -253,7 +257,7 @@ static bool next_chunk(struct lists_job *job)
     uint32_t n = 0;
     bool has_room = true;
 
-    while (job->at < job->n && n < CHUNK && has_room) {
+    while (job->at < job->ready && n < CHUNK && has_room) {
         slot_id slot = job->slots[job->at];
         uint32_t list = job->to[job->at];
 
@@ -277,16 +281,13 @@ bool lists_move_some(struct lists_job *job)
 {
     int64_t end = clock_mono_ns() + SLICE_NS;
 
-    while (job->at < job->n) {
-        if (!next_chunk(job)) {
-            job->out_of_memory = true;
-            return true;
-        }
+    while (job->at < job->ready && !job->out_of_memory) {
+        job->out_of_memory = !next_chunk(job);
         if (clock_mono_ns() > end) {
-            return job->at == job->n;
+            break;
         }
     }
-    return true;
+    return job->at == job->ready || job->out_of_memory;
 }
 
 /* ---- filling ----------------------------------------------------------- */
@@ -349,10 +350,29 @@ static void filled(struct lists_job *job)
 
 static bool begin_batch(struct lists_job *job);
 
-static void next_of_move(struct lists_job *job)
+static void hand_part(struct lists_job *job)
 {
+    uint32_t left = job->n - job->handed;
+    uint32_t n = left < PART_ROWS ? left : PART_ROWS;
+
+    job->part = job->handed;
+    job->handed += n;
+    lists_job_phase(job, (n + UNIT_ROWS - 1) / UNIT_ROWS, UINT32_MAX);
+}
+
+/* A part is in the builders' hands while the loop moves the one before. */
+static void next_of_fill(struct lists_job *job)
+{
+    if (!job->is_running) {
+        job->ready = job->handed;
+        if (job->handed < job->n && !job->out_of_memory) {
+            hand_part(job);
+        }
+    }
     if (!lists_move_some(job)) {
         lists_job_yield(job);
+    }
+    if (job->is_running || job->is_yielding) {
         return;
     }
     lists_let_go(job);
@@ -365,12 +385,6 @@ static void next_of_move(struct lists_job *job)
     } else if (!begin_batch(job)) {
         filled(job);
     }
-}
-
-static void assigned(struct lists_job *job)
-{
-    job->next = next_of_move;
-    next_of_move(job);
 }
 
 /* New rows may come to lie behind where the job is: it begins again when there
@@ -409,8 +423,9 @@ static bool begin_batch(struct lists_job *job)
     }
     lists_job_hold(job);
     job->unit = unit_of_assign;
-    job->next = assigned;
-    lists_job_phase(job, (job->n + UNIT_ROWS - 1) / UNIT_ROWS, UINT32_MAX);
+    job->next = next_of_fill;
+    job->ready = job->handed = 0;
+    hand_part(job);
     return true;
 }
 

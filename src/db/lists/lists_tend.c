@@ -587,7 +587,7 @@ static void merged(struct lists_job *job)
         if (job->out_of_memory || td->waits++ == WAITS) {
             lists_job_end(job, false);
         } else {
-            lists_job_yield(job);
+            lists_job_wait(job);
         }
         return;
     }
