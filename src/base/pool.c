@@ -396,6 +396,24 @@ static bool wait_for_work(struct pool *p)
     return has_new(p) || !atomic_load(&p->stopping);
 }
 
+/* Whoever waits for this processor comes next: the loop, which has a reply to
+ * send, when a task has ended; anybody, when others' threads come first. The
+ * kernel would let them wait for the next tick, which is up to 4 ms away. */
+static void run_unit(struct pool_worker *w, struct task *t)
+{
+    struct pool *p = w->pool;
+    bool more = t->step(t, &w->public);
+
+    if (more) {
+        hold(w, t);
+    } else {
+        atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
+    }
+    if (!more || p->options.low_priority) {
+        thread_give_way();
+    }
+}
+
 static void worker_run(struct pool_worker *w)
 {
     struct pool *p = w->pool;
@@ -413,11 +431,7 @@ static void worker_run(struct pool_worker *w)
         t = next_held(w);
         if (t) {
             stay_awake(w);
-            if (t->step(t, &w->public)) {
-                hold(w, t);
-            } else {
-                atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
-            }
+            run_unit(w, t);
             continue;
         }
         fall_asleep(w);

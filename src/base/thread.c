@@ -56,8 +56,19 @@ void thread_join(struct thread *t)
 
 void thread_lower_priority(void)
 {
-    /* On Linux the nice value belongs to the thread; 0 means the caller. */
-    setpriority(PRIO_PROCESS, 0, 10);
+    const struct sched_param none = {.sched_priority = 0};
+
+    /* On Linux both belong to the thread; 0 means the caller. A batch thread
+     * displaces nobody when it wakes. That it comes after others while it runs
+     * is the doing of thread_give_way(), by which it loses its turn; a higher
+     * nice value would multiply with that, and starve it. */
+    sched_setscheduler(0, SCHED_BATCH, &none);
+    setpriority(PRIO_PROCESS, 0, 1);
+}
+
+void thread_give_way(void)
+{
+    sched_yield();
 }
 
 unsigned thread_cpu_count(void)

@@ -17,8 +17,12 @@ enum err thread_start(struct thread **out, const char *name, void (*fn)(void *),
 /* Waits for the end and frees. */
 void thread_join(struct thread *t);
 
-/* Asks the scheduler to prefer others over the calling thread. */
+/* Asks the scheduler to prefer others over the calling thread, which calls
+ * thread_give_way() often. */
 void thread_lower_priority(void);
+
+/* Lets a thread run that waits for this processor, if there is one. */
+void thread_give_way(void);
 
 /* Processors the process may run on, at least 1. */
 unsigned thread_cpu_count(void);

@@ -14,8 +14,8 @@ enum {
     /* When a batch is more than this part of the graph, its nodes look for
      * neighbours among themselves too. */
     MATES_SHARE = 8,
-    NODES_PER_UNIT = 64,   /* of PHASE_CODE */
-    TARGETS_PER_UNIT = 64, /* of PHASE_LINK, at most */
+    NODES_PER_UNIT = 8,    /* of PHASE_CODE */
+    TARGETS_PER_UNIT = 16, /* of PHASE_LINK, at most */
     LINKS_AT_ONCE = 8192,  /* that a unit of PHASE_SORT goes on with */
     DIGIT_BITS = 11,
 };
@@ -73,8 +73,9 @@ struct hnsw_batch {
 
 /* ---- beginning --------------------------------------------------------- */
 
-/* A unit is to take less than a millisecond: what a target costs grows with the
- * rows that are compared and, by its square, with their number. */
+/* A unit is to take a quarter of a millisecond at most, for others may wait for
+ * the processor: what a target costs grows with the rows that are compared and,
+ * by its square, with their number. */
 static uint32_t targets_per_unit(const struct hnsw *h)
 {
     uint64_t cost = (uint64_t)(h->options.format->row_bytes + 128) *
