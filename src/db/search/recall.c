@@ -171,6 +171,7 @@ static enum err prepare(struct recall *r, struct search **out)
     q.exact = r->at == 0;
     if (r->at && r->request.probes) {
         q.nprobe = r->request.efs[r->at - 1];
+        q.about = r->request.about;
     } else if (r->at) {
         q.ef = r->request.efs[r->at - 1];
     }
@@ -358,7 +359,8 @@ static void calibrate(struct vset *v)
     struct recall_request q = {.samples = CALIBRATION_SAMPLES,
                                .k = CALIBRATION_K,
                                .n_efs = RECALL_EFS_MAX,
-                               .probes = lists_of(v) != NULL};
+                               .probes = lists_of(v) != NULL,
+                               .about = true};
     uint32_t build = body_build(v);
     int i;
 

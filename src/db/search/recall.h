@@ -24,6 +24,7 @@ struct recall_request {
     uint32_t n_efs;
     uint32_t efs[RECALL_EFS_MAX];
     bool probes; /* these are not EF but lists to look through */
+    bool about;  /* as many as that, about */
 };
 
 struct recall_result {

@@ -37,6 +37,7 @@ struct search_request {
     bool exact;      /* every row is scored */
     uint32_t ef;     /* effort in a graph; 0: the default, 100 in lists */
     uint32_t nprobe; /* lists to look through; 0: by ef */
+    bool about;      /* fewer lists than that where it is easy, or more */
     double recall;   /* instead of ef, the share to be found; 0: not given */
     /* Nearest candidates that are looked at for rows that pass the filter; the
      * answer may then be short. 0: as many as it takes. */

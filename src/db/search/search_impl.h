@@ -52,6 +52,7 @@ struct search {
     float *vector;       /* the query as given, for its lists; NULL: no lists */
     uint32_t n_probe;    /* lists to look through */
     uint32_t most_lists; /* so many at most; the client set a bound */
+    bool may_end_early;  /* n_probe is what is usual, not what is kept to */
     bool all_lists;      /* nothing was left out */
     size_t k;            /* asked for; the heap may hold more */
     struct vec_fine_query *fine; /* scores the best once more; NULL: nothing */
@@ -123,10 +124,12 @@ bool search_plan_lists(struct search *s, const struct search_request *r);
 /* Nanoseconds, about: of PLAN_IVF. */
 double search_lists_ns(const struct search *s);
 
-/* Scans lists by codes and keeps what is best by the rows. thread any. */
+/* Scans lists by codes and keeps what is best by the rows. Where `lists` is
+ * NULL, they are found as by ivf_search(), with that n and near. thread any. */
 void search_by_codes(struct search *s, struct ivf_scan *scan,
                      const struct ivf_codes *codes, const uint32_t *lists,
-                     uint32_t n, struct search_scratch *scratch);
+                     uint32_t n, struct ivf_near *near,
+                     struct search_scratch *scratch);
 
 /* Searches the lists and the tail. thread any. */
 void search_in_lists(struct search *s, struct search_scratch *scratch);

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "db/search/search_impl.h"
 #include "index/ivf/centroids.h"
+#include "index/ivf/codes.h"
 #include "store/slots_blocks.h"
 
 enum {
@@ -131,6 +132,9 @@ bool search_plan_lists(struct search *s, const struct search_request *r)
         return false;
     }
     s->n_probe = n < n_lists ? (uint32_t)n : s->in_lists.dir->n_lists;
+    /* A number of lists that somebody said is kept to. */
+    s->may_end_early =
+        r->nprobe ? r->about : r->recall > 0 || s->lists.n_probe == 0;
     return true;
 }
 
@@ -195,6 +199,36 @@ static void lot_begin(struct lot *l, struct search *s,
     };
 }
 
+/* Products are kept by the hundred, to be scored again: that nothing is among
+ * the hundred best any more says little about the ten best. Nor do lists that
+ * gave nothing where rows are near by being long. */
+static bool tells_when_to_end(const struct lot *l, const struct search *s)
+{
+    return s->may_end_early && s->set->format.metric != VEC_IP &&
+           (!l->codes || ivf_codes_kind_of(l->codes) == IVF_CODES_I8);
+}
+
+/* Looks through about n lists as a first helping: fewer where it is soon clear
+ * that the next ones will give nothing, more where it is not. */
+static void look_near(struct lot *l, struct search *s, uint32_t n,
+                      struct search_scratch *scratch)
+{
+    uint32_t i;
+
+    if (l->codes) {
+        search_by_codes(s, &l->scan, l->codes, NULL, n, l->near, scratch);
+    } else {
+        ivf_search(&l->scan, s->vector, n, s->most_lists, l->near,
+                   scratch->ivf);
+    }
+    l->scan.enough = false;
+    l->n_done = l->scan.n_lists;
+    memset(l->is_done, 0, l->n_lists);
+    for (i = 0; i < l->n_done; i++) {
+        l->is_done[l->near[i].list] = 1;
+    }
+}
+
 /* Looks through the n nearest lists but for those it has been through. */
 static void look_through(struct lot *l, struct search *s, uint32_t n,
                          struct search_scratch *scratch)
@@ -203,6 +237,10 @@ static void look_through(struct lot *l, struct search *s, uint32_t n,
 
     n = n < l->n_lists ? n : l->n_lists;
     if (n <= l->n_done) {
+        return;
+    }
+    if (l->n_done == 0 && n < l->n_lists && tells_when_to_end(l, s)) {
+        look_near(l, s, n, scratch);
         return;
     }
     found = ivf_probe(l->scan.view.dir->centroids, s->vector, n, l->near,
@@ -218,7 +256,7 @@ static void look_through(struct lot *l, struct search *s, uint32_t n,
     }
     l->n_done = n;
     if (l->codes) {
-        search_by_codes(s, &l->scan, l->codes, l->lists, fresh, scratch);
+        search_by_codes(s, &l->scan, l->codes, l->lists, fresh, NULL, scratch);
     } else {
         ivf_scan_lists(&l->scan, l->lists, fresh);
     }
@@ -366,7 +404,10 @@ void search_in_lists(struct search *s, struct search_scratch *scratch)
         }
         n = n < s->most_lists / GROWTH ? n * GROWTH : s->most_lists;
     }
-    s->all_lists = n >= lots[0].n_lists && !s->lists.left.hnsw;
+    s->all_lists = !s->lists.left.hnsw;
+    for (i = 0; i < n_lots; i++) {
+        s->all_lists = s->all_lists && lots[i].n_done == lots[i].n_lists;
+    }
     s->cut_short = is_short(s) && !s->all_lists;
     for (i = 0; i < n_lots; i++) {
         s->scored += lots[i].scan.scored;

@@ -263,11 +263,13 @@ void ivf_scan_near(struct ivf_scan *s, const struct ivf_near *near, uint32_t n);
  * fewer rows.
  *
  * in     x: the query, dim floats. near: room for IVF_REACH * n_probe, or all
- *        lists if those are fewer; n_probe is at least 1.
+ *        lists if those are fewer; n_probe is at least 1. No more than `most`
+ *        lists are scanned.
  * out    near[0 .. s->n_lists - 1] have been scanned. */
 enum { IVF_REACH = 8 };
 void ivf_search(struct ivf_scan *s, const float *x, uint32_t n_probe,
-                struct ivf_near *near, struct ivf_scratch *scratch);
+                uint32_t most, struct ivf_near *near,
+                struct ivf_scratch *scratch);
 
 /* Scans everything that is in lists. */
 void ivf_scan_all(struct ivf_scan *s);

@@ -278,14 +278,16 @@ void ivf_scan_near(struct ivf_scan *s, const struct ivf_near *near, uint32_t n)
 }
 
 void ivf_search(struct ivf_scan *s, const float *x, uint32_t n_probe,
-                struct ivf_near *near, struct ivf_scratch *scratch)
+                uint32_t most, struct ivf_near *near,
+                struct ivf_scratch *scratch)
 {
     const struct ivf_dir *dir = s->view.dir;
-    uint32_t most =
+    uint32_t reach =
         n_probe < dir->n_lists / IVF_REACH ? n_probe * IVF_REACH : dir->n_lists;
     uint32_t step = n_probe;
     uint32_t done = 0;
 
+    most = most < reach ? most : reach;
     s->patience = PATIENCE * (float)n_probe;
     while (done < most && !s->stopped && !s->enough) {
         uint32_t n = step < most ? step : most;

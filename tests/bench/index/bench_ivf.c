@@ -492,7 +492,7 @@ static void search_one(struct searcher *s, uint32_t q, uint32_t n_probe,
     if (near) {
         ivf_scan_near(&scan, near, n_probe);
     } else {
-        ivf_search(&scan, x, n_probe, s->near, s->scratch);
+        ivf_search(&scan, x, n_probe, UINT32_MAX, s->near, s->scratch);
     }
     s->scored += scan.scored;
     s->admitted += scan.admitted;

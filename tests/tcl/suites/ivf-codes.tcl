@@ -55,6 +55,18 @@ start_server {} {
         }
     }
 
+    test {What an effort finds is not bounded by how coarse codes are} {
+        r flushall
+        r vcreate set DIM 24 METRIC L2 FP32
+        add set 3000 24
+        r vtrain set IVF NLIST 30 PQ 2
+        settled set
+        set few [r vrecall set NPROBE 1 SAMPLES 100]
+        set all [r vrecall set NPROBE 30 SAMPLES 100]
+        assert {[dict get $few recall] < 0.9} $few
+        assert_equal 1 [dict get $all recall]
+    }
+
     test {A number of parts need not be even} {
         r flushall
         r vcreate set DIM 15 FP32

@@ -247,6 +247,37 @@ start_server {} {
         assert_equal 0 [info_field vector_lists]
     }
 
+    test {VRECALL with NPROBE looks through so many lists; RECALL and EF about as many as were measured} {
+        r flushall
+        r vcreate set DIM 16 METRIC L2 FP32
+        add set 4000 16
+        r vtrain set IVF NLIST 40
+        settled set
+        set before 0
+        foreach n {1 4 12 40} {
+            set measured [r vrecall set NPROBE $n SAMPLES 100]
+            assert_equal {samples k nprobe recall p50-us p99-us exact-us} [dict keys $measured]
+            assert_equal [list 100 10 $n] [lmap f {samples k nprobe} { dict get $measured $f }]
+            assert {[dict get $measured recall] + 0.15 >= $before} "$n lists: $measured, before $before"
+            set before [dict get $measured recall]
+        }
+        assert_equal 1 $before
+        assert_error {ERR invalid NPROBE} {r vrecall set NPROBE 0}
+        assert_error {ERR syntax error in VRECALL command} {r vrecall set NPROBE}
+        r vsearch set ELE e1 RECALL 0.9
+        wait_for {[info_of set calibrated-at] == 4000} "for the measurement"
+        foreach {effort least} {{RECALL 0.9} 0.8 {RECALL 0.98} 0.9 {EF 100} 0.85 {} 0.85} {
+            set found 0
+            for {set i 0} {$i < 50} {incr i} {
+                set exact [r vsearch set ELE e$i EXACT]
+                foreach e [r vsearch set ELE e$i {*}$effort] { incr found [expr {$e in $exact}] }
+            }
+            assert {$found >= $least * 500} "$effort: $found of 500"
+        }
+        lassign [r vsearch set ELE e1 NPROBE 40 WITHSTATS] found stats
+        assert_equal $found [r vsearch set ELE e1 EXACT]
+    }
+
     test {in a transaction nobody waits} {
         r flushall
         r vcreate set DIM 16

@@ -526,7 +526,7 @@ static void a_search_has_looked_through_the_lists_it_names(void **state)
             assert_int_equal(vec_query_init(&format, x, memory, &query),
                              ERR_OK);
             s.query = query;
-            ivf_search(&s, x, n_probe, near, scratch);
+            ivf_search(&s, x, n_probe, UINT32_MAX, near, scratch);
             topk_sort(&best);
             assert_int_equal(best.n, 10);
             assert_true(s.n_lists >= 1 && s.n_lists <= HEAPS);
