@@ -59,11 +59,11 @@ void thread_lower_priority(void)
     const struct sched_param none = {.sched_priority = 0};
 
     /* On Linux both belong to the thread; 0 means the caller. A batch thread
-     * displaces nobody when it wakes. That it comes after others while it runs
-     * is the doing of thread_give_way(), by which it loses its turn; a higher
-     * nice value would multiply with that, and starve it. */
+     * displaces nobody when it wakes. While it runs it loses its turn by
+     * thread_give_way(): with that, so much comes to the same share of a busy
+     * processor as a value of 10 alone does. */
     sched_setscheduler(0, SCHED_BATCH, &none);
-    setpriority(PRIO_PROCESS, 0, 1);
+    setpriority(PRIO_PROCESS, 0, 3);
 }
 
 void thread_give_way(void)
