@@ -396,9 +396,9 @@ static bool wait_for_work(struct pool *p)
     return has_new(p) || !atomic_load(&p->stopping);
 }
 
-/* Whoever waits for this processor comes next: the loop, which has a reply to
- * send, when a task has ended; anybody, when others' threads come first. The
- * kernel would let them wait for the next tick, which is up to 4 ms away. */
+/* Where others' threads come first, who waits for this processor comes next;
+ * the kernel would let it wait for the next tick, up to 4 ms. Queries give way
+ * to nobody: it would cost them their share beside busy neighbours. */
 static void run_unit(struct pool_worker *w, struct task *t)
 {
     struct pool *p = w->pool;
@@ -409,7 +409,7 @@ static void run_unit(struct pool_worker *w, struct task *t)
     } else {
         atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
     }
-    if (!more || p->options.low_priority) {
+    if (p->options.low_priority) {
         thread_give_way();
     }
 }

@@ -5,9 +5,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+
+enum { LOW_NICE = 7, LOW_SLICE_NS = 100000 };
 
 struct thread {
     pthread_t id;
@@ -54,16 +58,31 @@ void thread_join(struct thread *t)
     mem_free(t);
 }
 
+/* As the kernel knows it; the C library has no name for it yet. */
+struct sched_terms {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t slice_ns; /* of an ordinary thread, since Linux 6.12 */
+    uint64_t deadline, period;
+};
+
 void thread_lower_priority(void)
 {
-    const struct sched_param none = {.sched_priority = 0};
+    /* On Linux these belong to the thread; 0 means the caller. A batch thread
+     * displaces nobody when it wakes. Giving way costs it the rest of its slice
+     * and, since Linux 6.18, a slice that it has not had: were that one of the
+     * usual millisecond and a half, it would starve beside busy neighbours. */
+    struct sched_terms t = {.size = sizeof(t),
+                            .policy = SCHED_BATCH,
+                            .nice = LOW_NICE,
+                            .slice_ns = LOW_SLICE_NS};
 
-    /* On Linux both belong to the thread; 0 means the caller. A batch thread
-     * displaces nobody when it wakes. While it runs it loses its turn by
-     * thread_give_way(): with that, so much comes to the same share of a busy
-     * processor as a value of 10 alone does. */
-    sched_setscheduler(0, SCHED_BATCH, &none);
-    setpriority(PRIO_PROCESS, 0, 3);
+    if (syscall(SYS_sched_setattr, 0, &t, 0) != 0) {
+        setpriority(PRIO_PROCESS, 0, LOW_NICE);
+    }
 }
 
 void thread_give_way(void)
