@@ -358,20 +358,20 @@ start_server {} {
     test {a snapshot and a copy in the middle} {
         r flushall
         r vcreate set DIM 64 FP32
-        add_many set 8000 64
+        add_many set 5000 64
         set payload [r dump set]
-        for {set i 0} {$i < 8} {incr i} {
+        for {set i 0} {$i < 5} {incr i} {
             r restore fresh$i 0 $payload
             r vtrain fresh$i IVF NLIST 20 ITERATIONS 1 SAMPLE 200 PQ 32 SEED 9 DISCARD ASYNC
             after [expr {$i * 6}]
             r copy fresh$i other$i
             if {$i % 2} { r debug reload }
         }
-        for {set i 0} {$i < 8} {incr i} {
+        for {set i 0} {$i < 5} {incr i} {
             foreach key [list fresh$i other$i] {
                 wait_for {[info_of $key originals] eq "no" && [info_of $key ivf-phase] eq "idle"} "for $key"
                 is_discarded $key
-                assert_equal 8000 [r vcard $key]
+                assert_equal 5000 [r vcard $key]
             }
         }
     }
