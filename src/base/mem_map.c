@@ -47,15 +47,35 @@ void *mem_map_resize(void *ptr, size_t old_size, size_t size)
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14; an error before */
 #endif
 
-void mem_touch(void *ptr, size_t size)
+/* Of the whole pages of a block. */
+static bool advise(void *ptr, size_t size, int advice)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)ptr + page - 1) & ~(page - 1);
     uintptr_t to = ((uintptr_t)ptr + size) & ~(page - 1);
 
-    if (from < to) {
-        madvise((void *)from, to - from, MADV_POPULATE_WRITE);
-    }
+    return from < to && madvise((void *)from, to - from, advice) == 0;
+}
+
+void mem_touch(void *ptr, size_t size)
+{
+    advise(ptr, size, MADV_POPULATE_WRITE);
+}
+
+size_t mem_discard(void *ptr, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    /* Or the system makes a large page of it again, by itself. */
+    advise(ptr, size, MADV_NOHUGEPAGE);
+    return size > 2 * page && advise(ptr, size, MADV_DONTNEED)
+               ? (size / page - 1) * page
+               : 0;
+}
+
+void mem_want(void *ptr, size_t size)
+{
+    advise(ptr, size, MADV_HUGEPAGE);
 }
 
 void mem_map_free(void *ptr, size_t size)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/mem_impl.h"
+#include "base/mem_map.h"
 
 static unsigned shared[REGION_SHARED_ARENAS];
 static pthread_once_t shared_once = PTHREAD_ONCE_INIT;
@@ -84,6 +85,22 @@ void region_free(struct region *r, void *ptr, size_t size, size_t align)
     r->bytes -= cost;
     mem_account(-(int64_t)cost);
     mem_raw_arena_free(ptr, size);
+}
+
+size_t region_sleep(struct region *r, void *ptr, size_t size)
+{
+    size_t bytes = mem_discard(ptr, size);
+
+    r->bytes -= bytes;
+    mem_account(-(int64_t)bytes);
+    return bytes;
+}
+
+void region_wake(struct region *r, void *ptr, size_t size, size_t bytes)
+{
+    r->bytes += bytes;
+    mem_account((int64_t)bytes);
+    mem_want(ptr, size);
 }
 
 size_t region_cost(size_t size, size_t align)

@@ -44,6 +44,12 @@ void *region_alloc(struct region *r, size_t size, size_t align) MUST_USE;
 /* size and align as given to region_alloc(). NULL is ignored. */
 void region_free(struct region *r, void *ptr, size_t size, size_t align);
 
+/* Gives what lies in a block back to the system: it reads as zeros. Returns the
+ * bytes that count no more, until region_wake() of as many, before the block is
+ * written to or freed. */
+size_t region_sleep(struct region *r, void *ptr, size_t size);
+void region_wake(struct region *r, void *ptr, size_t size, size_t bytes);
+
 /* What region_alloc(size, align) would add to `bytes`. */
 size_t region_cost(size_t size, size_t align);
 

@@ -364,6 +364,11 @@ bool elements_settle(struct elements *e)
     return slots_settle(&e->slots);
 }
 
+void elements_fit(struct elements *e, uint64_t *cursor)
+{
+    table_fit(&e->table, cursor);
+}
+
 void elements_validate(const struct elements *e)
 {
     slot_id slot;

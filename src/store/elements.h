@@ -123,6 +123,10 @@ slot_id elements_random(const struct elements *e, struct rng *rng);
 /* See slots_settle(). */
 bool elements_settle(struct elements *e);
 
+/* Gives back memory that was for more to come, some at a time; see
+ * table_fit(). */
+void elements_fit(struct elements *e, uint64_t *cursor);
+
 /* Checks L1, the table and the slots; aborts on a violation. */
 void elements_validate(const struct elements *e);
 

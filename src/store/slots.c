@@ -58,6 +58,14 @@ void slots_bunch_discard(struct slot_bunch *b)
     region_free(b->slots->region, b, bunch_bytes(b->n_words), 1);
 }
 
+void slots_trim(struct slots *s)
+{
+    while (s->n_ahead > 0) {
+        page_room_free(&s->geometry, s->geometry.small_pages,
+                       &s->ahead[--s->n_ahead], s->region);
+    }
+}
+
 void slots_deinit(struct slots *s)
 {
     uint32_t i;
@@ -83,10 +91,7 @@ void slots_deinit(struct slots *s)
                     n * sizeof(struct page_attr), 1);
         page_free(&s->geometry, i, p, s->region);
     }
-    while (s->n_ahead > 0) {
-        page_room_free(&s->geometry, s->geometry.small_pages,
-                       &s->ahead[--s->n_ahead], s->region);
-    }
+    slots_trim(s);
     if (s->dir) {
         region_free(s->region, s->dir, dir_bytes(s->dir->cap), 1);
     }
@@ -430,7 +435,7 @@ size_t slots_take_cost(const struct slots *s)
 
     if (s->free_head != SLOT_NONE || s->bunches ||
         (s->blocks && slots_blocks_have_free(s))) {
-        return 0;
+        return s->blocks ? slots_blocks_take_cost(s) : 0;
     }
     if (s->n_pages == 0 ||
         s->n_slots == row_page_first(&s->geometry, s->n_pages)) {

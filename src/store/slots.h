@@ -134,6 +134,9 @@ enum err slots_take(struct slots *s, slot_id *slot) MUST_USE;
  * near, if they are fresh. */
 void slots_expect(const struct slots *s, uint32_t n);
 
+/* Frees the pages that are ready for what may come. */
+void slots_trim(struct slots *s);
+
 /* Gives the taken slot back unused, before any view is taken. */
 void slots_put_back(struct slots *s);
 

@@ -10,6 +10,7 @@ enum {
     CAP_MIN = 64, /* blocks; the capacity is a multiple of it */
     SEEN_BITS = 6,
     SEEN_MASK = (1 << SEEN_BITS) - 1,
+    ASLEEP = SEEN_MASK,
 };
 
 #define FREE_ALL UINT32_MAX
@@ -24,7 +25,13 @@ static enum slots_block_kind block_kind(const struct slots_blocks *b,
 
 static uint32_t block_seen(const struct slots_blocks *b, uint32_t block)
 {
-    return b->state[block] & SEEN_MASK;
+    return block_kind(b, block) == BLOCK_POOL ? 0 : b->state[block] & SEEN_MASK;
+}
+
+/* Of a POOL block nothing is seen, so it says there whether its page sleeps. */
+static bool is_asleep(const struct slots_blocks *b, uint32_t block)
+{
+    return b->state[block] == (BLOCK_POOL << SEEN_BITS | ASLEEP);
 }
 
 static bool is_tail(enum slots_block_kind kind)
@@ -60,7 +67,7 @@ static size_t tail_bytes(uint32_t n_words)
 
 static size_t books_bytes(uint32_t cap)
 {
-    return cap / 8 + cap * (sizeof(uint32_t) + sizeof(uint8_t));
+    return cap / 8 * 2 + cap * (sizeof(uint32_t) + sizeof(uint8_t));
 }
 
 static void tail_reclaim(struct retired *r, void *arg)
@@ -73,12 +80,13 @@ static void tail_reclaim(struct retired *r, void *arg)
 
 static uint32_t cap_for(const struct slots_blocks *b, uint64_t n)
 {
-    uint32_t cap = b->cap ? b->cap : CAP_MIN;
+    uint64_t need = (n + SLOTS_BLOCK - 1) / SLOTS_BLOCK;
 
-    while ((uint64_t)cap * SLOTS_BLOCK < n) {
-        cap *= 2;
+    if (b->cap && need <= b->cap) {
+        return b->cap;
     }
-    return cap;
+    need += need / 8 + CAP_MIN; /* copying it all is little work */
+    return (uint32_t)(need / CAP_MIN * CAP_MIN);
 }
 
 size_t slots_blocks_fit_cost(const struct slots *s, uint64_t n)
@@ -96,7 +104,8 @@ static void move_books(struct slots_blocks *b, struct slots_tail *tail,
                        uint64_t *books, uint32_t cap)
 {
     uint64_t *open = books;
-    uint32_t *free_slots = (uint32_t *)(void *)(open + cap / 64);
+    uint64_t *pool = open + cap / 64;
+    uint32_t *free_slots = (uint32_t *)(void *)(pool + cap / 64);
     uint8_t *state = (uint8_t *)(free_slots + cap);
     uint32_t i;
 
@@ -109,11 +118,13 @@ static void move_books(struct slots_blocks *b, struct slots_tail *tail,
     }
     if (b->cap) {
         memcpy(open, b->open, b->cap / 8);
+        memcpy(pool, b->pool, b->cap / 8);
         memcpy(free_slots, b->free, b->cap * sizeof(*free_slots));
         memcpy(state, b->state, b->cap);
     }
     b->tail = tail;
     b->open = open;
+    b->pool = pool;
     b->free = free_slots;
     b->state = state;
     b->cap = cap;
@@ -147,6 +158,8 @@ enum err slots_blocks_fit(struct slots *s, uint64_t n)
     return ERR_OK;
 }
 
+static void wake_all(struct slots *s);
+
 static void free_books(struct slots *s)
 {
     struct slots_blocks *b = s->blocks;
@@ -160,6 +173,7 @@ void slots_blocks_free(struct slots *s)
 {
     struct slots_tail *tail = s->blocks->tail;
 
+    wake_all(s);
     free_books(s);
     region_free(s->region, tail, tail_bytes(tail->n_words), 1);
 }
@@ -305,27 +319,159 @@ static void open_clear(struct slots_blocks *b, uint32_t block)
     b->open[block / 64] &= ~((uint64_t)1 << (block % 64));
 }
 
-/* A wholly free block that is not general or owned any more; those that are
- * pool lead to each other where the name of their first row would be. */
+/* A wholly free block that is not general or owned any more. */
 static void to_pool(struct slots *s, uint32_t block)
 {
     struct slots_blocks *b = s->blocks;
-    uint32_t row;
-    struct page *p = slots_page(s, block * SLOTS_BLOCK, &row);
 
     set_kind(b, block, BLOCK_POOL);
-    p->names[row] = b->pool;
-    b->pool = block;
+    b->pool[block / 64] |= (uint64_t)1 << (block % 64);
+    if (block / 64 < b->pool_from) {
+        b->pool_from = block / 64;
+    }
     b->n_pool++;
 }
+
+/* The first, so that what is left is together, and whole pages may sleep. */
+static uint32_t pool_first(const struct slots_blocks *b, uint32_t *word)
+{
+    uint32_t i = b->pool_from;
+
+    while (!b->pool[i]) {
+        i++;
+    }
+    *word = i;
+    return i * 64 + (uint32_t)__builtin_ctzll(b->pool[i]);
+}
+
+/* ---- sleep --------------------------------------------------------------- */
+
+/* The page's blocks; false when it has not whole ones that can be POOL. */
+static bool blocks_of_page(const struct slots *s, uint32_t page,
+                           uint32_t *first, uint32_t *end)
+{
+    uint64_t from = row_page_first(&s->geometry, page);
+    uint64_t n = row_page_count(&s->geometry, page);
+
+    *first = (uint32_t)(from / SLOTS_BLOCK);
+    *end = (uint32_t)((from + n) / SLOTS_BLOCK);
+    return page >= s->geometry.small_pages && from % SLOTS_BLOCK == 0 &&
+           n % SLOTS_BLOCK == 0 && *first >= SLOTS_BLOCK_FIRST &&
+           from + n <= s->n_slots;
+}
+
+static size_t page_rows_bytes(const struct slots *s)
+{
+    return (size_t)s->geometry.big_rows *
+           (s->geometry.row_bytes + s->geometry.side_bytes);
+}
+
+static void mark_asleep(struct slots_blocks *b, uint32_t first, uint32_t end,
+                        bool on)
+{
+    uint32_t block;
+
+    for (block = first; block < end; block++) {
+        b->state[block] =
+            (uint8_t)(BLOCK_POOL << SEEN_BITS | (on ? ASLEEP : 0));
+    }
+}
+
+/* False when it cannot. All that can take the same. */
+static bool let_sleep(struct slots *s, uint32_t page, uint32_t first,
+                      uint32_t end)
+{
+    struct slots_blocks *b = s->blocks;
+    size_t bytes =
+        region_sleep(s->region, s->dir->pages[page]->rows, page_rows_bytes(s));
+
+    if (bytes == 0) {
+        return false;
+    }
+    ASSERT(b->n_asleep == 0 || b->slept == bytes);
+    b->slept = bytes;
+    b->n_asleep++;
+    mark_asleep(b, first, end, true);
+    return true;
+}
+
+static void wake(struct slots *s, uint32_t block)
+{
+    struct slots_blocks *b = s->blocks;
+    uint32_t page = row_place(&s->geometry, block * SLOTS_BLOCK).page;
+    uint32_t first, end;
+
+    ASSERT(blocks_of_page(s, page, &first, &end) && b->n_asleep > 0);
+    region_wake(s->region, s->dir->pages[page]->rows, page_rows_bytes(s),
+                b->slept);
+    b->n_asleep--;
+    mark_asleep(b, first, end, false);
+}
+
+static void wake_all(struct slots *s)
+{
+    uint32_t n = slots_n_blocks(s), block;
+
+    for (block = 0; block < n && s->blocks->n_asleep > 0; block++) {
+        if (is_asleep(s->blocks, block)) {
+            wake(s, block);
+        }
+    }
+}
+
+static bool is_to_sleep(const struct slots_blocks *b, uint32_t first,
+                        uint32_t end)
+{
+    while (first < end && block_kind(b, first) == BLOCK_POOL &&
+           !is_asleep(b, first)) {
+        first++;
+    }
+    return first == end;
+}
+
+bool slots_blocks_rest(struct slots *s, uint32_t *page)
+{
+    enum { LOOK = 1024, SLEEP = 4 };
+    uint32_t looked = 0, slept = 0, first, end;
+
+    while (s->blocks && *page < s->n_pages) {
+        if (looked++ == LOOK || slept == SLEEP) {
+            return true;
+        }
+        if (blocks_of_page(s, *page, &first, &end) &&
+            is_to_sleep(s->blocks, first, end)) {
+            slept++;
+            if (!let_sleep(s, *page, first, end)) {
+                return false;
+            }
+        }
+        ++*page;
+    }
+    return false;
+}
+
+size_t slots_blocks_take_cost(const struct slots *s)
+{
+    const struct slots_blocks *b = s->blocks;
+
+    uint32_t word;
+
+    return s->n_free == 0 && b->n_pool > 0 && is_asleep(b, pool_first(b, &word))
+               ? b->slept
+               : 0;
+}
+
+/* ---- free slots, again --------------------------------------------------- */
 
 static uint32_t from_pool(struct slots *s)
 {
     struct slots_blocks *b = s->blocks;
-    uint32_t row, block = b->pool;
-    struct page *p = slots_page(s, block * SLOTS_BLOCK, &row);
+    uint32_t block = pool_first(b, &b->pool_from);
 
-    b->pool = p->names[row];
+    if (is_asleep(b, block)) {
+        wake(s, block);
+    }
+    b->pool[block / 64] &= ~((uint64_t)1 << (block % 64));
     b->n_pool--;
     b->n_idle -= SLOTS_BLOCK;
     return block;
@@ -473,7 +619,6 @@ enum err slots_blocks_begin(struct slots *s, slots_lane_fn *lane, void *arg)
         return ERR_NOMEM;
     }
     memset(b, 0, sizeof(*b));
-    b->pool = SLOT_NONE;
     b->lane = lane;
     b->arg = arg;
     s->blocks = b;
@@ -519,6 +664,7 @@ void slots_blocks_end(struct slots *s)
     if (!s->blocks) {
         return;
     }
+    wake_all(s);
     relist_free(s);
     tail = s->blocks->tail;
     free_books(s);
@@ -706,6 +852,7 @@ enum err slots_take_lane(struct slots *s, slot_id from, slot_id lane)
 
 struct sums {
     uint32_t free, idle, lanes, tail, pool, owned, draining;
+    uint32_t asleep; /* slots */
 };
 
 static void check_block(const struct slots *s, uint32_t block, uint32_t seen,
@@ -720,6 +867,8 @@ static void check_block(const struct slots *s, uint32_t block, uint32_t seen,
     ASSERT(tail_has(b->tail, block) == (is_tail(kind) && seen > 0)); /* K2 */
     ASSERT(is_open == (kind == BLOCK_GENERAL && n_free > 0));        /* K4 */
     ASSERT(!is_open || block / 64 >= b->open_from);
+    ASSERT((kind == BLOCK_POOL) == (b->pool[block / 64] >> (block % 64) & 1));
+    ASSERT(kind != BLOCK_POOL || block / 64 >= b->pool_from);
     ASSERT(seen + n_free <= SLOTS_BLOCK);
     ASSERT(kind != BLOCK_POOL || n_free == SLOTS_BLOCK);
     ASSERT(kind != BLOCK_DRAINING || n_free < SLOTS_BLOCK);
@@ -731,6 +880,7 @@ static void check_block(const struct slots *s, uint32_t block, uint32_t seen,
     sums->lanes += kind == BLOCK_OWNED ? n_free : 0;
     sums->tail += is_tail(kind) ? seen : 0;
     sums->pool += kind == BLOCK_POOL;
+    sums->asleep += is_asleep(b, block) ? SLOTS_BLOCK : 0;
     sums->owned += kind == BLOCK_OWNED;
     sums->draining += kind == BLOCK_DRAINING;
 }
@@ -761,7 +911,7 @@ void slots_blocks_validate(const struct slots *s)
     const struct slots_blocks *b = s->blocks;
     uint32_t n = slots_n_blocks(s);
     struct sums sums = {0};
-    uint32_t block, i, pool = 0;
+    uint32_t block, i;
     uint8_t *limbo = mem_alloc(n + 1);
 
     memset(limbo, 0, n + 1);
@@ -776,16 +926,10 @@ void slots_blocks_validate(const struct slots *s)
     for (block = 0; block < n; block++) {
         check_block(s, block, seen_in(s, block) + limbo[block], &sums);
     }
-    for (block = b->pool; block != SLOT_NONE; pool++) {
-        uint32_t row;
-        struct page *p = slots_page(s, block * SLOTS_BLOCK, &row);
-
-        ASSERT(pool < b->n_pool && block_kind(b, block) == BLOCK_POOL);
-        block = p->names[row];
-    }
-    ASSERT(pool == b->n_pool && sums.pool == pool);
+    ASSERT(sums.pool == b->n_pool);
     ASSERT(sums.free == s->n_free && sums.idle == b->n_idle);
     ASSERT(sums.lanes == b->n_lanes && sums.tail == b->n_tail);
+    ASSERT(sums.asleep == (uint64_t)b->n_asleep * s->geometry.big_rows);
     ASSERT(sums.owned == b->n_owned && sums.draining == b->n_draining);
     mem_free(limbo);
 }

@@ -29,6 +29,8 @@
  *      sees a row in it.
  *  K3  `free` has a bit for each slot that is free, whatever the kind.
  *  K4  A GENERAL block has its bit in `open` when a slot of it is free.
+ *  K5  A page whose blocks are all POOL may sleep: what its rows took has gone
+ *      back to the system. It wakes when one of the blocks is taken.
  *
  * thread loop; readers look at the tail through a view. */
 #ifndef VECTRA_STORE_SLOTS_BLOCKS_H
@@ -69,12 +71,15 @@ struct slots_blocks {
     uint32_t *free; /* with these: by block, its slots that are free */
     uint8_t *state; /* by block: kind and seen, see block_kind() */
     uint32_t cap;   /* blocks there is room for */
+    uint64_t *pool; /* POOL blocks */
     uint32_t open_from; /* no bit is set in the words of `open` before */
-    uint32_t pool;      /* its first block; SLOT_NONE: none */
+    uint32_t pool_from; /* nor in those of `pool` */
     uint32_t n_pool, n_owned, n_draining;
-    uint32_t n_idle;  /* free slots of DRAINING and POOL blocks */
-    uint32_t n_lanes; /* of OWNED ones */
-    uint32_t n_tail;  /* slots seen in GENERAL and DRAINING ones */
+    uint32_t n_idle;   /* free slots of DRAINING and POOL blocks */
+    uint32_t n_lanes;  /* of OWNED ones */
+    uint32_t n_tail;   /* slots seen in GENERAL and DRAINING ones */
+    uint32_t n_asleep; /* pages */
+    size_t slept;      /* what each of them does not take */
 };
 
 /* Keeps blocks from now on; all are GENERAL. When they are kept already, only
@@ -129,6 +134,16 @@ void slots_block_drain(struct slots *s, uint32_t block);
 
 /* Gives out slots of a DRAINING block again. */
 void slots_block_keep(struct slots *s, uint32_t block);
+
+/* Lets pages sleep of which nothing is used (K5), some at a time: begin with
+ * *page 0. False when that is all. */
+bool slots_blocks_rest(struct slots *s, uint32_t *page);
+
+/* What pages that sleep do not take of what pages cost. */
+static inline size_t slots_asleep_bytes(const struct slots *s)
+{
+    return s->blocks ? s->blocks->n_asleep * s->blocks->slept : 0;
+}
 
 /* ---- searches ------------------------------------------------------------ */
 

@@ -27,6 +27,9 @@ void slots_blocks_note_bunch(struct slots *s, const struct slot_bunch *b);
 slot_id slots_blocks_take_used(struct slots *s);
 bool slots_blocks_have_free(const struct slots *s);
 
+/* What counts again when the next is taken: a page that sleeps. */
+size_t slots_blocks_take_cost(const struct slots *s);
+
 void slots_blocks_free(struct slots *s);
 void slots_blocks_validate(const struct slots *s);
 

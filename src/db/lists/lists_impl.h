@@ -2,8 +2,9 @@
  *
  * What each file does: lists.c life and end, notes of writes, what is known;
  * lists_job.c the running of jobs, training; lists_move.c moving rows: into
- * lists, from list to list; lists_tend.c which lists need it; lists_image.c the
- * form that is logged and saved; lists_discard.c the giving up of vectors. */
+ * lists, from list to list; lists_tend.c which lists need it; lists_rest.c what
+ * is given back; lists_image.c the form that is logged and saved;
+ * lists_discard.c the giving up of vectors. */
 #ifndef VECTRA_DB_LISTS_IMPL_H
 #define VECTRA_DB_LISTS_IMPL_H
 
@@ -80,10 +81,13 @@ struct lists_job {
     float *keys;
     uint8_t *codes; /* of the rows; NULL: lists have none */
     uint32_t n, at, cap;
-    uint32_t ready;            /* of them, whose lists are known */
-    uint32_t part;             /* the first of those that builders are at ... */
-    uint32_t handed;           /* ... and the first behind them */
-    uint32_t cursor;           /* of the tail: the next block to look at */
+    uint32_t ready;  /* of them, whose lists are known */
+    uint32_t part;   /* the first of those that builders are at ... */
+    uint32_t handed; /* ... and the first behind them */
+    uint32_t cursor; /* of the tail: the next block to look at; when
+                      * resting, the next page */
+    bool is_fitting; /* resting: pages are done, names are not */
+    uint64_t fit_at;
     uint32_t cursor_unlinked;  /* of its unlinked blocks: graph_left.h */
     uint32_t old_list, old_at; /* of the lists that are replaced */
     uint32_t met;              /* rows, since the cursor was at the beginning */
@@ -140,6 +144,9 @@ struct lists_home {
     bool any;            /* what there is is to be done though it be little */
     uint32_t tail_left;  /* rows of the tail that could not be moved */
     write_seq tended_at; /* when nothing was to be tended */
+    /* The set when it was looked at, and when it rested: see lists_rest.c. */
+    uint64_t looked_uid, rested_uid;
+    uint32_t looked_count, rested_count;
     uint64_t trainings, splits, merges;
     double pace;
     struct index_watch watch;
@@ -343,5 +350,10 @@ bool lists_begin_tending(struct lists_home *h);
 
 /* Whether they should be trained anew. */
 bool lists_want_training(const struct lists *l);
+
+/* ---- lists_rest.c ------------------------------------------------------ */
+
+/* Begins to give memory back, when there is nothing else to do. */
+bool lists_begin_resting(struct lists_home *h);
 
 #endif

@@ -653,7 +653,7 @@ bool lists_begin_tending(struct lists_home *h)
     struct need need;
 
     if (h->tended_at == epoch_now(h->keyspace->epoch)) {
-        return false; /* nothing has changed */
+        return lists_begin_resting(h); /* nothing has changed */
     }
     look(l, &need);
     if (need.n_splits) {
@@ -666,5 +666,5 @@ bool lists_begin_tending(struct lists_home *h)
         return begin_merging(l, &need);
     }
     h->tended_at = epoch_now(h->keyspace->epoch);
-    return false;
+    return lists_begin_resting(h);
 }

@@ -12,6 +12,7 @@
 #include "db/lists/lists.h"
 #include "db/names/name_order.h"
 #include "db/search/filter_memo.h"
+#include "store/slots_blocks.h"
 #include "vec/fine.h"
 #include "vec/pq.h"
 
@@ -713,6 +714,7 @@ void vset_info_read(const struct vset *v, struct vset_info *out)
     for (i = 0; i < e->slots.n_pages; i++) {
         live_pages += page_cost(&e->slots.geometry, i);
     }
+    live_pages -= slots_asleep_bytes(&e->slots);
     *out = (struct vset_info){
         .uid = v->uid,
         .node_uid = v->node_uid,

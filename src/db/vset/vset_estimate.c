@@ -8,6 +8,7 @@
 #include "db/vset/attribute.h"
 #include "db/vset/index_choice.h"
 #include "db/vset/vset_impl.h"
+#include "index/ivf/codes.h"
 #include "index/ivf/ivf.h"
 #include "store/slots_blocks.h"
 #include "vec/fine.h"
@@ -23,13 +24,15 @@ static struct row_layout layout_of(const struct vec_format *f)
                                .overread = f->overread};
 }
 
-static uint64_t rows_bytes(const struct vec_format *f, uint64_t n)
+/* Of a set that rests there is nothing ahead: see lists_rest.c. */
+static uint64_t rows_bytes(const struct vec_format *f, uint64_t n, bool rests)
 {
     struct row_layout layout = layout_of(f);
-    size_t ahead;
+    size_t ahead, all;
 
-    return slots_bytes_for(&layout, n > SLOTS_MAX ? SLOTS_MAX : (uint32_t)n,
-                           &ahead);
+    all = slots_bytes_for(&layout, n > SLOTS_MAX ? SLOTS_MAX : (uint32_t)n,
+                          &ahead);
+    return rests ? all - ahead : all;
 }
 
 /* ---- lists --------------------------------------------------------------- */
@@ -39,10 +42,29 @@ static uint32_t n_lists_of(const struct vset_estimate_of *of)
     return of->lists.nlist ? of->lists.nlist : lists_n_for(of->count);
 }
 
-/* The last block of a list is half full, on average. */
+/* The last block of a list is half full, on average. As many slots are left
+ * over when lists have been filled, and those of the rows that were moved
+ * together; of these whole pages rest. */
 static uint64_t lanes_of(const struct vset_estimate_of *of)
 {
-    return of->count + (uint64_t)n_lists_of(of) * IVF_BLOCK / 2;
+    enum { TOGETHER = 8192 }; /* see lists_move.c */
+    uint64_t halves = (uint64_t)n_lists_of(of) * IVF_BLOCK / 2;
+    uint64_t left = halves + (of->count < TOGETHER ? of->count : TOGETHER);
+    uint64_t page;
+    struct vec_format f;
+
+    if (of->lists.discard) {
+        vec_format_init_pq(&f, of->options.metric, of->options.dim,
+                           of->lists.pq_m, NULL);
+    } else {
+        vec_format_init(&f, of->options.type, of->options.metric,
+                        of->options.dim);
+    }
+    page = PAGE_BYTES / (f.row_bytes + vec_fine_bytes(&f));
+    if (left > page) {
+        left = left < page + page / 2 ? page : page / 2;
+    }
+    return of->count + halves + left;
 }
 
 /* Codes beside the rows; rows of bytes are scanned themselves. */
@@ -60,7 +82,13 @@ static uint64_t code_of_lane(const struct vset_estimate_of *of)
         vec_format_init(&i8, VEC_I8, of->options.metric, of->options.dim);
         return of->options.type == VEC_I8 ? 0 : i8.row_bytes;
     default:
-        return 0;
+        vec_format_init(&i8, of->options.type, of->options.metric,
+                        of->options.dim);
+        if (ivf_codes_kind_for(&i8) != IVF_CODES_I8) {
+            return 0;
+        }
+        vec_format_init(&i8, VEC_I8, of->options.metric, of->options.dim);
+        return i8.row_bytes;
     }
 }
 
@@ -127,7 +155,7 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
     } else {
         vec_format_init(&f, o->type, o->metric, o->dim);
     }
-    out->code_bytes = rows_bytes(&f, of->count);
+    out->code_bytes = rows_bytes(&f, of->count, false);
     out->name_bytes = name_heap_bytes_for(of->count, of->name_len) +
                       table_bytes_for(4, &nobody, of->count);
     out->attribute_bytes = attributes_bytes(of);
@@ -140,7 +168,9 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
         out->index_bytes = graph_bytes_for(&f, o->m, of->count);
     } else if (out->index == VSET_INDEX_IVF && of->count) {
         out->index_bytes = lists_bytes_for(of);
-        out->code_bytes = rows_bytes(&f, lanes_of(of));
+        out->code_bytes = rows_bytes(&f, lanes_of(of), true);
+        out->name_bytes -= table_bytes_for(4, &nobody, of->count) -
+                           table_bytes_fit(4, &nobody, of->count);
     }
     out->memory_bytes = vset_create_cost() + out->code_bytes + out->name_bytes +
                         out->attribute_bytes + out->index_bytes;

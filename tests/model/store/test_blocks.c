@@ -215,6 +215,19 @@ static void tend_blocks(struct world *w)
     slots_block_drain(s, (uint32_t)rng_below(&w->rng, slots_n_blocks(s)));
 }
 
+static void rest(struct world *w)
+{
+    uint64_t at = 0;
+    uint32_t page = 0;
+
+    while (slots_blocks_rest(&w->e.slots, &page)) {
+    }
+    do {
+        elements_fit(&w->e, &at);
+    } while (at);
+    slots_trim(&w->e.slots);
+}
+
 static void step(struct world *w)
 {
     uint32_t i = (uint32_t)rng_below(&w->rng, NAMES);
@@ -229,6 +242,9 @@ static void step(struct world *w)
         break;
     case 2:
         tend_blocks(w);
+        if (rng_below(&w->rng, 256) == 0) {
+            rest(w);
+        }
         break;
     default:
         move(w);
@@ -283,10 +299,77 @@ static void threads_see_each_row_of_their_instant_once(void **state)
     region_deinit(&w.region);
 }
 
+/* Everything goes, and comes again. */
+static void pages_that_are_not_used_sleep_until_they_are_K5(void **state)
+{
+    static struct world w;
+    const struct elements_ops ops = {.free_attr = free_attr, .arg = &w};
+    const struct row_layout layout = {.row_bytes = 4 * ROW_BYTES,
+                                      .side_bytes = 9};
+    struct slots *s = &w.e.slots;
+    size_t awake, given;
+    uint32_t i, round;
+
+    (void)state;
+    cm_seed(&w.rng);
+    region_init(&w.region, 0);
+    w.epoch = epoch_create();
+    elements_init(&w.e, &layout, &w.region, w.epoch, &ops);
+    for (i = 0; i < NAMES; i++) {
+        put(&w, i);
+    }
+    assert_int_equal(slots_blocks_begin(s, lane_is_free, &w.owner), ERR_OK);
+    for (round = 0; round < 3; round++) {
+        rest(&w);
+        assert_int_equal(slots_asleep_bytes(s), 0);
+        for (i = 0; i < NAMES; i++) {
+            take(&w, i);
+        }
+        assert_true(elements_settle(&w.e));
+        for (i = 0; i < slots_n_blocks(s); i++) {
+            slots_block_drain(s, i);
+        }
+        awake = w.region.bytes;
+        rest(&w);
+        given = slots_asleep_bytes(s);
+        assert_true(given > awake / 3);
+        assert_true(w.region.bytes <= awake - given);
+        elements_validate(&w.e);
+        for (i = 0; i < (round == 1 ? NAMES / 4 : NAMES); i++) {
+            put(&w, i);
+        }
+        elements_validate(&w.e);
+        assert_true(slots_asleep_bytes(s) <= given);
+        assert_true(round == 1 || slots_asleep_bytes(s) == 0);
+        for (; i < NAMES; i++) {
+            put(&w, i);
+        }
+    }
+    for (i = 0; i < NAMES; i++) {
+        take(&w, i);
+    }
+    assert_true(elements_settle(&w.e));
+    for (i = 0; i < slots_n_blocks(s); i++) {
+        slots_block_drain(s, i);
+    }
+    rest(&w);
+    assert_true(slots_asleep_bytes(s) > 0);
+    if (rng_below(&w.rng, 2)) {
+        slots_blocks_end(s);
+        elements_validate(&w.e);
+        put(&w, 1);
+    }
+    elements_deinit(&w.e);
+    epoch_destroy(w.epoch);
+    assert_int_equal(w.region.bytes, 0);
+    region_deinit(&w.region);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_see_each_row_of_their_instant_once),
+        cmocka_unit_test(pages_that_are_not_used_sleep_until_they_are_K5),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,8 @@ start_server {} {
         r vcreate s DIM 64 METRIC L2
         fill s 10000 64
         set need [dict get [r vestimate DIM 64 COUNT 25000 INDEX HNSW] index-bytes]
-        set rows [dict get [r vestimate DIM 64 COUNT 25000 INDEX IVF] memory-bytes]
+        set rows [expr {[dict get [r vestimate DIM 64 COUNT 25000 INDEX FLAT] memory-bytes] +
+                        [dict get [r vestimate DIM 64 COUNT 25000 INDEX IVF] index-bytes]}]
         r config set maxmemory [expr {[info_field used_memory] + $rows + $need / 2}]
         fill s 25000 64
         wait_for {[info_of s index] eq "ivf"}

@@ -433,6 +433,58 @@ static void what_is_reserved_is_what_would_be_there(void **state)
     region_deinit(&s);
 }
 
+static void fit(struct table *t)
+{
+    uint64_t cursor = 0;
+
+    do {
+        table_fit(t, &cursor);
+    } while (cursor);
+}
+
+static void a_table_that_fits_takes_less_and_grows_as_before(void **state)
+{
+    struct table t;
+    struct region r;
+    uint64_t n = 0;
+    size_t i;
+
+    (void)state;
+    region_init(&r, 0);
+    table_init(&t, 4, &r, mix, NULL);
+    fit(&t);
+    for (i = 0; i < 40; i++) {
+        uint64_t to = n + 1 + n / 3 + i % 3;
+        size_t said, took;
+
+        while (n < to) {
+            insert(&t, ++n);
+        }
+        took = r.bytes;
+        fit(&t);
+        table_validate(&t);
+        assert_true(r.bytes <= took);
+        said = table_bytes_fit(4, &r, n);
+        assert_true(said <= r.bytes + r.bytes / 8 + 6000);
+        assert_true(r.bytes <= said + said / 8 + 6000);
+        took = r.bytes;
+        fit(&t);
+        assert_int_equal(took, r.bytes);
+    }
+    assert_true(n > 50000 && r.bytes < 8 * n);
+    while (n > 0) {
+        assert_true(table_remove(&t, mix(n, NULL), n));
+        if (n % 5000 == 0) {
+            fit(&t);
+            table_validate(&t);
+        }
+        n--;
+    }
+    table_deinit(&t);
+    assert_int_equal(r.bytes, 0);
+    region_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +505,7 @@ int main(void)
         cmocka_unit_test(a_failed_allocation_leaves_the_table_as_it_was),
         cmocka_unit_test(the_cost_of_an_insertion_is_an_upper_bound),
         cmocka_unit_test(what_a_table_will_take_is_known_before),
+        cmocka_unit_test(a_table_that_fits_takes_less_and_grows_as_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
