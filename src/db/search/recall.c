@@ -20,8 +20,13 @@ enum {
 #define UNCALIBRATED_SHARE 0.05 /* of the lists, likewise */
 #define FILLED_SHARE       0.9
 
-/* Efforts that are measured: EF, or of lists half as many with each step down
- * from a quarter of all. */
+/* What may be missed of a set's own rows, which lists were made for, so that a
+ * query from outside misses what it may. */
+#define OWN_ROWS_MISS 0.6
+
+/* Efforts that are measured: EF, or numbers of lists, from a thousandth of all
+ * to a quarter: a search that ends early where little is to be expected finds
+ * much in few. */
 static uint32_t calibration_effort(const struct vset *v, int i)
 {
     const struct ivf *lists = lists_of(v);
@@ -30,7 +35,8 @@ static uint32_t calibration_effort(const struct vset *v, int i)
     if (!lists) {
         return 16u << i;
     }
-    n = ivf_n_lists(lists) >> (RECALL_EFS_MAX + 1 - i);
+    n = (uint32_t)(ivf_n_lists(lists) / 4.0 *
+                   exp2(4.0 / 3 * (i + 1 - RECALL_EFS_MAX)));
     return n > (uint32_t)i ? n : (uint32_t)i + 1;
 }
 
@@ -390,6 +396,9 @@ static double effort_measured(const struct vset *v, double recall)
     double from, to, share, low, high;
     int i = 0;
 
+    if (lists_of(v)) {
+        recall = 1 - (1 - recall) * OWN_ROWS_MISS;
+    }
     while (i < RECALL_EFS_MAX && (double)v->recall[i] < recall) {
         i++;
     }
