@@ -274,9 +274,10 @@ static void make_valid(void)
     case 6:
         if (below(20) == 0) {
             make_kill();
-            break;
+        } else {
+            make_small();
         }
-        /* fall through */
+        break;
     default:
         make_small();
         break;

@@ -101,6 +101,8 @@ struct lists_job {
     struct lists_task tasks[];
 };
 
+enum { LISTS_STUCK_MAX = 16 };
+
 /* Lists, of which a set has mostly one lot. */
 struct lists {
     struct lists_home *home;
@@ -118,10 +120,15 @@ struct lists {
     uint64_t n_residual; /* while it is filled `residual` is a sum of so many */
     double of_late;      /* of rows that came after; decays */
     uint64_t n_late;     /* how many */
-    uint32_t stuck; /* rows of a list that could not be split, and some more */
-    double imbalance; /* when it was filled */
-    uint32_t goal;    /* rows to be moved in, about */
-    uint64_t moved;   /* rows that were */
+    /* Lists whose rows are all alike, and so many rows as they are to have more
+     * than before they are split again. */
+    struct {
+        uint32_t list, rows; /* rows 0: none */
+    } stuck[LISTS_STUCK_MAX];
+    uint32_t next_stuck; /* that is noted over */
+    double imbalance;    /* when it was filled */
+    uint32_t goal;       /* rows to be moved in, about */
+    uint64_t moved;      /* rows that were */
     int64_t filling_since_ns;
     bool dropped;
     struct lists *sibling; /* home->all */

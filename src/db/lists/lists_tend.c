@@ -19,7 +19,7 @@ enum {
     SPLITS_MAX = 4,  /* of one job */
     MERGES_MAX = 64, /* likewise */
     SPLIT_TIMES = 3,
-    SPLIT_ROWS = 1024, /* at least, of a list that is split */
+    SPLIT_ROWS = 512, /* at least, of a list that is split */
     MERGE_SHARE = 5,
     MERGE_MEAN = 32, /* rows of a list, when lists are merged at all */
     AROUND = 8,      /* lists whose rows are looked at after a split */
@@ -35,6 +35,9 @@ enum {
     AGAIN_ROWS = 4096,
 };
 
+/* Rows of the smaller half of a list that is split, in times of what would be
+ * merged with others. */
+#define SPLIT_LEAST     1.5
 #define AGAIN_GROWN     2.5
 #define AGAIN_IMBALANCE 2.0
 #define AGAIN_WORSE     1.5
@@ -45,6 +48,7 @@ struct lists_tending {
     uint32_t split[SPLITS_MAX];                   /* lists */
     uint32_t first[SPLITS_MAX], rows[SPLITS_MAX]; /* theirs, of job->slots */
     bool is_split[SPLITS_MAX];
+    double least;               /* rows of the smaller half */
     float *means;               /* two for each */
     uint32_t merge[MERGES_MAX]; /* lists, ascending */
     uint32_t *new_of_old, *old_of_new;
@@ -104,6 +108,38 @@ struct need {
     bool compact;
 };
 
+/* Where a list is noted that could not be split; LISTS_STUCK_MAX: nowhere. */
+static uint32_t stuck_at(const struct lists *l, uint32_t list)
+{
+    uint32_t i = 0;
+
+    while (i < LISTS_STUCK_MAX &&
+           (l->stuck[i].rows == 0 || l->stuck[i].list != list)) {
+        i++;
+    }
+    return i;
+}
+
+static bool is_stuck(const struct lists *l, uint32_t list, uint32_t rows)
+{
+    uint32_t i = stuck_at(l, list);
+
+    return i < LISTS_STUCK_MAX && rows <= l->stuck[i].rows;
+}
+
+/* Rows that are all alike cannot be told apart: not before there are many more
+ * of them. When there are very many such lists the first ones are forgotten. */
+static void note_stuck(struct lists *l, uint32_t list, uint32_t rows)
+{
+    uint32_t i = stuck_at(l, list);
+
+    if (i == LISTS_STUCK_MAX) {
+        i = l->next_stuck++ % LISTS_STUCK_MAX;
+    }
+    l->stuck[i].list = list;
+    l->stuck[i].rows = rows + rows / 2;
+}
+
 static void look(const struct lists *l, struct need *need)
 {
     uint32_t n = ivf_n_lists(l->ivf);
@@ -117,7 +153,7 @@ static void look(const struct lists *l, struct need *need)
         ivf_list_stats(l->ivf, i, &s);
         need->compact |= is_to_be_compacted(&s);
         if (s.n_used > SPLIT_ROWS && s.n_used > SPLIT_TIMES * mean &&
-            s.n_used > l->stuck && need->n_splits < SPLITS_MAX &&
+            !is_stuck(l, i, s.n_used) && need->n_splits < SPLITS_MAX &&
             n + need->n_splits < LISTS_NLIST_MAX) {
             need->split[need->n_splits++] = i;
         }
@@ -322,8 +358,9 @@ static uint32_t farthest(const float *x, uint32_t n, uint32_t dim,
     return best;
 }
 
-/* One round of 2-means; false when one of them has no rows. */
-static bool improve(const float *x, uint32_t n, uint32_t dim, float *means)
+/* One round of 2-means; returns how many rows are nearer to the one that has
+ * fewer, and leaves the means as they are when that is none. */
+static uint32_t improve(const float *x, uint32_t n, uint32_t dim, float *means)
 {
     double *sums = mem_alloc(2 * (size_t)dim * sizeof(*sums));
     uint32_t count[2] = {0, 0};
@@ -344,9 +381,29 @@ static bool improve(const float *x, uint32_t n, uint32_t dim, float *means)
         means[j] = (float)(sums[j] / count[j / dim]);
     }
     mem_free(sums);
-    return count[0] && count[1];
+    return count[0] < count[1] ? count[0] : count[1];
 }
 
+/* Two means from two rows; returns the share of the rows that are nearer to the
+ * one that has fewer. */
+static double find_means(const float *x, uint32_t n, uint32_t dim,
+                         const float *one, const float *other, float *means)
+{
+    uint32_t fewer = 0;
+    int round;
+
+    memcpy(means, one, dim * sizeof(*means));
+    memcpy(means + dim, other, dim * sizeof(*means));
+    for (round = 0; round < MEANS_ROUNDS && (round == 0 || fewer > 0);
+         round++) {
+        fewer = improve(x, n, dim, means);
+    }
+    return (double)fewer / n;
+}
+
+/* Two rows that are far from each other begin; when they are strangers to all
+ * others, any two. What little would be split off otherwise, beside rows that
+ * are all alike, would be merged with other lists, and so on for ever. */
 static void unit_of_means(struct lists_job *job, uint32_t unit,
                           struct lists_task *t)
 {
@@ -355,18 +412,16 @@ static void unit_of_means(struct lists_job *job, uint32_t unit,
     float *x = mem_alloc((size_t)MEANS_ROWS * dim * sizeof(*x));
     float *means = td->means + 2 * (size_t)unit * dim;
     uint32_t n = read_rows(job, unit, x);
-    int round;
+    double least = td->least / td->rows[unit];
+    const float *far = x + (size_t)farthest(x, n, dim, x) * dim;
+    const float *from_far = x + (size_t)farthest(x, n, dim, far) * dim;
 
     (void)t;
-    /* Two rows that are far from each other begin. */
-    memcpy(means, x + (size_t)farthest(x, n, dim, x) * dim,
-           dim * sizeof(*means));
-    memcpy(means + dim, x + (size_t)farthest(x, n, dim, means) * dim,
-           dim * sizeof(*means));
-    td->is_split[unit] = square_of_distance(means, means + dim, dim) > 0;
-    for (round = 0; round < MEANS_ROUNDS && td->is_split[unit]; round++) {
-        td->is_split[unit] = improve(x, n, dim, means);
-    }
+    td->is_split[unit] =
+        n > 1 &&
+        (find_means(x, n, dim, far, from_far, means) > least ||
+         find_means(x, n, dim, x + (size_t)(n / 3) * dim,
+                    x + (size_t)(2 * (uint64_t)n / 3) * dim, means) > least);
     mem_free(x);
 }
 
@@ -436,11 +491,9 @@ static void split_made(struct lists_job *job)
     struct lists_tending *td = job->tending;
     uint32_t i;
 
-    /* Rows that are all alike cannot be told apart: not before there are many
-     * more of them. */
     for (i = 0; i < td->n_splits; i++) {
-        if (!td->is_split[i] && td->rows[i] > job->lists->stuck) {
-            job->lists->stuck = td->rows[i] + td->rows[i] / 2;
+        if (!td->is_split[i]) {
+            note_stuck(job->lists, td->split[i], td->rows[i]);
         }
     }
     if (td->n_new == td->n_old) {
@@ -500,6 +553,8 @@ static bool begin_splitting(struct lists *l, const struct need *need)
     }
     td = job->tending;
     td->n_splits = need->n_splits;
+    td->least = SPLIT_LEAST * (double)ivf_n_used(l->ivf) / ivf_n_lists(l->ivf) /
+                MERGE_SHARE;
     memcpy(td->split, need->split, sizeof(td->split));
     td->means = mem_try_alloc(
         2 * SPLITS_MAX * (size_t)l->home->set->format.dim * sizeof(*td->means));
@@ -555,6 +610,19 @@ static void unit_of_make_merged(struct lists_job *job, uint32_t unit,
     mem_free(rows);
 }
 
+/* They stay what they are, or what was merged back would be split off again. */
+static void renumber_stuck(struct lists *l, const uint32_t *new_of_old)
+{
+    uint32_t i;
+
+    for (i = 0; i < LISTS_STUCK_MAX; i++) {
+        uint32_t list = l->stuck[i].rows ? new_of_old[l->stuck[i].list] : 0;
+
+        l->stuck[i].list = list;
+        l->stuck[i].rows = list == IVF_NONE ? 0 : l->stuck[i].rows;
+    }
+}
+
 static bool are_empty(const struct lists_job *job)
 {
     const struct lists_tending *td = job->tending;
@@ -598,6 +666,7 @@ static void merged(struct lists_job *job)
     }
     td->made = NULL;
     job->home->merges += td->n_merges;
+    renumber_stuck(job->lists, td->new_of_old);
     lists_job_end(job, true);
 }
 

@@ -754,20 +754,37 @@ static void test_all_alike(void **state)
 {
     struct lists_info info;
     float v[DIM] = {1, 2, 3};
+    uint64_t splits;
     uint32_t i;
 
     (void)state;
     begin(VEC_I8, VEC_COSINE, 2);
-    put_from_to(0, NAMES / 2);
+    put_from_to(0, NAMES / 3);
     train(16);
     settle();
-    for (i = NAMES / 2; i < NAMES; i++) {
+    for (i = NAMES / 3; i < NAMES * 2 / 3; i++) {
         put_at(i, v);
     }
     settle();
     check_now();
     lists_info_read(w.set, &info);
+    assert_true(info.largest > 3 * info.mean);
+    splits = info.splits;
+    /* Others are split as ever. */
+    for (i = NAMES * 2 / 3; i < NAMES; i++) {
+        float near[DIM] = {-1, 3, -2};
+        int k;
+
+        for (k = 0; k < DIM; k++) {
+            near[k] += (float)rng_normal(&w.rng) / 4;
+        }
+        put_at(i, near);
+    }
+    settle();
+    check_now();
+    lists_info_read(w.set, &info);
     assert_true(info.listed > NAMES - 600);
+    assert_true(info.splits > splits);
     end();
 }
 
