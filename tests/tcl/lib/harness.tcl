@@ -9,8 +9,13 @@ namespace eval harness {
     variable suite ""
     variable tags {}
     variable root [file normalize [file join [file dirname [info script]] ../../..]]
-    variable binary [expr {[info exists ::env(VECTRA_SERVER)] ? $::env(VECTRA_SERVER)
-                                                              : "$root/bin/vectra-server"}]
+    # Which server: the one named, or of the variant named, or the release.
+    variable binary "$root/bin/vectra-server"
+    if {[info exists ::env(VECTRA_SERVER)]} {
+        set binary $::env(VECTRA_SERVER)
+    } elseif {[info exists ::env(VECTRA_VARIANT)] && $::env(VECTRA_VARIANT) ne "release"} {
+        set binary "$root/build/$::env(VECTRA_VARIANT)/vectra-server"
+    }
     # Sanitizers and loaded machines are slow; a wait is bounded, not timed.
     variable patience_ms 30000
 }
