@@ -262,13 +262,13 @@ start_server {} {
         r flushall
         wait_for {[info_field lazyfree_pending_objects] == 0}
         r vcreate s DIM 32 INDEX HNSW
-        limit 20000000
+        limit 3000000
         set n 0
         while {![catch {r vmadd s 500 FP32 [fill_blob 500 32] {*}[fill_names 500 $n.]} why]} {
             incr n
         }
         assert_equal $oom $why
-        assert {$n > 50} "only $n times 500 rows found room"
+        assert {$n > 10} "only $n times 500 rows found room"
         wait_settled
         set most [lindex [r config get maxmemory] 1]
         assert {[used] <= $most + 300000} "[used] of $most in use"
