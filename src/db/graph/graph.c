@@ -430,6 +430,7 @@ void graph_take_out(struct graph *g)
 
     v->graph = v->graph == g ? NULL : v->graph;
     g->dropped = true;
+    promise(g, 0);
     free_all_held(g);
     unlist_graph(g);
     leave_siblings(g);

@@ -159,6 +159,7 @@ static void end(void)
     pool_destroy(w.builders);
     keyspace_destroy(w.ks);
     reaper_destroy(w.reaper);
+    assert_int_equal(mem_promised(), 0);
     close(w.wake_fd);
 }
 
@@ -549,12 +550,12 @@ static void graph_gives_way(enum vec_type type, enum vec_metric metric)
     uint64_t build;
 
     begin(type, metric, 2);
-    put_from_to(0, NAMES - 500);
+    put_from_to(0, NAMES - 1000);
     wanted = *vset_options(w.set);
     wanted.index = VSET_INDEX_HNSW;
     assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
     finish_graph(build);
-    put_from_to(NAMES - 500, NAMES - 400); /* waits to be linked */
+    put_from_to(NAMES - 1000, NAMES - 100); /* waits to be linked */
     train(64);
     while (!lists_of(w.set)) {
         wait_for_some();
