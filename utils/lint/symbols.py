@@ -4,7 +4,7 @@
 usage: symbols.py LIB...   (archives build/<variant>/lib<folder>.a)
 
 A symbol may start with the folder's name (vec_scan), the file's (buf_append in
-base/buf.c), or the file's first words (table_ in db/table_scan.c). Names that
+base/buf.c), or the file's first words (search_ in db/search/search_plan.c). Names that
 somebody else prescribes are listed in ALLOWED."""
 import pathlib
 import re
