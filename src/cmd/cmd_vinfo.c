@@ -123,7 +123,7 @@ static void discard_fields(struct fields *f, const struct vset_options *o)
                part <= 1   ? WARNING("about 0.9")
                : part <= 2 ? WARNING("0.6 to 0.9")
                : part <= 4 ? WARNING("0.3 to 0.8")
-                           : WARNING("0.1 to 0.6"));
+                           : WARNING("0.2 to 0.7"));
 }
 
 /* ---- all of it --------------------------------------------------------- */

@@ -3,10 +3,10 @@
  * Lists (index/ivf/ivf.h) own whole blocks of 32 consecutive slots
  * (store/slots_blocks.h); all other blocks together are the tail, which every
  * search scores exactly. A write never waits for the lists: a new row comes to
- * lie in the tail. Builder threads find the lists of rows that have gathered there,
- * and the loop moves them, some at a time, each into a free lane of a block of
- * its list. A row that dies in a list is invisible at once; its lane is used
- * again when no search can see it.
+ * lie in the tail. Builder threads find the lists of rows that have gathered
+ * there, and the loop moves them, some at a time, each into a free lane of a
+ * block of its list. A row that dies in a list is invisible at once; its lane
+ * is used again when no search can see it.
  *
  *       add              assigned, moved
  *     ───────▶  TAIL  ───────────────────▶  a lane of a LIST
