@@ -112,12 +112,14 @@ static bool step(struct task *t, struct worker *w)
     return false;
 }
 
+/* Where there is nothing to do one task finds that out, and says so. */
 void graph_run_phase(struct graph_job *job, uint32_t n_units)
 {
     struct pool *pool = pool_of(job);
     unsigned n = job->n_tasks < n_units ? job->n_tasks : n_units;
     unsigned i;
 
+    n = n ? n : 1;
     job->n_units = n_units;
     atomic_store_explicit(&job->next_unit, 0, memory_order_relaxed);
     atomic_store_explicit(&job->active, n, memory_order_relaxed);

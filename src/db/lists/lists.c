@@ -565,6 +565,24 @@ static bool begin_asked(struct lists_home *h)
     return lists_train(h->set, &o, &build) == ERR_OK;
 }
 
+static bool begin_filling_if_due(struct lists_home *h, bool any)
+{
+    h->filled_last = has_gathered(h, any ? FILL_ANY : FILL_WORTHWHILE) &&
+                     lists_begin_filling(h);
+    return h->filled_last;
+}
+
+static bool begin_tending(struct lists_home *h)
+{
+    if (!lists_want_training(h->answers)) {
+        return lists_begin_tending(h);
+    }
+    if (!keyspace_is_replayed(h->keyspace)) {
+        train_again(h);
+    }
+    return h->job;
+}
+
 bool lists_is_busy(const struct vset *v)
 {
     const struct lists_job *job = v->lists ? v->lists->job : NULL;
@@ -598,19 +616,15 @@ void lists_pump(struct vset *v, bool any)
         return;
     }
     l = lists_target(h);
-    if ((!l->is_filled || has_gathered(h, any ? FILL_ANY : FILL_WORTHWHILE)) &&
-        lists_begin_filling(h)) {
-        return;
-    }
-    if (!l->is_filled || h->coming) {
-        return;
-    }
-    if (lists_want_training(l)) {
-        if (!keyspace_is_replayed(h->keyspace)) {
-            train_again(h);
+    if (!l->is_filled) {
+        (void)lists_begin_filling(h);
+    } else if (h->filled_last) {
+        h->filled_last = false;
+        if (!begin_tending(h)) {
+            (void)begin_filling_if_due(h, any);
         }
-    } else {
-        (void)lists_begin_tending(h);
+    } else if (!begin_filling_if_due(h, any)) {
+        (void)begin_tending(h);
     }
 }
 

@@ -211,9 +211,6 @@ void lists_discard_note_put(struct lists_home *h, slot_id slot)
     if (!d->failed) {
         encode(d, vset_row(d->from, slot), d->x, d->row);
         note(d, add(d, slot, d->row));
-        if (UNLIKELY(d->waits)) {
-            lists_discard_filled(d->to->lists);
-        }
     }
 }
 
@@ -342,9 +339,7 @@ void lists_discard_filled(struct lists_home *of)
     struct lists_discard *d = of->becoming;
     const struct lists *l = of->answers;
 
-    /* Who writes all the time keeps it from ending: then it is enough that as
-     * many rows were moved as there were. */
-    if (d->waits && (l->is_filled || l->moved >= l->goal)) {
+    if (d->waits && l->is_filled) {
         d->waits = false;
         lists_job_yield(d->job);
     }

@@ -90,7 +90,8 @@ struct lists_job {
     uint64_t fit_at;
     uint32_t cursor_unlinked;  /* of its unlinked blocks: graph_left.h */
     uint32_t old_list, old_at; /* of the lists that are replaced */
-    uint32_t met;              /* rows, since the cursor was at the beginning */
+    uint32_t end;              /* of the blocks there were when it began */
+    uint32_t met;              /* rows */
     uint64_t moved;
     bool out_of_memory;
     struct graph *leaving; /* JOB_TRAIN: is prepared for it; NULL */
@@ -148,7 +149,7 @@ struct lists_home {
     struct lists *all;     /* these, and dropped ones a job still works for */
     struct lists_job *job;
     bool is_going;
-    bool any;            /* what there is is to be done though it be little */
+    bool filled_last;    /* the last job did, and others have their turn */
     uint32_t tail_left;  /* rows of the tail that could not be moved */
     write_seq tended_at; /* when nothing was to be tended */
     /* The set when it was looked at, and when it rested: see lists_rest.c. */

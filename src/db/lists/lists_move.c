@@ -21,8 +21,7 @@ enum {
     UNIT_ROWS = 256,
     CHUNK = 32,            /* rows moved at a time */
     SLICE_NS = 400 * 1000, /* of the loop's time */
-    AGAIN_ROWS = 1024,
-    OF_LATE_ROWS = 4096, /* the weight of one is 1 in so many, at least */
+    OF_LATE_ROWS = 4096,   /* the weight of one is 1 in so many, at least */
 };
 
 /* ---- batches ----------------------------------------------------------- */
@@ -133,20 +132,18 @@ static uint32_t next_of_tail(const struct lists_home *h, uint32_t block,
     return end;
 }
 
-/* The last block is left alone until it is full: new rows come there. */
 static void take_blocks(struct lists_job *job, uint32_t *cursor,
                         enum which which)
 {
     struct slots *s = lists_slots(job->home);
-    uint32_t end = s->n_slots / IVF_BLOCK;
     uint32_t block;
 
     if (*cursor < SLOTS_BLOCK_FIRST) {
         *cursor = SLOTS_BLOCK_FIRST;
     }
     for (;;) {
-        block = next_of_tail(job->home, *cursor, end, which);
-        if (block == end || !lists_job_take(job, block)) {
+        block = next_of_tail(job->home, *cursor, job->end, which);
+        if (block == job->end || !lists_job_take(job, block)) {
             *cursor = block;
             return;
         }
@@ -387,9 +384,10 @@ static void next_of_fill(struct lists_job *job)
     }
 }
 
-/* New rows may come to lie behind where the job is: it begins again when there
- * are many. What is left when it has met none is dead, but seen by searches, or
- * lies where nothing is moved from. */
+/* Rows that come meanwhile are left for the next job, or whoever writes all the
+ * time would keep this one from ending, and what waits for that. When it has
+ * met none, what is left is dead, but seen by searches, or lies where nothing
+ * is moved from. */
 static bool take_more(struct lists_job *job)
 {
     struct lists_home *h = job->home;
@@ -397,18 +395,10 @@ static bool take_more(struct lists_job *job)
     job->n = job->n_blocks = 0;
     take_of_tail(job);
     take_of_old(job);
-    if (job->n == 0 && job->met) {
-        job->met = job->cursor = job->cursor_unlinked = 0;
-        if (slots_tail_count(lists_slots(h)) < AGAIN_ROWS) {
-            h->tail_left = 0;
-            return false;
-        }
-        take_of_tail(job);
-    }
-    if (job->n == 0) {
-        h->tail_left = slots_tail_count(lists_slots(h));
-    }
     job->met += job->n;
+    if (job->n == 0) {
+        h->tail_left = job->met ? 0 : slots_tail_count(lists_slots(h));
+    }
     return job->n > 0;
 }
 
@@ -440,6 +430,8 @@ bool lists_begin_filling(struct lists_home *h)
         lists_job_end(job, false);
         return true;
     }
+    /* The last block is left alone until it is full: new rows come there. */
+    job->end = lists_slots(h)->n_slots / IVF_BLOCK;
     if (!begin_batch(job)) {
         filled(job);
     }

@@ -700,6 +700,36 @@ static void test_gone_meanwhile(void **state)
     end();
 }
 
+/* What was there when that began suffices: whoever writes all the time does not
+ * keep lists from being filled, be they the first or such as replace others. */
+static void test_written_all_the_time(void **state)
+{
+    uint64_t build;
+    int round, turns;
+    uint32_t i;
+
+    (void)state;
+    begin(VEC_I8, VEC_L2, 2);
+    put_from_to(0, NAMES);
+    for (round = 0; round < 2; round++) {
+        train(40);
+        build = w.set->lists->coming->build;
+        for (turns = 0; !lists_is_built(w.set, build); turns++) {
+            assert_true(turns < 5000);
+            wait_for_some();
+            for (i = 0; i < NAMES / 2; i++) {
+                put(any());
+            }
+            if (turns % 16 == 0) {
+                lists_pump_all(w.ks);
+            }
+        }
+    }
+    settle();
+    check_now();
+    end();
+}
+
 static void test_all_removed(void **state)
 {
     uint32_t i;
@@ -853,6 +883,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fill),
         cmocka_unit_test(test_same_lists),
+        cmocka_unit_test(test_written_all_the_time),
         cmocka_unit_test(test_all_removed),
         cmocka_unit_test(test_gone_meanwhile),
         cmocka_unit_test(test_split),
