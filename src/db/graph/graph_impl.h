@@ -1,4 +1,14 @@
-/* The inside of a set's graph: shared by graph*.c. */
+/* The inside of a set's graph: shared by graph*.c.
+ *
+ *   graph.c        life and end
+ *   graph_pump.c   what writes tell, what is begun next
+ *   graph_job.c    the work: batches, sweeps, walks, checks
+ *   graph_tail.c   rows that wait: the list of them, and their buckets
+ *   graph_held.c   the slots it leads to, which are not used again meanwhile
+ *   graph_left.c   a graph that answers while lists are filled
+ *   graph_apart.c  a graph that is freed page by page
+ *   graph_image.c  a graph from a file
+ *   graph_info.c   what is known; what searches capture; checking */
 #ifndef VECTRA_DB_GRAPH_IMPL_H
 #define VECTRA_DB_GRAPH_IMPL_H
 
@@ -139,18 +149,12 @@ void graph_take_out(struct graph *g);
 /* A live slot below the tail's edge waits to be linked. fails  ERR_NOMEM. */
 enum err graph_add_late(struct graph *g, slot_id slot) MUST_USE;
 
-/* Bytes of its own bookkeeping. */
-size_t graph_own_bytes(const struct graph *g);
-
-/* Moves `dying` into `dead`; no job is under way. fails  ERR_NOMEM. */
-enum err graph_gather_dead(struct graph *g) MUST_USE;
+/* Lets one that was being built answer, once it is as good as what does. */
+void graph_take_place(struct graph *g);
 
 /* Slots below are noted when they are used again: they have been looked at, to
  * be linked or to be put into a bucket. */
 slot_id graph_tail_edge(const struct graph *g);
-
-/* Counts the levels of slots below `to`, some of them at a time. */
-void graph_count_levels(struct graph *g, slot_id to);
 
 /* Slots it has not taken in. */
 static inline uint32_t graph_waiting(const struct graph *g)
@@ -159,13 +163,44 @@ static inline uint32_t graph_waiting(const struct graph *g)
            g->fresh_from;
 }
 
+/* ---- graph_info.c -------------------------------------------------------- */
+
+/* Bytes of its own bookkeeping. */
+size_t graph_own_bytes(const struct graph *g);
+
+/* ---- graph_pump.c -------------------------------------------------------- */
+
 /* Keeps room under maxmemory for linking what waits in a graph that was asked
  * for, so that no row of it stays unlinked for good. */
 void graph_promise(struct graph *g);
 
+/* Counts the levels of slots below `to`, some of them at a time. */
+void graph_count_levels(struct graph *g, slot_id to);
+
+/* ---- graph_held.c -------------------------------------------------------- */
+
+/* Room in `held` and what shares its block for slots below n. fails  ERR_NOMEM.
+ */
+enum err graph_grow_held(struct graph *g, uint32_t n) MUST_USE;
+static inline MUST_USE enum err graph_fit_held(struct graph *g, uint32_t n)
+{
+    return (uint64_t)g->held_words * 64 >= n ? ERR_OK : graph_grow_held(g, n);
+}
+
+/* Moves `dying` into `dead`; no job is under way. fails  ERR_NOMEM. */
+enum err graph_gather_dead(struct graph *g) MUST_USE;
+
 /* Gives up the graph's hold on the slots of a bunch; those that another graph
  * of the set leads to are taken out of it. */
 void graph_let_go(struct graph *g, struct slot_bunch *b);
+
+/* Slots that were held for a graph that has gone are free. */
+void graph_free_all_held(struct graph *g);
+
+/* Bytes of the bitmaps; of a graph of n slots; and their end. */
+size_t graph_held_bytes(const struct graph *g);
+size_t graph_held_bytes_for(uint32_t n);
+void graph_held_free(struct graph *g);
 
 /* ---- graph_apart.c ------------------------------------------------------- */
 

@@ -55,6 +55,12 @@ static int max_level(const struct graph *g)
     return level;
 }
 
+size_t graph_own_bytes(const struct graph *g)
+{
+    return region_cost(sizeof(*g), 1) + graph_tail_bytes(g) +
+           graph_left_own_bytes(g) + graph_held_bytes(g);
+}
+
 size_t graph_bytes(const struct vset *v)
 {
     const struct graph *g;

@@ -1,10 +1,16 @@
 /* The inside of a set's lists: shared by lists*.c.
  *
- * What each file does: lists.c life and end, notes of writes, what is known;
- * lists_job.c the running of jobs, training; lists_move.c moving rows: into
- * lists, from list to list; lists_tend.c which lists need it; lists_rest.c what
- * is given back; lists_image.c the form that is logged and saved;
- * lists_discard.c the giving up of vectors. */
+ *   lists.c          life and end
+ *   lists_pump.c     what writes tell, what is begun next
+ *   lists_job.c      jobs: phases of units, slices of the loop; training
+ *   lists_move.c     moving rows: into lists, from list to list
+ *   lists_tend.c     which lists need it
+ *   lists_rest.c     what is given back when nobody writes
+ *   lists_codes.c    the codes rows have besides
+ *   lists_discard.c  the giving up of vectors
+ *   lists_image.c    the form that is logged and saved
+ *   lists_info.c     what is known; what searches capture; checking
+ *   lists_options.c  what can be asked for */
 #ifndef VECTRA_DB_LISTS_IMPL_H
 #define VECTRA_DB_LISTS_IMPL_H
 
@@ -182,9 +188,6 @@ enum err lists_install(struct lists *l, struct ivf_centroids *c,
 /* The graph is not needed any more; NULL is ignored. */
 void lists_dismiss_left(struct lists_home *h);
 
-/* The lists of a set whose block that is; NULL. */
-struct lists *lists_owning(const struct lists_home *h, uint32_t block);
-
 void lists_drop(struct lists *l);
 
 /* Lists that have been filled beside others, which are empty now, answer. */
@@ -203,6 +206,11 @@ static inline struct slots *lists_slots(const struct lists_home *h)
 {
     return &h->set->elements.slots;
 }
+
+/* ---- lists_pump.c ------------------------------------------------------ */
+
+/* The lists of a set whose block that is; NULL. */
+struct lists *lists_owning(const struct lists_home *h, uint32_t block);
 
 /* ---- lists_job.c ------------------------------------------------------- */
 

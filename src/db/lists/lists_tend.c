@@ -1,11 +1,12 @@
 /* Keeping lists in shape: what is done when rows have come and gone.
  *
- *   compact  a list more than a quarter of whose lanes are free: the rows of
- * its emptiest block go to other blocks of it split    a list with more than
- * three times the rows of the mean: its rows make two (2-means), and they, and
- * those of the lists around, go where they are nearest now (the rule of
- * SPFresh, Xu et al., 2023) merge    a list with less than a fifth of them: its
- * rows go to the lists that are next nearest, and it is gone
+ * - compact: a list more than a quarter of whose lanes are free: the rows of
+ *   its emptiest block go to other blocks of it;
+ * - split: a list with more than three times the rows of the mean: its rows
+ *   make two (2-means), and they, and those of the lists around, go where they
+ *   are nearest now (the rule of SPFresh, Xu et al., 2023);
+ * - merge: a list with less than a fifth of them: its rows go to the lists that
+ *   are next nearest, and it is gone.
  *
  * All of it is moving rows between lists: a row is in one of them for every
  * search, and an exact search finds it at every moment. When that is not enough
