@@ -12,32 +12,7 @@
 #include "db/graph/graph_impl.h"
 #include "db/lists/lists.h"
 
-enum {
-    /* A set has a graph from where a scan of it would take longer than a search
-     * in the graph does, about 40 us. */
-    FLAT_BYTES = 3 << 19,
-    FLAT_ROWS_MIN = 1000,
-    FLAT_ROWS_MAX = 12000,
-    EF_DEFAULT = 200,
-};
-
-uint32_t graph_worthwhile_for(const struct vec_format *f)
-{
-    uint32_t rows = FLAT_BYTES / f->row_bytes;
-
-    rows = rows < FLAT_ROWS_MIN ? FLAT_ROWS_MIN : rows;
-    return rows > FLAT_ROWS_MAX ? FLAT_ROWS_MAX : rows;
-}
-
-uint32_t graph_worthwhile_at(const struct vset *v)
-{
-    return graph_worthwhile_for(&v->format);
-}
-
-uint32_t graph_given_up_at(const struct vset *v)
-{
-    return graph_worthwhile_at(v) * 2 / 3;
-}
+enum { EF_DEFAULT = 200 };
 
 /* ---- life and end ------------------------------------------------------ */
 

@@ -8,6 +8,11 @@
 #include "db/lists/lists.h"
 
 enum {
+    /* A set has a graph from where a scan of it would take longer than a search
+     * in the graph does, about 40 us. */
+    FLAT_BYTES = 3 << 19,
+    FLAT_ROWS_MIN = 1000,
+    FLAT_ROWS_MAX = 12000,
     BATCH_WORTHWHILE = 1024,  /* rows that wait */
     SWEEP_MIN = 4096,         /* dead rows worth a sweep */
     SWEEP_SHARE = 50,         /* or one in so many */
@@ -16,6 +21,26 @@ enum {
     LEVELS_SLICE = 64 * 1024, /* slots whose levels are counted at a time */
     GOING_PAGES = 16,         /* of a graph that is taken apart */
 };
+
+/* ---- whether a set should have one --------------------------------------- */
+
+uint32_t graph_worthwhile_for(const struct vec_format *f)
+{
+    uint32_t rows = FLAT_BYTES / f->row_bytes;
+
+    rows = rows < FLAT_ROWS_MIN ? FLAT_ROWS_MIN : rows;
+    return rows > FLAT_ROWS_MAX ? FLAT_ROWS_MAX : rows;
+}
+
+uint32_t graph_worthwhile_at(const struct vset *v)
+{
+    return graph_worthwhile_for(&v->format);
+}
+
+uint32_t graph_given_up_at(const struct vset *v)
+{
+    return graph_worthwhile_at(v) * 2 / 3;
+}
 
 /* ---- room for what waits ------------------------------------------------ */
 

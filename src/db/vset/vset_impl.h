@@ -1,4 +1,14 @@
-/* The inside of a vector set: shared by vset*.c and search.c. */
+/* The inside of a vector set: shared by vset*.c and by what a set has: its
+ * index (graph/, lists/), the order of its names (names/), searches (search/).
+ *
+ *   vset.c           life and end
+ *   vset_elements.c  elements and their attributes
+ *   vset_move.c      an element moves to another slot
+ *   vset_fine.c      what rows have besides their codes
+ *   vset_view.c      what a search captures
+ *   vset_info.c      what is known; checking
+ *   vset_estimate.c  what it would take for so many elements
+ *   vset_save.c, vset_load*.c, vset_import.c  a set in a file: vset_image.h */
 #ifndef VECTRA_DB_VSET_IMPL_H
 #define VECTRA_DB_VSET_IMPL_H
 
@@ -69,7 +79,26 @@ struct vset {
 };
 
 /* To be called after a change: see V2. */
-void vset_note_unsettled(struct vset *v);
+void vset_list_unsettled(struct vset *v);
+static inline void vset_note_unsettled(struct vset *v)
+{
+    const struct slots *s = &v->elements.slots;
+
+    if (UNLIKELY(!v->unsettled_at && (s->limbo_len > 0 || s->stamped))) {
+        vset_list_unsettled(v);
+    }
+}
+
+/* Frees an attribute that nobody looks at. arg: the set. */
+void vset_free_attribute(void *arg, void *attribute);
+
+/* Whether an element has one now. */
+static inline bool vset_slot_has_attribute(const struct vset *v, slot_id slot)
+{
+    const struct attribute *a = elements_attr(&v->elements, slot);
+
+    return attribute_at(a, epoch_now(v->keyspace->epoch)) != NULL;
+}
 
 /* The codebooks that rows are decoded by; NULL when the set has its vectors. */
 struct vec_pq *vset_pq(const struct vset *v);
