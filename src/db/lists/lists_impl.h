@@ -4,7 +4,7 @@
  *   lists_pump.c     what writes tell, what is begun next
  *   lists_job.c      jobs: phases of units, slices of the loop; training
  *   lists_move.c     moving rows: into lists, from list to list
- *   lists_tend.c     which lists need it
+ *   lists_tend.c     which lists need it; lists_split.c, lists_merge.c do it
  *   lists_rest.c     what is given back when nobody writes
  *   lists_codes.c    the codes rows have besides
  *   lists_discard.c  the giving up of vectors
