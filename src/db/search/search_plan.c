@@ -36,7 +36,7 @@ double search_scan_ns(const struct search *s, double rows)
     return rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS;
 }
 
-#define HOPS_PER_EF    1.5
+#define HOPS_PER_EF    1.9
 #define LOOKED_THROUGH 1.4
 #define TWO_HOP_SHARE                                                          \
     0.35 /* else nodes that fail are too few to be in the way */

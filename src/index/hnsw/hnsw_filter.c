@@ -27,6 +27,9 @@ struct two_hop {
     size_t n_failing, cap_failing;
     uint32_t *ids; /* that pass, to be scored */
     size_t n_ids;
+    /* What the pool began with that fails: it is in the pool as well. */
+    uint64_t in_the_way[NEAR];
+    size_t n_in_the_way;
 };
 
 /* A node that fails is visited when its own links are to be looked at, hence
@@ -40,6 +43,18 @@ static void look_through(struct two_hop *t, uint32_t node)
     t->failing[t->n_failing++] = node;
 }
 
+/* Only nodes without a verdict are asked about. */
+static bool passes(struct two_hop *t, uint32_t node)
+{
+    enum verdict verdict = verdict_of(t->q->two_hop, node);
+
+    if (verdict == VERDICT_PASSES || verdict == VERDICT_FAILS) {
+        return verdict == VERDICT_PASSES;
+    }
+    t->q->asked++;
+    return t->q->admits(t->q->arg, node);
+}
+
 /* Of the last ids, from `from` on, keeps those that pass, and visits them. */
 static void keep_passing(struct two_hop *t, size_t from, bool through)
 {
@@ -48,14 +63,8 @@ static void keep_passing(struct two_hop *t, size_t from, bool through)
 
     for (i = from; i < t->n_ids; i++) {
         uint32_t id = t->ids[i];
-        enum verdict verdict = verdict_of(t->q->two_hop, id);
-        bool passes = verdict == VERDICT_PASSES;
 
-        if (verdict != VERDICT_PASSES && verdict != VERDICT_FAILS) {
-            t->q->asked++;
-            passes = t->q->admits(t->q->arg, id);
-        }
-        if (passes) {
+        if (passes(t, id)) {
             hnsw_visit(b->s, id, b->s->lossy);
             __builtin_prefetch(node_row(b->h, b->rows, id));
             t->ids[n++] = id;
@@ -156,26 +165,56 @@ static void offer_seeds(struct two_hop *t, size_t ef)
     hnsw_beam_offer(t->b, t->n_ids, ef);
 }
 
+/* What the ordinary search found is where this one begins. */
+static void begin(struct two_hop *t)
+{
+    struct hnsw_scratch *s = t->b->s;
+    size_t i;
+
+    hnsw_visit_begin(s);
+    for (i = 0; i < s->n_pool; i++) {
+        s->pool[i] &= ~(uint64_t)POOL_DONE;
+        hnsw_visit(s, pool_node(s->pool[i]), s->lossy);
+        if (!passes(t, pool_node(s->pool[i]))) {
+            t->in_the_way[t->n_in_the_way++] = s->pool[i];
+        }
+    }
+}
+
+/* The place in the pool of the k-th that passes. */
+static size_t anchor_among(const struct two_hop *t, size_t k)
+{
+    const struct hnsw_scratch *s = t->b->s;
+    size_t at = k, i;
+
+    for (i = 0; i < t->n_in_the_way && at <= s->n_pool &&
+                t->in_the_way[i] < s->pool[at - 1];
+         i++) {
+        at++;
+    }
+    return at;
+}
+
+static bool ends(const struct two_hop *t, size_t k, size_t next)
+{
+    return k && hnsw_beam_ends(t->b, anchor_among(t, k), next);
+}
+
 void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q, size_t ef)
 {
-    const size_t anchor = b->anchor;
+    const size_t k = b->anchor;
     struct hnsw_scratch *s = b->s;
     struct two_hop t = {.b = b, .q = q, .ids = s->ids};
-    size_t next = 0, i;
+    size_t next = 0;
 
     /* Nodes that fail keep their places. */
     ef += NEAR;
     b->anchor = 0;
     hnsw_beam_widen(b, 0, NEAR);
-    b->anchor = anchor;
     t.failing = hnsw_scratch_fit_failing(s, b->h, CHAIN_STEPS, &t.cap_failing);
-    hnsw_visit_begin(s);
-    for (i = 0; i < s->n_pool; i++) {
-        s->pool[i] &= ~(uint64_t)POOL_DONE;
-        hnsw_visit(s, pool_node(s->pool[i]), s->lossy);
-    }
+    begin(&t);
     offer_seeds(&t, ef);
-    while (next < s->n_pool && !(anchor && hnsw_beam_ends(b, next))) {
+    while (next < s->n_pool && !ends(&t, k, next)) {
         uint32_t node = pool_node(s->pool[next]);
         size_t at, n;
 

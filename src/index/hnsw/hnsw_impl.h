@@ -326,8 +326,9 @@ void hnsw_beam_widen(struct beam *b, int level, size_t ef);
 enum { HNSW_TWO_HOP_EXTRA = 16 };
 void hnsw_beam_widen_passing(struct beam *b, struct hnsw_search *q, size_t ef);
 
-/* Whether it is not worth it to go through the pool from `next` on. */
-bool hnsw_beam_ends(const struct beam *b, size_t next);
+/* Whether it is not worth it to go through the pool from `next` on; anchor says
+ * which place counts. */
+bool hnsw_beam_ends(const struct beam *b, size_t anchor, size_t next);
 
 /* Scores the n <= row_cap nodes in scratch->ids, and keeps those near enough;
  * returns where the pool changed, SIZE_MAX for nowhere. */

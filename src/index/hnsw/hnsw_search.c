@@ -495,16 +495,16 @@ float hnsw_spread(const struct hnsw *h, double ef, double k)
     return (float)pow(ef / k, (double)sum / n / SPREAD_UNIT);
 }
 
-bool hnsw_beam_ends(const struct beam *b, size_t next)
+bool hnsw_beam_ends(const struct beam *b, size_t anchor, size_t next)
 {
     const struct hnsw_scratch *s = b->s;
-    float anchor;
+    float near;
 
-    if (s->hops < b->hops_least || next >= s->n_pool || s->n_pool < b->anchor) {
+    if (s->hops < b->hops_least || next >= s->n_pool || s->n_pool < anchor) {
         return false;
     }
-    anchor = pool_key(s->pool[b->anchor - 1]);
-    return anchor > 0 && pool_key(s->pool[next]) > b->far * anchor;
+    near = pool_key(s->pool[anchor - 1]);
+    return near > 0 && pool_key(s->pool[next]) > b->far * near;
 }
 
 /* Marks the nearest nodes that have not been gone through and fetches their
@@ -516,7 +516,7 @@ static uint32_t choose_next(struct beam *b, int level, size_t *next,
     uint32_t most = s->n_pool < STRIDE_FROM ? 1 : STRIDE_MAX;
     uint32_t n = 0;
 
-    if (b->anchor && hnsw_beam_ends(b, *next)) {
+    if (b->anchor && hnsw_beam_ends(b, b->anchor, *next)) {
         return 0;
     }
     while (n < most && *next < s->n_pool) {
@@ -582,9 +582,6 @@ static size_t plan_end(struct beam *b, const struct hnsw_search *q)
 {
     size_t k = q->k < ANCHOR_MIN ? ANCHOR_MIN : q->k;
 
-    if (q->two_hop) { /* some of the nearest in the pool fail */
-        k += HNSW_TWO_HOP_EXTRA;
-    }
     if (!q->k || q->ef <= k) {
         return q->ef;
     }
