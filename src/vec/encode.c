@@ -484,6 +484,38 @@ void vec_decode(const struct vec_format *f, const uint8_t *row, float *out)
     }
 }
 
+/* The row's own components, whatever its length and range are said to be, and
+ * small enough to be squared and added up. */
+static void decode_direction(const struct vec_format *f, const uint8_t *row,
+                             float *out)
+{
+    uint32_t i;
+
+    if (f->type == VEC_I8) {
+        for (i = 0; i < f->dim; i++) {
+            out[i] = (float)(int8_t)row[i];
+        }
+        return;
+    }
+    vec_decode_unit(f, row, out);
+    for (i = 0; i < f->dim; i++) {
+        out[i] *= 0x1p-64f;
+    }
+}
+
+void vec_keep_finite(const struct vec_format *f, const uint8_t *row,
+                     float *decoded)
+{
+    uint32_t i = 0;
+
+    while (i < f->dim && isfinite(decoded[i])) {
+        i++;
+    }
+    if (i < f->dim && f->metric == VEC_COSINE) {
+        decode_direction(f, row, decoded);
+    }
+}
+
 void vec_widen_f16(const void *in, size_t n, float *out)
 {
     vec_in_use->widen_f16(in, n, out);

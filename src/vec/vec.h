@@ -131,6 +131,12 @@ size_t vec_encode_measured(const struct vec_format *f, const void *x,
  * the norm. BIT gives 1 and -1. out: dim floats. */
 void vec_decode(const struct vec_format *f, const uint8_t *row, float *out);
 
+/* For COSINE: a vector that was decoded from a row and is to be searched for
+ * becomes another one of its direction when it is longer than numbers can say,
+ * as that of a foreign dump may be. */
+void vec_keep_finite(const struct vec_format *f, const uint8_t *row,
+                     float *decoded);
+
 /* The stored components without the norm: what a distance is computed from. */
 void vec_decode_unit(const struct vec_format *f, const uint8_t *row,
                      float *out);

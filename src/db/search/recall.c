@@ -171,6 +171,7 @@ static enum err prepare(struct recall *r, struct search **out)
     if (r->at == 0) {
         r->slot = vset_random(v);
         vec_decode(&v->format, vset_row(v, r->slot), r->vector);
+        vec_keep_finite(&v->format, vset_row(v, r->slot), r->vector);
     }
     q.vector = r->vector;
     q.exclude = r->slot;

@@ -136,6 +136,7 @@ static void decode_slot(const struct search *s, slot_id slot, float *out)
     } else {
         vec_decode(&v->format, vset_row(v, slot), out);
     }
+    vec_keep_finite(&v->format, vset_row(v, slot), out);
 }
 
 static enum err prepare_query(struct search *s, struct search_request *r,

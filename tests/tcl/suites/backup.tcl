@@ -38,6 +38,7 @@ proc restored {backup body {cut {}}} {
     set server [harness::launch $dir]
     lappend ::harness::servers $server
     interp alias {} r {} [resp::connect [dict get $server port]]
+    wait_for {![info_field loading]}
     set code [catch {uplevel 1 $body} result options]
     harness::stop $server
     set ::harness::servers [lrange $::harness::servers 0 end-1]

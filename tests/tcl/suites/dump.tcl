@@ -208,6 +208,18 @@ start_server {} {
         }
     }
 
+    test {an element longer than a number can say is searched for by its direction} {
+        # The norms of f32's a and int8's a, made as large as a float can be.
+        foreach {key at} {f32 247 int8 218} {
+            binary scan [binary format H* [lindex [dict get $redis_dumps $key] 1]] cu* bytes
+            lset bytes $at 0x7e
+            r restore bad 0 [payload [binary format c* [lrange $bytes 0 end-10]]] REPLACE
+            assert_equal a [lindex [r vsim bad ELE a] 0]
+            assert_equal OK [r debug vcheck bad]
+            r vrecall bad
+        }
+    }
+
     test {COPY} {
         r flushall
         make_set set 50
