@@ -9,14 +9,13 @@
 #include "unit/cm.h"
 
 #include <math.h>
-#include <poll.h>
 #include <stdatomic.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "db/graph/graph_impl.h"
 #include "db/search/search_impl.h"
+#include "model/db/loop.h"
+#include "model/db/numbers.h"
 
 enum {
     NAMES = 6000,
@@ -29,15 +28,11 @@ enum {
 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
     enum vec_type type;
     enum vec_metric metric;
     uint32_t dim;
-    int wake_fd;
     bool there[NAMES]; /* the twin */
     float at[NAMES][DIM];
     uint32_t count;
@@ -50,14 +45,6 @@ static struct world w;
 
 /* ---- a world ----------------------------------------------------------- */
 
-static inline void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static inline void make_set(void)
 {
     struct vset_options o = {.type = w.type,
@@ -68,7 +55,7 @@ static inline void make_set(void)
                              .index = VSET_INDEX_FLAT, /* never by itself */
                              .keep_empty = true};
 
-    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &o);
     assert_non_null(w.set);
     memset(w.there, 0, sizeof(w.there));
     w.count = 0;
@@ -77,52 +64,19 @@ static inline void make_set(void)
 static inline void begin(enum vec_type type, enum vec_metric metric,
                          unsigned workers)
 {
-    struct pool_options o = {.n_workers = workers,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
     w.type = type;
     w.metric = metric;
     w.dim = DIM;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.n_workers = 2;
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
+    loop_begin(workers, 2, 1);
     make_set();
-}
-
-static inline bool drain(void)
-{
-    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
-
-    vset_settle_all(w.ks->dbs[0]);
-    return n > 0;
-}
-
-static inline void wait_for_some(void)
-{
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    while (!drain()) {
-        assert_int_equal(poll(&pfd, 1, 60000), 1);
-        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    }
 }
 
 static inline void finish_searches(void)
 {
     while (w.under_way > 0) {
-        wait_for_some();
+        loop_wait();
     }
 }
 
@@ -134,14 +88,6 @@ static inline void validate(void)
     }
 }
 
-static inline void finish_jobs(void)
-{
-    while (w.ks->n_graph_jobs > 0) {
-        wait_for_some();
-    }
-    vset_settle_all(w.ks->dbs[0]);
-}
-
 /* Until the graph holds everything and nothing dead. */
 static inline void settle(void)
 {
@@ -150,13 +96,13 @@ static inline void settle(void)
 
     finish_searches();
     do {
-        finish_jobs();
+        loop_finish_jobs();
         g->walk_due |= hnsw_count(g->hnsw) != g->walked_at;
         graph_pump(w.set, true);
-        finish_jobs();
+        loop_finish_jobs();
         if (g->n_dead + g->n_dying > 0 && !g->job) {
             graph_begin_sweep(g);
-            finish_jobs();
+            loop_finish_jobs();
         }
         graph_info_read(w.set, &info);
     } while (info.tail || info.dead || g->walk_due || g->job);
@@ -168,42 +114,24 @@ static inline void end(void)
     finish_searches();
     vset_validate(w.set);
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
 }
 
 /* ---- writes ------------------------------------------------------------ */
 
 static inline void random_vector(float *v)
 {
-    int j;
-
-    for (j = 0; j < DIM; j++) {
-        v[j] = (float)rng_normal(&w.rng);
-    }
-}
-
-static inline struct bytes name_of(uint32_t i, char *text)
-{
-    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
+    random_floats(&w.rng, v, DIM);
 }
 
 static inline enum err try_put(uint32_t i, const float *v)
 {
-    char name[16], attribute[32];
-    struct vset_element e = {.name = name_of(i, name), .vector = v};
+    char attribute[32];
     bool added;
     enum err err;
 
-    e.has_attribute = true;
-    e.attribute =
-        bytes_of(attribute, (size_t)snprintf(attribute, sizeof(attribute),
-                                             "{\"g\":%u}", i % GROUPS));
-    err = vset_add(w.set, &e, &added);
+    snprintf(attribute, sizeof(attribute), "{\"g\":%u}", i % GROUPS);
+    err = add_number(w.set, i, v, bytes_str(attribute), &added);
     if (!err) {
         assert_int_equal(added, !w.there[i]);
         w.count += added;
@@ -223,9 +151,8 @@ static inline void put(uint32_t i)
 
 static inline enum err try_take(uint32_t i)
 {
-    char name[16];
     bool removed;
-    enum err err = vset_remove(w.set, name_of(i, name), &removed);
+    enum err err = remove_number(w.set, i, &removed);
 
     if (!err) {
         assert_int_equal(removed, w.there[i]);
@@ -590,11 +517,11 @@ static inline void one_step(void)
 
             ask(&qu);
         } else {
-            wait_for_some();
+            loop_wait();
         }
         break;
     case 4:
-        drain();
+        loop_turn();
         break;
     default:
         put(i);

@@ -57,7 +57,7 @@ static void hold_the_tail(bool on)
 static void finish_tail_jobs(void)
 {
     while (w.set->graph->tail_job) {
-        wait_for_some();
+        loop_wait();
     }
 }
 
@@ -86,11 +86,11 @@ static void step_in_a_burst(void)
         if (w.under_way < UNDER_WAY_MAX) {
             ask_everywhere();
         } else {
-            wait_for_some();
+            loop_wait();
         }
         break;
     case 4:
-        drain();
+        loop_turn();
         break;
     default:
         put(i);
@@ -144,14 +144,14 @@ static void test_a_burst_is_put_into_buckets(void **state)
         put(i);
         look();
         if (i % 4 == 0) {
-            drain();
+            loop_turn();
             look();
         }
         if (i % 40 == 0) {
             ask_graph(K, 100, false, 0);
         }
         for (; i % 400 == 0 && w.set->graph->tail_job; look()) {
-            wait_for_some();
+            loop_wait();
         }
     }
     finish_searches();
@@ -226,7 +226,7 @@ static void test_a_slot_used_again_is_found_where_it_is(void **state)
         for (i = 0; i < 40; i++) {
             take(200 + round * 7 + i);
         }
-        drain();
+        loop_turn();
         for (i = 0; i < 40; i++) {
             put(200 + round * 7 + i);
         }
@@ -270,7 +270,7 @@ static void test_a_search_keeps_the_segments_it_saw(void **state)
     hold_the_graph(true);
     fill_buckets(200, 3000);
     hold_the_tail(true);
-    pool_pause(w.pool, NULL, NULL);
+    pool_pause(loop.pool, NULL, NULL);
     for (i = 0; i < 20; i++) {
         struct question qu = random_question();
         struct asked *asked;
@@ -284,10 +284,10 @@ static void test_a_search_keeps_the_segments_it_saw(void **state)
     hold_the_graph(false);
     for (i = 0; w.set->graph->buckets; i++) {
         graph_pump(w.set, true);
-        finish_jobs();
+        loop_finish_jobs();
         take((uint32_t)i);
     }
-    pool_resume(w.pool);
+    pool_resume(loop.pool);
     hold_the_tail(false);
     finish_searches();
     settle();
@@ -310,7 +310,7 @@ static void test_graphs_and_sets_go_while_rows_are_assigned(void **state)
         graph_pump(w.set, true);
         put_from_to(200, 1000 + (uint32_t)i * 20);
         while (i % 4 < 2 && !w.set->graph->buckets) {
-            wait_for_some();
+            loop_wait();
         }
         assert_non_null(w.set->graph->tail_job ? (void *)w.set->graph->tail_job
                                                : w.set->graph->buckets);
@@ -319,7 +319,7 @@ static void test_graphs_and_sets_go_while_rows_are_assigned(void **state)
             graph_drop_all(w.set);
         }
         if (i % 3 == 0) {
-            finish_jobs();
+            loop_finish_jobs();
         }
         old = w.set;
         make_set();
@@ -349,7 +349,7 @@ static void test_memory_runs_out_in_a_burst(void **state)
             (void)!try_put(i, v);
         }
         if (n % 8 == 0) {
-            drain();
+            loop_turn();
         }
         mem_fail_after(0);
         look();

@@ -7,13 +7,12 @@
 #include "unit/cm.h"
 
 #include <math.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "db/graph/graph_impl.h"
 #include "db/search/search_impl.h"
+#include "model/db/loop.h"
+#include "model/db/numbers.h"
 
 enum {
     NAMES = 5000,
@@ -24,12 +23,8 @@ enum {
 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
-    int wake_fd;
     bool there[NAMES];
     float at[NAMES][DIM];
     uint32_t any[NAMES], side[NAMES]; /* below NAMES */
@@ -41,20 +36,8 @@ struct world {
 
 static struct world w;
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void begin(enum vec_type type)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
     struct vset_options vo = {.type = type,
                               .metric = VEC_L2,
                               .dim = DIM,
@@ -66,42 +49,15 @@ static void begin(enum vec_type type)
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
     w.tolerance = type == VEC_F32 ? 1e-4F : type == VEC_I8 ? 4e-2F : 1e-2F;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
-    w.set = vset_create(w.ks, w.ks->dbs[0], &vo);
+    loop_begin(2, 2, 1);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &vo);
     assert_non_null(w.set);
-}
-
-static bool drain(void)
-{
-    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
-
-    vset_settle_all(w.ks->dbs[0]);
-    return n > 0;
-}
-
-static void wait_for_some(void)
-{
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    while (!drain()) {
-        assert_int_equal(poll(&pfd, 1, 60000), 1);
-        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    }
 }
 
 static void finish_searches(void)
 {
     while (w.under_way > 0) {
-        wait_for_some();
+        loop_wait();
     }
 }
 
@@ -112,13 +68,13 @@ static void settle(void)
 
     finish_searches();
     do {
-        while (w.ks->n_graph_jobs > 0) {
-            wait_for_some();
+        while (loop.ks->n_graph_jobs > 0) {
+            loop_wait();
         }
-        vset_settle_all(w.ks->dbs[0]);
+        vset_settle_all(loop.ks->dbs[0]);
         graph_pump(w.set, true);
         graph_info_read(w.set, &info);
-    } while (info.tail || w.ks->n_graph_jobs > 0);
+    } while (info.tail || loop.ks->n_graph_jobs > 0);
     vset_validate(w.set);
 }
 
@@ -127,20 +83,10 @@ static void end(void)
     finish_searches();
     vset_validate(w.set);
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
 }
 
 /* ---- writes ------------------------------------------------------------ */
-
-static struct bytes name_of(uint32_t i, char *text)
-{
-    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
-}
 
 static struct bytes attribute_of_name(uint32_t i, char *text)
 {
@@ -155,36 +101,30 @@ static uint32_t below(uint32_t n)
 
 static void random_vector(float *v)
 {
-    int j;
-
-    for (j = 0; j < DIM; j++) {
-        v[j] = (float)rng_normal(&w.rng);
-    }
+    random_floats(&w.rng, v, DIM);
 }
 
 static void put(uint32_t i)
 {
-    char name[16], attribute[48];
-    struct vset_element e = {.name = name_of(i, name), .has_attribute = true};
+    char attribute[48];
     bool added;
 
     random_vector(w.at[i]);
     w.any[i] = below(NAMES);
     w.side[i] = (uint32_t)(NAMES * 0.5 * (1 + erf(w.at[i][0] / sqrt(2.0))));
     w.side[i] = w.side[i] < NAMES ? w.side[i] : NAMES - 1;
-    e.vector = w.at[i];
-    e.attribute = attribute_of_name(i, attribute);
-    assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    assert_int_equal(
+        add_number(w.set, i, w.at[i], attribute_of_name(i, attribute), &added),
+        ERR_OK);
     assert_int_equal(added, !w.there[i]);
     w.there[i] = true;
 }
 
 static void take(uint32_t i)
 {
-    char name[16];
     bool removed;
 
-    assert_int_equal(vset_remove(w.set, name_of(i, name), &removed), ERR_OK);
+    assert_int_equal(remove_number(w.set, i, &removed), ERR_OK);
     w.there[i] = false;
 }
 
@@ -398,7 +338,7 @@ static void ask(const struct question *qu)
         search_submit(s, check, asked);
     }
     while (w.under_way >= UNDER_WAY_MAX) {
-        wait_for_some();
+        loop_wait();
     }
 }
 
@@ -493,7 +433,7 @@ static void test_attributes_change_under_searches(void **state)
             change(i);
             break;
         case 4:
-            drain();
+            loop_turn();
             break;
         default: {
             struct question qu = {.side = below(3) == 0,

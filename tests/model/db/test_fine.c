@@ -4,23 +4,17 @@
 #include "unit/cm.h"
 
 #include <math.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "db/graph/graph_impl.h"
 #include "db/search/search_impl.h"
+#include "model/db/loop.h"
 
 enum { ROWS = 6000, QUERIES = 150, K = 10, LATENT = 14, CLUSTERS = 40 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
-    int wake_fd;
     uint32_t dim;
     enum vec_metric metric;
     float *x; /* ROWS and then QUERIES */
@@ -28,20 +22,8 @@ struct world {
 
 static struct world w;
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void begin(enum vec_metric metric, uint32_t dim, uint64_t seed)
 {
-    struct pool_options o = {.n_workers = 1,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
     struct vset_options set = {.type = VEC_I8,
                                .metric = metric,
                                .dim = dim,
@@ -53,17 +35,8 @@ static void begin(enum vec_metric metric, uint32_t dim, uint64_t seed)
     rng_seed(&w.rng, seed);
     w.dim = dim;
     w.metric = metric;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.n_workers = 2;
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
-    w.set = vset_create(w.ks, w.ks->dbs[0], &set);
+    loop_begin(1, 2, 1);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &set);
     w.x = malloc((size_t)(ROWS + QUERIES) * dim * sizeof(float));
     assert_non_null(w.x);
 }
@@ -72,25 +45,8 @@ static void end(void)
 {
     vset_validate(w.set);
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
     free(w.x);
-}
-
-static void wait_for_some(void)
-{
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    while (pool_drain(w.pool) + pool_drain(w.builders) == 0) {
-        assert_int_equal(poll(&pfd, 1, 60000), 1);
-        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    }
-    vset_settle_all(w.ks->dbs[0]);
 }
 
 /* ---- vectors ------------------------------------------------------------- */
@@ -361,8 +317,8 @@ static void build_graph(void)
     assert_int_equal(graph_begin(w.set), ERR_OK);
     do {
         graph_pump(w.set, true);
-        while (w.ks->n_graph_jobs > 0) {
-            wait_for_some();
+        while (loop.ks->n_graph_jobs > 0) {
+            loop_wait();
         }
         graph_info_read(w.set, &info);
     } while (info.tail || w.set->graph->job);

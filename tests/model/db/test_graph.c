@@ -43,7 +43,7 @@ static void test_slots_are_used_again(void **state)
                 ask_graph(K, 100, false, 0);
             }
             if (i % 50 == 0) {
-                drain();
+                loop_turn();
             }
             if (i % 1000 == 0) {
                 settle();
@@ -85,7 +85,7 @@ static void test_a_slot_used_again_during_a_batch_is_found(void **state)
     graph_pump(w.set, true);
     assert_non_null(w.set->graph->job);
     put_from_to(200, 230);
-    finish_jobs();
+    loop_finish_jobs();
     ask_completely(20);
     settle();
     ask_completely(20);
@@ -182,14 +182,14 @@ static void test_a_search_that_waited_finds_what_it_saw(void **state)
     }
     finish_searches();
     atomic_store(&go, false);
-    pool_submit(w.pool, &blocker.task);
+    pool_submit(loop.pool, &blocker.task);
     for (i = 0; i < 20; i++) {
         ask_graph(K, 40, false, 0.6);
     }
     put_from_to(3010, NAMES);
     while (w.set->graph->fresh_from < NAMES) {
         graph_pump(w.set, true);
-        finish_jobs();
+        loop_finish_jobs();
     }
     atomic_store(&go, true);
     finish_searches();
@@ -225,7 +225,7 @@ static void test_a_graph_is_dropped_during_a_job(void **state)
     graph_drop_all(w.set);
     put_from_to(0, NAMES); /* more slots than the old graph knows of */
     put_from_to(0, NAMES);
-    finish_jobs();
+    loop_finish_jobs();
     vset_validate(w.set);
     assert_true(all_are_gone());
     ask_completely(5);
@@ -240,7 +240,7 @@ static void test_a_graph_is_dropped_during_a_job(void **state)
         graph_drop_all(w.set);
         while (!all_are_gone()) {
             one_step();
-            drain();
+            loop_turn();
         }
         make_graph();
     }
@@ -267,7 +267,7 @@ static void test_a_set_is_dropped_during_a_job(void **state)
         make_set();
         vset_drop(old);
         if (i % 3 == 0) {
-            finish_jobs();
+            loop_finish_jobs();
         }
     }
     put_from_to(0, 100);
@@ -283,8 +283,8 @@ static void test_a_database_is_flushed_during_a_job(void **state)
     for (i = 0; i < 4; i++) {
         begin_a_job();
         ask_graph(K, 100, false, 0);
-        graph_detach_all(w.ks, w.ks->dbs[0]);
-        finish_jobs();
+        graph_detach_all(loop.ks, loop.ks->dbs[0]);
+        loop_finish_jobs();
         finish_searches();
         vset_drop(w.set);
         make_set();
@@ -309,8 +309,8 @@ static void test_memory_is_counted_to_the_last_byte(void **state)
     }
     settle();
     graph_drop_all(w.set);
-    while (w.ks->n_graph_jobs) {
-        wait_for_some();
+    while (loop.ks->n_graph_jobs) {
+        loop_wait();
     }
     assert_true(w.set->memory.bytes >= before);
     vset_validate(w.set); /* V3: what is counted is what is there */
@@ -330,11 +330,11 @@ static void test_a_graph_that_was_given_up_is_freed_bit_by_bit(void **state)
     make_graph();
     settle();
     graph_drop_all(w.set);
-    vset_settle_all(w.ks->dbs[0]);
-    assert_non_null(w.ks->graphs_apart);
-    while (w.ks->graphs_apart) {
+    vset_settle_all(loop.ks->dbs[0]);
+    assert_non_null(loop.ks->graphs_apart);
+    while (loop.ks->graphs_apart) {
         bytes = w.set->memory.bytes;
-        graph_take_apart(w.ks, 1);
+        graph_take_apart(loop.ks, 1);
         assert_true(w.set->memory.bytes < bytes);
         put(any());
         ask_completely(1);
@@ -350,14 +350,14 @@ static void test_a_graph_that_was_given_up_is_freed_bit_by_bit(void **state)
         settle();
         graph_drop_all(w.set);
         if (i == 0) {
-            graph_take_apart(w.ks, 1);
-            graph_detach_all(w.ks, w.ks->dbs[0]);
-            assert_null(w.ks->graphs_apart);
+            graph_take_apart(loop.ks, 1);
+            graph_detach_all(loop.ks, loop.ks->dbs[0]);
+            assert_null(loop.ks->graphs_apart);
         } else if (i == 1) {
             ask_graph(K, 100, false, 0);
             vset_drop(w.set);
             finish_searches();
-            assert_null(w.ks->graphs_apart);
+            assert_null(loop.ks->graphs_apart);
             make_set();
             put_from_to(0, NAMES);
             continue;
@@ -428,7 +428,7 @@ static void test_memory_that_runs_out(void **state)
             graph_pump(w.set, true);
         }
         if (n % 40 == 0) {
-            drain();
+            loop_turn();
         }
         mem_fail_after(0);
         if (n % 100 == 0 && w.under_way < UNDER_WAY_MAX) {
@@ -481,11 +481,11 @@ static void test_entries_die_among_copies(void **state)
                 take(i);
             }
         }
-        finish_jobs();
+        loop_finish_jobs();
         if (g->n_dead + g->n_dying) {
             graph_begin_sweep(g);
             while (g->job && g->job->kind == JOB_SWEEP) {
-                wait_for_some();
+                loop_wait();
             }
         }
         for (i = 0; i < 10; i++) {

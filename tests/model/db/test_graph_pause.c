@@ -5,8 +5,6 @@
  * sets and searches, while real builders link, sweep and walk. */
 #include "unit/cm.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,30 +12,20 @@
 #include "base/mem.h"
 #include "db/graph/graph_impl.h"
 #include "db/search/search_impl.h"
+#include "model/db/loop.h"
+#include "model/db/numbers.h"
 
 enum { NAMES = 6000, DIM = 16, ROUNDS = 600, FORK_EVERY = 20 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
-    int wake_fd;
     bool parked;
     size_t under_way;
     uint64_t kinds[JOB_CHECK + 1]; /* of jobs that were under way at pauses */
 };
 
 static struct world w;
-
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
 
 static void make_set(void)
 {
@@ -49,46 +37,22 @@ static void make_set(void)
                              .index = VSET_INDEX_HNSW,
                              .keep_empty = true};
 
-    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &o);
     assert_non_null(w.set);
 }
 
 static void begin(void)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
+    loop_begin(2, 2, 1);
     make_set();
-}
-
-static void drain(void)
-{
-    pool_drain(w.pool);
-    pool_drain(w.builders);
-    vset_settle_all(w.ks->dbs[0]);
 }
 
 static void wait_for_some(void)
 {
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    assert_int_equal(poll(&pfd, 1, 60000), 1);
-    assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    drain();
+    loop_sleep();
+    loop_turn();
 }
 
 static void end(void)
@@ -97,51 +61,32 @@ static void end(void)
         wait_for_some();
     }
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
 }
 
 /* ---- what goes on ------------------------------------------------------ */
 
-static struct bytes name_of(uint32_t i, char *text)
-{
-    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
-}
-
 static void random_vector(float *v)
 {
-    int j;
-
-    for (j = 0; j < DIM; j++) {
-        v[j] = (float)rng_normal(&w.rng);
-    }
+    random_floats(&w.rng, v, DIM);
 }
 
 static void put(void)
 {
-    char name[16];
+    uint32_t i = (uint32_t)rng_below(&w.rng, NAMES);
     float v[DIM];
-    struct vset_element e = {
-        .name = name_of((uint32_t)rng_below(&w.rng, NAMES), name), .vector = v};
     bool added;
 
     random_vector(v);
-    assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    assert_int_equal(add_number(w.set, i, v, BYTES_NONE, &added), ERR_OK);
 }
 
 static void take(void)
 {
-    char name[16];
+    uint32_t i = (uint32_t)rng_below(&w.rng, NAMES);
     bool removed;
 
-    assert_int_equal(
-        vset_remove(w.set, name_of((uint32_t)rng_below(&w.rng, NAMES), name),
-                    &removed),
-        ERR_OK);
+    assert_int_equal(remove_number(w.set, i, &removed), ERR_OK);
 }
 
 static void write_nothing(const struct search *s, const void *data,
@@ -337,14 +282,14 @@ static void test_builders_rest_at_any_time(void **state)
         some_writes((int)rng_below(&w.rng, 300));
         something_else();
         if (rng_below(&w.rng, 2)) {
-            drain();
+            loop_turn();
         }
         w.parked = false;
         asked = clock_mono_us();
-        pool_pause(w.builders, note_parked, NULL);
+        pool_pause(loop.builders, note_parked, NULL);
         if (rng_below(&w.rng, 4) == 0) {
             some_writes(10);
-            pool_resume(w.builders); /* it took too long */
+            pool_resume(loop.builders); /* it took too long */
             continue;
         }
         while (!w.parked) {
@@ -355,8 +300,8 @@ static void test_builders_rest_at_any_time(void **state)
                                                     : clock_mono_us() - asked;
         look(round % FORK_EVERY == 0);
         some_writes((int)rng_below(&w.rng, 50));
-        drain();
-        pool_resume(w.builders);
+        loop_turn();
+        pool_resume(loop.builders);
     }
     printf("# longest way to rest %lld us; at rest within %llu batches, %llu "
            "sweeps, %llu walks\n",
@@ -375,17 +320,17 @@ static void test_what_comes_meanwhile_waits_in_the_tail(void **state)
     (void)state;
     begin();
     some_writes(3000);
-    pool_pause(w.builders, note_parked, NULL);
-    assert_true(pool_wait_parked(w.builders, 60000000));
+    pool_pause(loop.builders, note_parked, NULL);
+    assert_true(pool_wait_parked(loop.builders, 60000000));
     some_writes(3000);
-    drain();
+    loop_turn();
     graph_info_read(w.set, &info);
     assert_true(info.tail > 0);
     look(true);
-    pool_resume(w.builders);
+    pool_resume(loop.builders);
     do {
         graph_pump(w.set, true);
-        while (w.ks->n_graph_jobs > 0) {
+        while (loop.ks->n_graph_jobs > 0) {
             wait_for_some();
         }
         graph_info_read(w.set, &info);

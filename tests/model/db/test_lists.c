@@ -6,14 +6,12 @@
  * see: the tail and all lists, as they were when the walk was dispatched. */
 #include "unit/cm.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include "base/mem.h"
 #include "db/graph/graph.h"
 #include "db/lists/lists_impl.h"
 #include "db/search/search.h"
+#include "model/db/loop.h"
+#include "model/db/numbers.h"
 
 enum {
     NAMES = 6000,
@@ -24,12 +22,8 @@ enum {
 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
-    int wake_fd;
     enum vec_type type;
     enum vec_metric metric;
     bool there[NAMES]; /* the twin */
@@ -43,14 +37,6 @@ static struct world w;
 
 /* ---- a world ----------------------------------------------------------- */
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static struct entry nameless;
 
 static void make_set(void)
@@ -62,7 +48,7 @@ static void make_set(void)
                              .index = VSET_INDEX_FLAT,
                              .keep_empty = true};
 
-    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &o);
     assert_non_null(w.set);
     vset_set_entry(w.set, &nameless);
     nameless.value.vset = w.set;
@@ -83,61 +69,20 @@ static void trained(void *arg, int db, struct bytes key, const struct vset *v)
 
 static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
     w.type = type;
     w.metric = metric;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.n_workers = builders;
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
-    w.ks->listener.trained = trained;
-    keyspace_set_builders(w.ks, w.builders);
+    loop_begin(2, builders, 1);
+    loop.ks->listener.trained = trained;
     make_set();
-}
-
-static bool drain(void)
-{
-    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
-
-    vset_settle_all(w.ks->dbs[0]);
-    return n > 0;
-}
-
-static void wait_for_some(void)
-{
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    while (!drain()) {
-        assert_int_equal(poll(&pfd, 1, 60000), 1);
-        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    }
 }
 
 static void finish_walks(void)
 {
     while (w.under_way > 0) {
-        wait_for_some();
+        loop_wait();
     }
-}
-
-static void finish_jobs(void)
-{
-    while (w.ks->n_lists_jobs + w.ks->n_graph_jobs > 0) {
-        wait_for_some();
-    }
-    vset_settle_all(w.ks->dbs[0]);
 }
 
 static bool is_used(const void *arg, uint32_t slot)
@@ -190,9 +135,9 @@ static void settle(void)
 
     finish_walks();
     do {
-        finish_jobs();
+        loop_finish_jobs();
         lists_pump(w.set, true);
-        finish_jobs();
+        loop_finish_jobs();
         lists_info_read(w.set, &info);
     } while (info.is_coming || info.phase != LISTS_IDLE);
     validate();
@@ -203,31 +148,17 @@ static void end(void)
     finish_walks();
     vset_validate(w.set);
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    lists_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
 }
 
 /* ---- writes ------------------------------------------------------------ */
 
-static struct bytes name_of(uint32_t i, char *text)
-{
-    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
-}
-
 static void put_at(uint32_t i, const float *v)
 {
-    char name[16];
-    struct vset_element e = {.name = name_of(i, name), .vector = v};
+    struct bytes attribute = i % 3 ? BYTES_NONE : bytes_str("{\"a\":1}");
     bool added;
 
-    e.has_attribute = i % 3 == 0;
-    e.attribute = bytes_str("{\"a\":1}");
-    assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    assert_int_equal(add_number(w.set, i, v, attribute, &added), ERR_OK);
     assert_int_equal(added, !w.there[i]);
     w.count += added;
     w.there[i] = true;
@@ -248,10 +179,9 @@ static void put(uint32_t i)
 
 static void take(uint32_t i)
 {
-    char name[16];
     bool removed;
 
-    assert_int_equal(vset_remove(w.set, name_of(i, name), &removed), ERR_OK);
+    assert_int_equal(remove_number(w.set, i, &removed), ERR_OK);
     assert_int_equal(removed, w.there[i]);
     w.count -= removed;
     w.there[i] = false;
@@ -357,7 +287,7 @@ static bool walk_step(struct task *t, struct worker *worker)
     if (walk_lists(k)) {
         return true;
     }
-    pool_complete(w.pool, &k->completion);
+    pool_complete(loop.pool, &k->completion);
     return false;
 }
 
@@ -374,7 +304,7 @@ static void walk_done(struct completion *c)
     }
     assert_int_equal(k->n_twice, 0);
     assert_int_equal(k->n_wrong, 0);
-    epoch_leave(w.ks->epoch, k->ticket);
+    epoch_leave(loop.ks->epoch, k->ticket);
     w.under_way--;
     free(k->expected);
     free(k->seen);
@@ -389,7 +319,7 @@ static void walk(void)
     char name[16];
     uint32_t i;
 
-    k->ticket = epoch_enter(w.ks->epoch);
+    k->ticket = epoch_enter(loop.ks->epoch);
     slots_view_take(&w.set->elements.slots, &k->view);
     k->format = w.set->format;
     lists_view_take(w.set, &lists);
@@ -416,7 +346,7 @@ static void walk(void)
     k->task.class = TASK_QUERY;
     k->completion.done = walk_done;
     w.under_way++;
-    pool_submit(w.pool, &k->task);
+    pool_submit(loop.pool, &k->task);
 }
 
 /* Every element, and nothing else, is in a list or in the tail. */
@@ -564,16 +494,16 @@ static void discard(enum vec_type type, enum vec_metric metric)
             walk();
         }
         if (rng_below(&w.rng, 4) == 0) {
-            wait_for_some();
+            loop_wait();
         }
-        drain();
+        loop_turn();
     }
     check_now();
     settle();
     check_now();
     assert_int_equal(w.set->format.type, VEC_PQ);
-    assert_int_equal(w.ks->dbs[0]->n_vsets, 1);
-    assert_int_equal(w.ks->dbs[0]->n_vectors, w.count);
+    assert_int_equal(loop.ks->dbs[0]->n_vsets, 1);
+    assert_int_equal(loop.ks->dbs[0]->n_vectors, w.count);
     assert_int_equal(w.set->n_builds, 1);
     for (i = 0; i < NAMES; i++) {
         if (w.there[i]) {
@@ -618,8 +548,8 @@ static void test_discard_gone_meanwhile(void **state)
 
         put_from_to(0, NAMES / 2);
         train_to_discard(20);
-        while (turns-- > 0 && w.ks->n_lists_jobs > 0) {
-            wait_for_some();
+        while (turns-- > 0 && loop.ks->n_lists_jobs > 0) {
+            loop_wait();
             walk();
         }
         finish_walks();
@@ -646,7 +576,7 @@ static void random_life(enum vec_type type, enum vec_metric metric)
         } else if (what < 950 && w.under_way < WALKS_MAX) {
             walk();
         } else if (what < 990) {
-            drain();
+            loop_turn();
         } else if (what < 994) {
             happen(&blob);
         } else if (what < 996) {
@@ -655,7 +585,7 @@ static void random_life(enum vec_type type, enum vec_metric metric)
             validate();
         } else if (what < 998) {
             settle();
-            w.ks->now += 100 * 1000;
+            loop.ks->now += 100 * 1000;
         }
     }
     settle();
@@ -689,8 +619,8 @@ static void test_gone_meanwhile(void **state)
 
         put_from_to(0, NAMES / 2);
         train(40);
-        while (turns-- > 0 && w.ks->n_lists_jobs > 0) {
-            wait_for_some();
+        while (turns-- > 0 && loop.ks->n_lists_jobs > 0) {
+            loop_wait();
             walk();
         }
         finish_walks();
@@ -716,12 +646,12 @@ static void test_written_all_the_time(void **state)
         build = w.set->lists->coming->build;
         for (turns = 0; !lists_is_built(w.set, build); turns++) {
             assert_true(turns < 5000);
-            wait_for_some();
+            loop_wait();
             for (i = 0; i < NAMES / 2; i++) {
                 put(any());
             }
             if (turns % 16 == 0) {
-                lists_pump_all(w.ks);
+                lists_pump_all(loop.ks);
             }
         }
     }
@@ -843,7 +773,7 @@ static void test_compact_and_merge(void **state)
         }
         if (i % 500 == 0) {
             walk();
-            drain();
+            loop_turn();
         }
     }
     put_at(0, w.at[NAMES - 1]);
@@ -867,7 +797,7 @@ static void test_train_again(void **state)
     settle();
     put_from_to(NAMES / 3, NAMES);
     settle();
-    w.ks->now += 1000 * 1000;
+    loop.ks->now += 1000 * 1000;
     lists_pump(w.set, true);
     settle();
     check_now();

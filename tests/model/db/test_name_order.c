@@ -6,16 +6,13 @@
  * while it goes on writing, drops them, and compares every range. */
 #include "unit/cm.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include "base/mem.h"
 #include "db/names/name_order.h"
 #include "db/names/name_select.h"
 #include "db/names/name_sort.h"
 #include "db/search/search.h"
 #include "db/vset/vset_impl.h"
+#include "model/db/loop.h"
 
 enum {
     NAMES = 6000,
@@ -30,12 +27,8 @@ struct universe {
 };
 
 struct world {
-    struct pool *pool;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
-    int wake_fd;
     bool there[NAMES]; /* the twin */
     uint32_t count;
     struct name_order_waiter waiter;
@@ -121,14 +114,6 @@ static void make_universe(struct rng *rng)
 
 /* ---- a world ----------------------------------------------------------- */
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void told(struct name_order_waiter *waiter)
 {
     assert_ptr_equal(waiter, &w.waiter);
@@ -144,7 +129,7 @@ static void make_set(void)
                              .m = VSET_M_DEFAULT,
                              .keep_empty = true};
 
-    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &o);
     assert_non_null(w.set);
     memset(w.there, 0, sizeof(w.there));
     w.count = 0;
@@ -152,30 +137,18 @@ static void make_set(void)
 
 static void begin(void)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
     make_universe(&w.rng);
     w.waiter.told = told;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
+    loop_begin(2, 0, 1);
     make_set();
 }
 
 static void wait_for_some(void)
 {
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    assert_int_equal(poll(&pfd, 1, 60000), 1);
-    assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    pool_drain(w.pool);
+    loop_sleep();
+    pool_drain(loop.pool);
 }
 
 static void wait_for_order(void)
@@ -189,10 +162,7 @@ static void end(void)
 {
     vset_validate(w.set);
     vset_drop(w.set);
-    pool_destroy(w.pool);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
     assert_int_equal(w.n_told, w.n_expected);
 }
 
@@ -320,10 +290,10 @@ static void step(void)
         break;
     case 2:
     case 3:
-        pool_drain(w.pool);
+        pool_drain(loop.pool);
         break;
     case 4:
-        vset_settle_all(w.ks->dbs[0]);
+        vset_settle_all(loop.ks->dbs[0]);
         break;
     case 5:
     case 6:
@@ -453,19 +423,19 @@ static void an_order_nobody_used_for_a_minute_is_dropped(void **state)
     begin();
     fill(100);
     before = w.set->memory.bytes;
-    keyspace_set_time(w.ks, 0, 1000 * INT64_C(1000000));
+    keyspace_set_time(loop.ks, 0, 1000 * INT64_C(1000000));
     begin_order();
     wait_for_order();
     assert_true(name_order_bytes(w.set) > 400);
     assert_int_equal(w.set->memory.bytes, before + name_order_bytes(w.set));
-    keyspace_set_time(w.ks, 0, 1059 * INT64_C(1000000));
-    keyspace_settle(w.ks);
+    keyspace_set_time(loop.ks, 0, 1059 * INT64_C(1000000));
+    keyspace_settle(loop.ks);
     check_some();
-    keyspace_set_time(w.ks, 0, 1118 * INT64_C(1000000));
-    keyspace_settle(w.ks);
+    keyspace_set_time(loop.ks, 0, 1118 * INT64_C(1000000));
+    keyspace_settle(loop.ks);
     assert_true(name_order_is_ready(w.set));
-    keyspace_set_time(w.ks, 0, 1119 * INT64_C(1000000));
-    keyspace_settle(w.ks);
+    keyspace_set_time(loop.ks, 0, 1119 * INT64_C(1000000));
+    keyspace_settle(loop.ks);
     assert_null(w.set->order);
     assert_int_equal(w.set->memory.bytes, before);
     end();
@@ -504,11 +474,11 @@ static void a_dropped_set_is_read_to_the_end_by_who_holds_a_ticket(void **state)
     wait_for_order();
     put(any());
     set = w.set;
-    ticket = epoch_enter(w.ks->epoch);
+    ticket = epoch_enter(loop.ks->epoch);
     vset_drop(set);
-    assert_null(w.ks->dbs[0]->orders);
+    assert_null(loop.ks->dbs[0]->orders);
     check_everything();
-    epoch_leave(w.ks->epoch, ticket);
+    epoch_leave(loop.ks->epoch, ticket);
     make_set();
     end();
 }
@@ -523,13 +493,13 @@ static void a_set_may_go_while_its_order_is_made(void **state)
         fill(NAMES / 4);
         begin_order();
         if (i % 2) {
-            pool_drain(w.pool);
+            pool_drain(loop.pool);
         }
         vset_drop(w.set);
         assert_null(w.waiter.order);
         make_set();
     }
-    while (w.ks->builds) {
+    while (loop.ks->builds) {
         wait_for_some();
     }
     end();
@@ -544,16 +514,16 @@ static void a_dropped_set_has_no_order_that_was_not_finished(void **state)
     begin();
     fill(NAMES);
     begin_order();
-    ticket = epoch_enter(w.ks->epoch);
+    ticket = epoch_enter(loop.ks->epoch);
     set = w.set;
     vset_drop(set);
     assert_false(name_order_is_ready(set));
-    while (w.ks->builds) {
+    while (loop.ks->builds) {
         wait_for_some();
     }
     assert_false(name_order_is_ready(set));
     assert_false(name_order_is_building(set));
-    epoch_leave(w.ks->epoch, ticket);
+    epoch_leave(loop.ks->epoch, ticket);
     make_set();
     end();
 }
@@ -565,7 +535,7 @@ static void a_database_may_be_flushed_while_orders_are_made(void **state)
     (void)state;
     begin();
     for (i = 0; i < 40; i++) {
-        struct entry *e = keyspace_add(w.ks, 0, bytes_str("key"));
+        struct entry *e = keyspace_add(loop.ks, 0, bytes_str("key"));
 
         fill(NAMES / 4);
         e->type = VALUE_VSET;
@@ -575,7 +545,7 @@ static void a_database_may_be_flushed_while_orders_are_made(void **state)
         if (i % 3 == 0) {
             wait_for_order();
         }
-        keyspace_flush(w.ks, -1);
+        keyspace_flush(loop.ks, -1);
         assert_null(w.waiter.order);
         make_set();
     }
@@ -588,7 +558,7 @@ static void the_keyspace_may_end_while_an_order_is_made(void **state)
     begin();
     fill(NAMES / 2);
     begin_order();
-    name_order_cancel_builds(w.ks);
+    name_order_cancel_builds(loop.ks);
     assert_null(w.set->order);
     begin_order();
     end();
@@ -672,7 +642,7 @@ static void making_an_order_fails_cleanly_without_memory(void **state)
     assert_int_equal(name_order_build(w.set), ERR_OK);
     check_everything();
     mem_set_limit(1);
-    keyspace_settle(w.ks);
+    keyspace_settle(loop.ks);
     mem_set_limit(0);
     assert_null(w.set->order);
     end();
@@ -704,7 +674,7 @@ static void check_selection(size_t want)
         .to_excluded = rng_below(&w.rng, 2),
         .has_no_end = rng_below(&w.rng, 2),
     };
-    uint64_t ticket = epoch_enter(w.ks->epoch);
+    uint64_t ticket = epoch_enter(loop.ks->epoch);
     static bool then[NAMES];
     struct name_select *s;
     uint32_t at, last;
@@ -729,7 +699,7 @@ static void check_selection(size_t want)
         assert_true(at >= last);
     }
     name_select_destroy(s);
-    epoch_leave(w.ks->epoch, ticket);
+    epoch_leave(loop.ks->epoch, ticket);
 }
 
 static void a_selection_is_of_the_moment_it_was_begun(void **state)
@@ -743,7 +713,7 @@ static void a_selection_is_of_the_moment_it_was_begun(void **state)
             fill(10 + (uint32_t)rng_below(&w.rng, NAMES * 2 / 3));
         }
         check_selection(1 + rng_below(&w.rng, i % 2 ? 20 : NAMES * 2));
-        vset_settle_all(w.ks->dbs[0]);
+        vset_settle_all(loop.ks->dbs[0]);
     }
     end();
 }

@@ -9,14 +9,13 @@
 #include "unit/cm.h"
 
 #include <math.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "db/graph/graph.h"
 #include "db/lists/lists_impl.h"
 #include "db/search/search_impl.h"
+#include "model/db/loop.h"
+#include "model/db/numbers.h"
 
 enum {
     NAMES = 6000,
@@ -27,12 +26,8 @@ enum {
 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
-    int wake_fd;
     enum vec_type type;
     enum vec_metric metric;
     bool there[NAMES];
@@ -47,14 +42,6 @@ static struct world w;
 
 /* ---- a world ----------------------------------------------------------- */
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void make_set(void)
 {
     struct vset_options o = {.type = w.type,
@@ -64,7 +51,7 @@ static void make_set(void)
                              .index = VSET_INDEX_FLAT,
                              .keep_empty = true};
 
-    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &o);
     assert_non_null(w.set);
     memset(w.there, 0, sizeof(w.there));
     w.count = 0;
@@ -72,60 +59,19 @@ static void make_set(void)
 
 static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
     w.type = type;
     w.metric = metric;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.n_workers = builders;
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
+    loop_begin(2, builders, 1);
     make_set();
-}
-
-static bool drain(void)
-{
-    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
-
-    vset_settle_all(w.ks->dbs[0]);
-    return n > 0;
-}
-
-static void wait_for_some(void)
-{
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    while (!drain()) {
-        assert_int_equal(poll(&pfd, 1, 60000), 1);
-        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    }
 }
 
 static void finish_searches(void)
 {
-    while (w.under_way > 0 || w.ks->recalls) {
-        wait_for_some();
+    while (w.under_way > 0 || loop.ks->recalls) {
+        loop_wait();
     }
-}
-
-static void finish_jobs(void)
-{
-    while (w.ks->n_lists_jobs + w.ks->n_graph_jobs > 0) {
-        wait_for_some();
-    }
-    vset_settle_all(w.ks->dbs[0]);
 }
 
 /* Until all is in lists and nothing is to be done. */
@@ -135,10 +81,10 @@ static void settle(void)
 
     finish_searches();
     do {
-        drain();
-        finish_jobs();
+        loop_turn();
+        loop_finish_jobs();
         lists_pump(w.set, true);
-        finish_jobs();
+        loop_finish_jobs();
         lists_info_read(w.set, &info);
     } while (info.is_coming || info.phase != LISTS_IDLE);
     vset_validate(w.set);
@@ -148,27 +94,16 @@ static void end(void)
 {
     finish_searches();
     vset_validate(w.set);
-    recall_stop_all(w.ks);
-    while (w.ks->recalls) {
-        wait_for_some();
+    recall_stop_all(loop.ks);
+    while (loop.ks->recalls) {
+        loop_wait();
     }
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    lists_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
+    loop_end();
     assert_int_equal(mem_promised(), 0);
-    close(w.wake_fd);
 }
 
 /* ---- writes ------------------------------------------------------------ */
-
-static struct bytes name_of(uint32_t i, char *text)
-{
-    return bytes_of(text, (size_t)snprintf(text, 16, "%u", i));
-}
 
 static bool passes(uint32_t i, uint32_t value)
 {
@@ -187,16 +122,16 @@ static void any_vector(uint32_t place, float *v)
 
 static void put(uint32_t i)
 {
-    char name[16], attribute[32];
+    char attribute[32] = "";
     float v[DIM];
-    struct vset_element e = {.name = name_of(i, name), .vector = v};
     bool added;
 
     any_vector((uint32_t)rng_below(&w.rng, 16), v);
-    e.has_attribute = i % 7 != 0;
-    snprintf(attribute, sizeof(attribute), "{\"a\":%u}", i % VALUES);
-    e.attribute = bytes_str(attribute);
-    assert_int_equal(vset_add(w.set, &e, &added), ERR_OK);
+    if (i % 7 != 0) {
+        snprintf(attribute, sizeof(attribute), "{\"a\":%u}", i % VALUES);
+    }
+    assert_int_equal(add_number(w.set, i, v, bytes_str(attribute), &added),
+                     ERR_OK);
     assert_int_equal(added, !w.there[i]);
     w.count += added;
     w.there[i] = true;
@@ -204,10 +139,9 @@ static void put(uint32_t i)
 
 static void take(uint32_t i)
 {
-    char name[16];
     bool removed;
 
-    assert_int_equal(vset_remove(w.set, name_of(i, name), &removed), ERR_OK);
+    assert_int_equal(remove_number(w.set, i, &removed), ERR_OK);
     assert_int_equal(removed, w.there[i]);
     w.count -= removed;
     w.there[i] = false;
@@ -537,7 +471,7 @@ static void finish_graph(uint64_t build)
 {
     graph_pump(w.set, true);
     while (!graph_is_built(w.set, build)) {
-        finish_jobs();
+        loop_finish_jobs();
         graph_pump(w.set, true);
     }
 }
@@ -558,7 +492,7 @@ static void graph_gives_way(enum vec_type type, enum vec_metric metric)
     put_from_to(NAMES - 1000, NAMES - 100); /* waits to be linked */
     train(64);
     while (!lists_of(w.set)) {
-        wait_for_some();
+        loop_wait();
     }
     assert_non_null(lists_left(w.set));
     while (lists_left(w.set)) {
@@ -574,7 +508,7 @@ static void graph_gives_way(enum vec_type type, enum vec_metric metric)
             put(i);
         }
         lists_pump(w.set, true);
-        wait_for_some();
+        loop_wait();
     }
     finish_searches();
     /* How many searches meet rows on the move is up to the machine. */
@@ -612,14 +546,14 @@ static void test_graph_gives_way_for_nothing(void **state)
         assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
         finish_graph(build);
         train(20);
-        for (turn = 0; turn < turns && w.ks->n_lists_jobs; turn++) {
+        for (turn = 0; turn < turns && loop.ks->n_lists_jobs; turn++) {
             put(any());
-            wait_for_some();
+            loop_wait();
         }
         if (turns % 3 == 0) {
             wanted.index = VSET_INDEX_FLAT;
             assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
-            finish_jobs();
+            loop_finish_jobs();
         } else if (turns % 3 == 1) {
             settle();
         }
@@ -671,7 +605,7 @@ static void random_life(enum vec_type type, enum vec_metric metric)
         } else if (what < 850 && w.under_way < PAIRS_MAX) {
             search_something();
         } else if (what < 988) {
-            drain();
+            loop_turn();
         } else if (what < 990) {
             happen();
         } else if (what < 994) {

@@ -8,14 +8,12 @@
 #include "unit/cm.h"
 
 #include <math.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "db/search/search.h"
 #include "db/vset/vset_impl.h"
 #include "db/vset/vset_view.h"
+#include "model/db/loop.h"
 
 enum {
     NAMES = 120,
@@ -32,14 +30,10 @@ struct twin {
 };
 
 struct world {
-    struct pool *pool;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct twin now;
     uint32_t next;
     struct rng rng;
-    int wake_fd;
     size_t under_way;
     enum vec_type type;
     struct vset_view view; /* while viewing */
@@ -49,50 +43,30 @@ struct world {
 
 static struct world w;
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void make_set(void)
 {
     struct vset_options o = {
         .type = w.type, .metric = VEC_COSINE, .dim = DIM, .m = VSET_M_DEFAULT};
 
-    w.set = vset_create(w.ks, w.ks->dbs[0], &o);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &o);
     assert_non_null(w.set);
     memset(&w.now, 0, sizeof(w.now));
 }
 
 static void begin(enum vec_type type)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
     assert_int_equal(vec_simd_select("auto"), ERR_OK);
     w.type = type;
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(1, w.pool, w.reaper);
+    loop_begin(2, 0, 1);
     make_set();
 }
 
 static void wait_for_some(void)
 {
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    assert_int_equal(poll(&pfd, 1, 60000), 1);
-    assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    pool_drain(w.pool);
+    loop_sleep();
+    pool_drain(loop.pool);
 }
 
 static void end(void)
@@ -103,14 +77,11 @@ static void end(void)
     while (w.under_way > 0) {
         wait_for_some();
     }
-    vset_settle_all(w.ks->dbs[0]);
+    vset_settle_all(loop.ks->dbs[0]);
     vset_validate(w.set);
     assert_int_equal(w.set->elements.slots.limbo_len, 0);
     vset_drop(w.set);
-    pool_destroy(w.pool);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
 }
 
 /* ---- names, vectors, attributes that tell what they are ---------------- */
@@ -364,8 +335,8 @@ static void step(void)
         }
         break;
     case 13:
-        vset_settle_all(w.ks->dbs[0]);
-        pool_drain(w.pool);
+        vset_settle_all(loop.ks->dbs[0]);
+        pool_drain(loop.pool);
         break;
     case 14:
     case 15:

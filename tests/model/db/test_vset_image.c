@@ -3,8 +3,6 @@
  * while it is written down. */
 #include "unit/cm.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,48 +12,24 @@
 #include "db/search/search_impl.h"
 #include "db/value_digest.h"
 #include "db/vset/vset_image.h"
+#include "model/db/loop.h"
 #include "unit/vset_payload.h"
 
 enum { NAMES = 3000, DIM = 12, INPUT_DIM = 17, K = 10 };
 
 struct world {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
     struct vset *set;
     struct rng rng;
     struct vset_options options;
-    int wake_fd;
 };
 
 static struct world w;
 
-static void wake(void *arg)
-{
-    uint64_t one = 1;
-
-    (void)arg;
-    assert_int_equal(write(w.wake_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void begin(enum vec_type type, enum vec_metric metric)
 {
-    struct pool_options o = {.n_workers = 2,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
     memset(&w, 0, sizeof(w));
     cm_seed(&w.rng);
-    w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_int_equal(pool_create(&o, &w.pool), ERR_OK);
-    o.name = "b";
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    assert_int_equal(pool_create(&o, &w.builders), ERR_OK);
-    assert_int_equal(reaper_create(&w.reaper), ERR_OK);
-    w.ks = keyspace_create(2, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
+    loop_begin(2, 2, 2);
     w.options = (struct vset_options){.type = type,
                                       .metric = metric,
                                       .dim = DIM,
@@ -63,53 +37,19 @@ static void begin(enum vec_type type, enum vec_metric metric)
                                       .ef = 40,
                                       .index = VSET_INDEX_FLAT,
                                       .keep_empty = true};
-    w.set = vset_create(w.ks, w.ks->dbs[0], &w.options);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &w.options);
     assert_non_null(w.set);
-}
-
-static bool drain(void)
-{
-    size_t n = pool_drain(w.pool) + pool_drain(w.builders);
-
-    vset_settle_all(w.ks->dbs[0]);
-    vset_settle_all(w.ks->dbs[1]);
-    return n > 0;
-}
-
-static void wait_for_some(void)
-{
-    struct pollfd pfd = {.fd = w.wake_fd, .events = POLLIN};
-    uint64_t n;
-
-    while (!drain()) {
-        assert_int_equal(poll(&pfd, 1, 60000), 1);
-        assert_int_equal(read(w.wake_fd, &n, sizeof(n)), sizeof(n));
-    }
 }
 
 static uint32_t jobs_under_way(void)
 {
-    return w.ks->n_graph_jobs + w.ks->n_lists_jobs;
-}
-
-static void finish_jobs(void)
-{
-    while (jobs_under_way() > 0) {
-        wait_for_some();
-    }
-    drain();
+    return loop.ks->n_graph_jobs + loop.ks->n_lists_jobs;
 }
 
 static void end(void)
 {
     vset_drop(w.set);
-    graph_cancel_all(w.ks);
-    lists_cancel_all(w.ks);
-    pool_destroy(w.pool);
-    pool_destroy(w.builders);
-    keyspace_destroy(w.ks);
-    reaper_destroy(w.reaper);
-    close(w.wake_fd);
+    loop_end();
 }
 
 /* ---- writes ------------------------------------------------------------ */
@@ -166,7 +106,7 @@ static void churn(struct vset *v, uint32_t steps)
         } else {
             take(v, at);
         }
-        drain();
+        loop_turn();
     }
 }
 
@@ -195,7 +135,7 @@ static struct vset *load_how(struct bytes data, bool file, bool shared,
     uint64_t id;
     int fd = -1;
 
-    w.ks->shared_loads_from = shared ? 0 : SIZE_MAX;
+    loop.ks->shared_loads_from = shared ? 0 : SIZE_MAX;
     if (file) {
         fd = memfd_create("image", MFD_CLOEXEC);
         assert_int_equal(write(fd, data.data, data.len), data.len);
@@ -205,7 +145,7 @@ static struct vset *load_how(struct bytes data, bool file, bool shared,
         rdb_in_open_mem(&in, data);
     }
     if (rdb_get_module(&in, &id)) {
-        v = vset_load(&in, vset_form_of(id), w.ks, w.ks->dbs[1]);
+        v = vset_load(&in, vset_form_of(id), loop.ks, loop.ks->dbs[1]);
     }
     if (v && !rdb_get_module_end(&in)) {
         vset_drop(v);
@@ -255,7 +195,7 @@ static void digest(struct vset *v, struct value_digest *d)
     struct value_digest_walk walk = {.set = NULL};
 
     value_digest_clear(d);
-    value_digest_begin(&walk, w.ks, &e, d);
+    value_digest_begin(&walk, loop.ks, &e, d);
     while (!value_digest_step(&walk, 1000)) {
     }
 }
@@ -376,7 +316,7 @@ static void same_answers(struct vset *a, struct vset *b)
 
 static void check_graph(struct vset *v)
 {
-    finish_jobs();
+    loop_finish_jobs();
     vset_validate(v);
     if (v->graph) {
         hnsw_validate(graph_of(v));
@@ -428,9 +368,9 @@ static void run_all(enum vec_type type, enum vec_metric metric)
     back_and_forth(true); /* while a batch is under way */
     churn(w.set, 2000);
     back_and_forth(true);
-    finish_jobs();
+    loop_finish_jobs();
     graph_pump(w.set, true);
-    finish_jobs();
+    loop_finish_jobs();
     back_and_forth(false);
     for (i = 0; i < 500; i++) {
         take(w.set, i);
@@ -442,7 +382,7 @@ static void run_all(enum vec_type type, enum vec_metric metric)
     for (i = 0; i < NAMES - 20; i++) {
         take(w.set, i);
     }
-    finish_jobs();
+    loop_finish_jobs();
     same_elements(w.set, w.set);
     end();
 }
@@ -515,7 +455,7 @@ static void lists_back_and_forth(void)
         }
     }
     churn(v, 300);
-    finish_jobs();
+    loop_finish_jobs();
     vset_validate(v);
     check_lists(v);
     vset_drop(v);
@@ -539,25 +479,25 @@ static void lists_are_kept(void **state)
         }
         train(w.set, 24);
         for (i = 0; jobs_under_way() > 0 && i < 40; i++) {
-            wait_for_some();
+            loop_wait();
             if (rng_below(&w.rng, 4) == 0) {
                 lists_back_and_forth(); /* while they are trained and filled */
             }
         }
-        finish_jobs();
+        loop_finish_jobs();
         check_lists(w.set);
         lists_back_and_forth();
         churn(w.set, 1500);
         lists_back_and_forth();
-        finish_jobs();
+        loop_finish_jobs();
         train(w.set, 33);
         for (i = 0; jobs_under_way() > 0 && i < 40; i++) {
-            wait_for_some();
+            loop_wait();
             if (rng_below(&w.rng, 4) == 0) {
                 lists_back_and_forth(); /* beside the old ones */
             }
         }
-        finish_jobs();
+        loop_finish_jobs();
         for (i = 0; i < NAMES - 30; i++) {
             take(w.set, i);
         }
@@ -591,7 +531,7 @@ static void use(struct vset *v)
         if (v->graph && !v->graph->job && v->graph->n_dying) {
             graph_begin_sweep(v->graph);
         }
-        finish_jobs();
+        loop_finish_jobs();
         vset_validate(v);
     }
     w.set = before;
@@ -610,7 +550,7 @@ static void try_payload(const uint8_t *data, size_t len)
     if (v) {
         use(v);
         vset_drop(v);
-        finish_jobs();
+        loop_finish_jobs();
     }
     mem_free(exact);
 }
@@ -686,7 +626,7 @@ static void begin_large(enum vec_type type)
     vset_drop(w.set);
     w.options.dim = WIDE;
     w.options.m = 64;
-    w.set = vset_create(w.ks, w.ks->dbs[0], &w.options);
+    w.set = vset_create(loop.ks, loop.ks->dbs[0], &w.options);
     assert_non_null(w.set);
     for (i = 0; i < MANY; i++) {
         for (j = 0; j < WIDE; j++) {
@@ -701,7 +641,7 @@ static void begin_large(enum vec_type type)
     }
     assert_int_equal(graph_begin(w.set), ERR_OK);
     graph_pump(w.set, true);
-    finish_jobs();
+    loop_finish_jobs();
     for (i = 0; i < MANY; i += 50) { /* some are held */
         e.name = bytes_of(
             name, (size_t)snprintf(name, sizeof(name), "%0*u", LONG_TEXT, i));
@@ -790,7 +730,7 @@ static void damage_is_refused_or_harmless(void **state)
         buf_deinit(&data);
         assert_int_equal(graph_begin(w.set), ERR_OK);
         graph_pump(w.set, true);
-        finish_jobs();
+        loop_finish_jobs();
         for (j = 0; j < FEW; j += 9) {
             take(w.set, j);
         }
@@ -816,7 +756,7 @@ static void damaged_lists_are_refused_or_harmless(void **state)
     data = save(w.set, false);
     tamper(&data);
     buf_deinit(&data);
-    finish_jobs();
+    loop_finish_jobs();
     for (j = 0; j < SOME; j += 9) {
         take(w.set, j);
     }
