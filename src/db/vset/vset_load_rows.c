@@ -248,7 +248,7 @@ static bool add_names(struct reader *r, struct some_names *some)
 
 static bool take_names(struct reader *r, struct part *p, struct block *b)
 {
-    const uint8_t *hashes = p->hashes.data + b->hashes_at;
+    size_t hash_at = b->hashes_at; /* of no bytes where nobody lives */
     struct some_names some = {.n = 0};
     uint32_t i;
 
@@ -257,8 +257,9 @@ static bool take_names(struct reader *r, struct part *p, struct block *b)
             !take_text(&b->body, &some.names[some.n])) {
             continue;
         }
-        memcpy(&some.hashes[some.n], hashes, sizeof(uint64_t));
-        hashes += sizeof(uint64_t);
+        memcpy(&some.hashes[some.n], p->hashes.data + hash_at,
+               sizeof(uint64_t));
+        hash_at += sizeof(uint64_t);
         some.slots[some.n++] = b->first + i;
         if (some.n == NAMES_AT_ONCE && !add_names(r, &some)) {
             return false;
