@@ -131,6 +131,16 @@ static enum err parse_words(struct config *c, const struct config_directive *d,
     return err;
 }
 
+enum err config_parse_line(struct config *c, const struct config_directive *d,
+                           struct bytes value, struct err_ctx *ctx)
+{
+    bool several = d->type == CONFIG_WORDS || d->type == CONFIG_LIMITS ||
+                   d->type == CONFIG_SAVE;
+
+    return several && value.len > 0 ? parse_words(c, d, value, ctx)
+                                    : config_parse(c, d, &value, 1, ctx);
+}
+
 /* CONFIG SET save puts points in the place of those that are there. */
 static enum err replace_save(struct config *c, const struct config_directive *d,
                              struct bytes value, struct err_ctx *ctx)
@@ -140,8 +150,7 @@ static enum err replace_save(struct config *c, const struct config_directive *d,
     enum err err;
 
     *text = mem_strndup("", 0);
-    err = value.len == 0 ? config_parse(c, d, &value, 1, ctx)
-                         : parse_words(c, d, value, ctx);
+    err = config_parse_line(c, d, value, ctx);
     if (err) {
         mem_free(*text);
         *text = old;
@@ -154,15 +163,8 @@ static enum err replace_save(struct config *c, const struct config_directive *d,
 enum err config_parse_set(struct config *c, const struct config_directive *d,
                           struct bytes value, struct err_ctx *ctx)
 {
-    bool several = d->type == CONFIG_WORDS || d->type == CONFIG_LIMITS;
-
-    if (d->type == CONFIG_SAVE) {
-        return replace_save(c, d, value, ctx);
-    }
-    if (!several || value.len == 0) {
-        return config_parse(c, d, &value, 1, ctx);
-    }
-    return parse_words(c, d, value, ctx);
+    return d->type == CONFIG_SAVE ? replace_save(c, d, value, ctx)
+                                  : config_parse_line(c, d, value, ctx);
 }
 
 void config_print(const struct config *c, const struct config_directive *d,

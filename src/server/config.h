@@ -133,8 +133,12 @@ enum err config_parse(struct config *c, const struct config_directive *d,
                       const struct bytes *values, size_t n,
                       struct err_ctx *ctx) MUST_USE;
 
-/* The same from the one value of CONFIG SET, in which blanks separate the
- * words of directives that take several. */
+/* The same from one value, in which blanks separate the words of directives
+ * that take several: --save "3600 1". */
+enum err config_parse_line(struct config *c, const struct config_directive *d,
+                           struct bytes value, struct err_ctx *ctx) MUST_USE;
+
+/* The same for CONFIG SET, where what is given takes the place of what was. */
 enum err config_parse_set(struct config *c, const struct config_directive *d,
                           struct bytes value, struct err_ctx *ctx) MUST_USE;
 

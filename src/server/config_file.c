@@ -93,7 +93,8 @@ static enum err load_words(struct loader *l, const struct bytes *words,
         *l->config->save = '\0'; /* the first line takes the default away */
         l->config->save_given = true;
     }
-    err = config_parse(l->config, d, words + 1, n - 1, ctx);
+    err = n == 2 ? config_parse_line(l->config, d, words[1], ctx)
+                 : config_parse(l->config, d, words + 1, n - 1, ctx);
     return err ? err_wrap(ctx, err, "%s", d->name) : ERR_OK;
 }
 

@@ -300,6 +300,23 @@ test {CONFIG REWRITE without a file is an error} {
     wait_for {![harness::alive $pid]}
 }
 
+test {several words may come as one, on the command line and in a file} {
+    set dir [harness::tmp]/words
+    file mkdir $dir
+    set f [open $dir/vectra.conf w]
+    puts $f {client-output-buffer-limit "normal 5mb 1mb 3"}
+    puts $f {save "60 5"}
+    close $f
+    set port [harness::free_port]
+    set pid [exec $harness::binary $dir/vectra.conf --save {3600 1 300 100} --dir $dir \
+                 --port $port > /dev/null 2>@1 &]
+    wait_for {![catch {resp::connect $port} c]}
+    assert_match "*3600 1 300 100" [lindex [$c config get save] 1]
+    assert_match "normal 5242880 1048576 3 *" [lindex [$c config get client-output-buffer-limit] 1]
+    catch {$c shutdown nosave}
+    wait_for {![harness::alive $pid]}
+}
+
 start_server {enable-protected-configs local} {
     test {dir changes where it may, and goes back when something else fails} {
         r config set dir /
