@@ -104,9 +104,11 @@ static void wait_destroy(struct cmd_job *job)
 static bool parse_wait(struct cmd_ctx *ctx, int64_t *n_local,
                        int64_t *n_replicas, int64_t *timeout_ms)
 {
-    if (!arg_int_in(ctx, 1, 0, 1,
+    if (!arg_int(ctx, 1, n_local) ||
+        !arg_int_in(ctx, 1, 0, 1,
                     "ERR value is out of range, value must between 0 and 1",
                     n_local) ||
+        !arg_int(ctx, 2, n_replicas) ||
         !arg_int_in(ctx, 2, 0, INT64_MAX,
                     "ERR value is out of range, must be positive",
                     n_replicas)) {

@@ -402,14 +402,16 @@ static bool parse_restore(struct cmd_ctx *ctx, struct arrival *r)
         } else if (arg_is(ctx, i, "ABSTTL")) {
             r->absolute = true;
         } else if (arg_is(ctx, i, "IDLETIME") && more && !r->has_freq) {
-            if (!arg_int_in(ctx, ++i, 0, INT64_MAX,
+            if (!arg_int(ctx, ++i, &r->idle_s) ||
+                !arg_int_in(ctx, i, 0, INT64_MAX,
                             "ERR Invalid IDLETIME value, must be >= 0",
                             &r->idle_s)) {
                 return false;
             }
             r->has_idle = true;
         } else if (arg_is(ctx, i, "FREQ") && more && !r->has_idle) {
-            if (!arg_int_in(ctx, ++i, 0, 255,
+            if (!arg_int(ctx, ++i, &freq) ||
+                !arg_int_in(ctx, i, 0, 255,
                             "ERR Invalid FREQ value, must be >= 0 and <= 255",
                             &freq)) {
                 return false;

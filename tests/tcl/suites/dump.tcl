@@ -85,6 +85,8 @@ start_server {} {
         assert_error "ERR syntax error" {r restore there 0 x FREQ 1 IDLETIME 2}
         assert_error "ERR Invalid IDLETIME value, must be >= 0" {r restore there 0 x IDLETIME -1}
         assert_error "ERR Invalid FREQ value, must be >= 0 and <= 255" {r restore there 0 x FREQ 256}
+        assert_error "ERR value is not an integer or out of range" {r restore there 0 x FREQ x}
+        assert_error "ERR value is not an integer or out of range" {r restore there 0 x IDLETIME x}
         assert_error "BUSYKEY Target key name already exists." {r restore there foo x}
         assert_error "ERR value is not an integer or out of range" {r restore a foo x}
         assert_error "ERR Invalid TTL value, must be >= 0" {r restore a -1 x}
