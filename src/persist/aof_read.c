@@ -458,6 +458,7 @@ static const char *check_batch(struct aof_reader *r, size_t len,
     }
     if ((r->has_lsn && note.start != r->lsn) ||
         note.end - note.start != stream_bytes) {
+        r->has_gap = r->good == strlen(AOF_MAGIC) && note.start > r->lsn;
         return not_the_next;
     }
     r->lsn = note.end;

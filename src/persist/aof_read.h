@@ -45,6 +45,7 @@ struct aof_reader {
     bool has_sums;  /* it is ours */
     bool begun;
     bool has_lsn;  /* lsn is known: else the first batch tells */
+    bool has_gap;  /* the first batch is good, but begins past lsn */
     uint64_t lsn;  /* behind the last batch: what is known to be on disk past it
                     * is damage if it is bad */
     uint64_t good; /* offset behind the last batch or command */

@@ -491,10 +491,6 @@ enum err aof_start(struct aof *a, struct err_ctx *ctx)
     if (err) {
         return err_wrap(ctx, err, "the log");
     }
-    /* What the last process wrote may be in the kernel's memory alone. */
-    if (file_fdatasync(a->file.fd) != 0) {
-        return err_set(ctx, ERR_IO, "the log: syncing it: %s", strerror(errno));
-    }
     a->state = AOF_ON;
     a->synced = a->file.lsn;
     a->base_size = a->other_bytes + a->file.size;
@@ -619,7 +615,7 @@ void aof_info_read(const struct aof *a, struct aof_info *out)
     *out = (struct aof_info){
         .is_on = a->state != AOF_OFF,
         .rewriting = rw->stage != REWRITE_IDLE,
-        .rewrite_scheduled = rw->scheduled,
+        .rewrite_scheduled = aof_rewrite_waits(a),
         .rewrite_failed = rw->failed,
         .write_failed = a->trouble != AOF_FINE,
         .last_rewrite_s = rw->last_s,

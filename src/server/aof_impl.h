@@ -167,4 +167,7 @@ void aof_rewrite_cron(struct aof *a);
 /* Ends one that is under way, if any, and waits until it has. */
 void aof_rewrite_abandon(struct aof *a);
 
+/* A new base is wanted, but another child or a disk that fails comes first. */
+bool aof_rewrite_waits(const struct aof *a);
+
 #endif

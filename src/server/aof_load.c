@@ -33,6 +33,7 @@ struct load_file {
     bool is_last;
     bool is_ours; /* batches with sums */
     bool is_torn;
+    bool has_gap;  /* it does not go on where the one before ends */
     uint64_t good; /* of it, all that is whole */
 };
 
@@ -164,6 +165,13 @@ static enum err judge_end(struct load *l, struct load_file *f,
     return result == AOF_READ_DAMAGED ? ERR_CORRUPT : ERR_OK;
 }
 
+/* A log that has no base yet tells where its first increment begins. */
+static bool is_first(const struct load *l, const struct aof_entry *e)
+{
+    return !aof_manifest_base(&l->a->manifest) &&
+           e == aof_manifest_incr(&l->a->manifest, 0);
+}
+
 static enum err load_commands(struct load *l, struct load_file *f,
                               uint64_t offset, struct err_ctx *ctx)
 {
@@ -177,6 +185,10 @@ static enum err load_commands(struct load *l, struct load_file *f,
         return err;
     }
     /* A base has a stream of its own. */
+    if (!l->has_lsn && is_first(l, f->entry) && f->entry->start_lsn >= 0) {
+        l->lsn = (uint64_t)f->entry->start_lsn;
+        l->has_lsn = true;
+    }
     r.has_lsn = l->has_lsn && !is_base;
     r.lsn = is_base ? 0 : l->lsn;
     l->replay.client.db = 0;
@@ -188,6 +200,7 @@ static enum err load_commands(struct load *l, struct load_file *f,
         err = judge_end(l, f, &r, result, ctx);
     }
     f->is_ours = r.has_sums;
+    f->has_gap = r.has_gap;
     if (!is_base && r.has_sums) {
         l->lsn = r.lsn;
         l->has_lsn |= r.has_lsn;
@@ -296,6 +309,15 @@ static enum err cut_tail(struct load *l, struct load_file *f, const char *path,
     return ERR_OK;
 }
 
+/* The end of the increment before never reached the disk, as a whole batch or
+ * more, and nothing says that it had: then the log ends there. */
+static bool is_behind_a_tail(struct load *l, const struct load_file *f,
+                             size_t next_incr)
+{
+    return f->has_gap && next_incr > 1 && l->a->s->config.aof_load_truncated &&
+           !is_contradicted(l, next_incr - 1);
+}
+
 static enum err load_file(struct load *l, struct load_file *f, size_t next_incr,
                           struct err_ctx *ctx)
 {
@@ -310,6 +332,10 @@ static enum err load_file(struct load *l, struct load_file *f, size_t next_incr,
     err = load_content(l, f, ctx);
     if (!err && f->is_torn) {
         err = cut_tail(l, f, path, next_incr, ctx);
+    } else if (err && is_behind_a_tail(l, f, next_incr)) {
+        forget_after(l, next_incr - 1);
+        ctx->text[0] = '\0';
+        err = ERR_OK;
     }
     l->loaded_before += size_of(l->a, f->entry);
     close(f->fd);
@@ -379,6 +405,35 @@ static enum err read_manifest(struct aof *a, bool *found, struct err_ctx *ctx)
     return err ? err_wrap(ctx, err, "%s", name) : ERR_OK;
 }
 
+/* What the last process wrote, and the names it gave, may be in the kernel's
+ * memory alone; but what clients see of it is not to go with the power, nor are
+ * old files to be removed while the disk's manifest names them. */
+static enum err sync_files(struct aof *a, struct err_ctx *ctx)
+{
+    size_t i;
+
+    for (i = 0; i < a->manifest.n; i++) {
+        const struct aof_entry *e = &a->manifest.entries[i];
+        char path[PATH_MAX];
+        int fd, error;
+
+        if (e->type == AOF_HISTORY) {
+            continue;
+        }
+        aof_path(a, e->name, path);
+        fd = file_open(path, O_RDONLY | O_CLOEXEC, 0);
+        error = fd < 0 || file_fdatasync(fd) != 0 ? errno : 0;
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (error) {
+            return err_set(ctx, ERR_IO, "syncing %s: %s", e->name,
+                           strerror(error));
+        }
+    }
+    return file_sync_dir(a->dir, ctx);
+}
+
 /* Files that are no part of it any more, and the lines that name them. */
 static enum err drop_history(struct aof *a, struct err_ctx *ctx)
 {
@@ -406,7 +461,7 @@ static enum err load_all(struct load *l, struct err_ctx *ctx)
 {
     struct aof *a = l->a;
     const struct aof_entry *e = aof_manifest_base(&a->manifest);
-    struct load_file f = {.entry = e};
+    struct load_file f = {.entry = e}, last = {.good = 0};
     enum err err = ERR_OK;
     size_t i;
 
@@ -420,11 +475,14 @@ static enum err load_all(struct load *l, struct err_ctx *ctx)
         f = (struct load_file){
             .entry = e, .is_last = !aof_manifest_incr(&a->manifest, i + 1)};
         err = load_file(l, &f, i + 1, ctx);
-        if (!err && f.is_ours && !aof_manifest_incr(&a->manifest, i + 1)) {
-            a->file.size = f.good; /* goes on */
-        } else {
+        if (e->type == AOF_INCR) { /* still */
             a->other_bytes += size_of(a, e);
+            last = f;
         }
+    }
+    if (!err && last.is_ours) { /* it goes on */
+        a->file.size = last.good;
+        a->other_bytes -= size_of(a, last.entry);
     }
     return err;
 }
@@ -497,7 +555,25 @@ enum err aof_load(struct aof *a, struct err_ctx *ctx)
     if (!err) {
         err = replay_log(a, ctx);
     }
+    if (!err) {
+        err = sync_files(a, ctx);
+    }
     return err ? err : drop_history(a, ctx);
+}
+
+/* Whether there is anything that aof_load() would find. */
+static enum err find_log(struct aof *a, struct err_ctx *ctx)
+{
+    bool found;
+    enum err err = aof_open_dir(a, ctx);
+
+    if (!err) {
+        err = read_manifest(a, &found, ctx);
+    }
+    if (!err && !found && access(a->s->config.appendfilename, F_OK) != 0) {
+        err = err_set(ctx, ERR_NOT_FOUND, "there is no log in %s", a->dir);
+    }
+    return err;
 }
 
 enum err aof_reload(struct aof *a, struct err_ctx *ctx)
@@ -509,7 +585,7 @@ enum err aof_reload(struct aof *a, struct err_ctx *ctx)
     enum err err;
 
     if (a->state == AOF_OFF) {
-        err = aof_open_dir(a, ctx);
+        err = find_log(a, ctx);
         if (err) {
             return err;
         }

@@ -484,17 +484,24 @@ void aof_rewrite_cron(struct aof *a)
     }
 }
 
+bool aof_rewrite_waits(const struct aof *a)
+{
+    return a->rw.scheduled ||
+           (a->rw.stage < REWRITE_CHILD && a->rw.stage != REWRITE_IDLE &&
+            child_is_busy(a->s->child));
+}
+
 const char *aof_rewrite(struct aof *a)
 {
     struct aof_rewrite *rw = &a->rw;
 
-    if (rw->stage != REWRITE_IDLE) {
+    if (rw->stage != REWRITE_IDLE && !aof_rewrite_waits(a)) {
         return "-ERR Background append only file rewriting already in "
                "progress";
     }
-    rw->scheduled = true;
     rw->not_before = 0;
-    if (a->trouble == AOF_WRITE_FAILED) {
+    rw->scheduled = rw->stage == REWRITE_IDLE;
+    if (a->trouble == AOF_WRITE_FAILED || child_is_busy(a->s->child)) {
         return "+Background append only file rewriting scheduled";
     }
     return "+Background append only file rewriting started";

@@ -12,8 +12,8 @@
  *                  "ok ..." or "BAD ..."
  *   now            the ledger's clock, in ns
  *   check PORT ACK_NS SENT_NS
- *                  the same for an image of another time; all operations since
- *                  the beginning are kept for it, so no verify before
+ *                  the same for an image of another time, not before the last
+ *                  verify; what follows it is not forgotten
  *   forget         begins with an empty server
  *
  * usage: ledger [name=value ...], the names in options_read(). */

@@ -139,6 +139,9 @@ int model_attribute(uint32_t version, char out[64]);
 int model_value(uint32_t version, char out[64]);
 
 void model_init(struct client *c);
+
+/* Gives a client the keys of another, element by element. */
+void model_copy(struct client *to, const struct client *from);
 void model_clear(struct client *c);
 /* The number of steps of an operation that a crash may fall between. */
 uint32_t model_steps(const struct op *op);

@@ -440,10 +440,9 @@ void check_client(struct client *c, int port, uint64_t ack_ns, uint64_t sent_ns,
     if (!fetch(c, r, sight, out)) {
         goto out;
     }
-    if (!adopt) { /* another's copy is worked on; the history stays */
+    if (!adopt) { /* a copy is worked on; the history stays */
         copy = *c;
-        memset(copy.keys, 0, sizeof(copy.keys));
-        model_init(&copy);
+        model_copy(&copy, c);
         c = &copy;
     }
     w.now_ms = ledger_now_ns() / 1000000;

@@ -92,6 +92,18 @@ void model_init(struct client *c)
     }
 }
 
+void model_copy(struct client *to, const struct client *from)
+{
+    size_t bytes = from->opt->n_elements * sizeof(struct element);
+    uint32_t i;
+
+    memcpy(to->keys, from->keys, sizeof(to->keys));
+    model_init(to);
+    for (i = N_STRINGS; i < ledger_n_keys(from->opt); i++) {
+        memcpy(to->keys[i].el, from->keys[i].el, bytes);
+    }
+}
+
 static void key_clear(const struct client *c, struct key_state *k)
 {
     struct element *el = k->el;

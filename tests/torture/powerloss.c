@@ -1,8 +1,8 @@
 /* Builds what a disk may hold after the power went, from a trace of io_shim.c.
- * usage: powerloss TRACE ROOT OUT SEED [BASE]
+ * usage: powerloss TRACE ROOT OUT SEED [FROM_NS]
  *
- * TRACE was taken of files under ROOT, which was empty when it began, or held
- * what BASE holds. A point of the trace is chosen by SEED, and OUT is filled:
+ * TRACE was taken of files under ROOT, which was empty when it began. A point
+ * of the trace, not before FROM_NS, is chosen by SEED, and OUT is filled:
  *
  *  - bytes whose write had returned before an fsync of the file began, which
  *    had returned before the point, are there;
@@ -367,41 +367,6 @@ static uint8_t *slurp(const char *path, size_t *len)
     return p;
 }
 
-/* What BASE holds, found by the names the trace uses: `find BASE -type f` on
- * standard input would do as well, but a base is one or two folders deep. */
-static void take_base(const char *base, const char *root)
-{
-    char command[2 * PATH_MAX], line[PATH_MAX], name[2 * PATH_MAX];
-    FILE *list;
-
-    snprintf(command, sizeof(command),
-             "cd '%.4000s' && find . -mindepth 1 -printf '%%y %%i %%P\\n'",
-             base);
-    list = popen(command, "r");
-    while (list && fgets(line, sizeof(line), list)) {
-        char kind;
-        unsigned long long ino;
-        int at = 0;
-        struct file *f;
-
-        line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "%c %llu %n", &kind, &ino, &at) < 2) {
-            continue;
-        }
-        f = file_new(ino, kind == 'd');
-        if (kind == 'f') {
-            snprintf(name, sizeof(name), "%.4000s/%.4000s", base, line + at);
-            f->durable = slurp(name, &f->len);
-        }
-        snprintf(name, sizeof(name), "%.4000s/%.4000s", root, line + at);
-        names_set(&seen, name, f);
-        names_set(&durable, name, f);
-    }
-    if (list) {
-        pclose(list);
-    }
-}
-
 /* ---- the image --------------------------------------------------------- */
 
 enum fate { KEEP_ALL, LOSE_ALL, KEEP_PREFIX, TEAR, N_FATES };
@@ -557,11 +522,12 @@ int main(int argc, char **argv)
 {
     const struct io_record **records = NULL;
     size_t n = 0, len, at = 0, point, i, lost_writes = 0, lost_names = 0;
-    uint64_t ack = 0, sent = 0;
+    uint64_t ack = 0, sent = 0, from = 0;
+    size_t first = 0;
     uint8_t *trace;
 
     if (argc < 5) {
-        fprintf(stderr, "usage: powerloss TRACE ROOT OUT SEED [BASE]\n");
+        fprintf(stderr, "usage: powerloss TRACE ROOT OUT SEED [FROM_NS]\n");
         return 2;
     }
     rng = strtoull(argv[4], NULL, 10) * 0x9E3779B97F4A7C15U + 0x1234567;
@@ -588,9 +554,12 @@ int main(int argc, char **argv)
     }
     free(trace);
     if (argc > 5) {
-        take_base(argv[5], argv[2]);
+        from = strtoull(argv[5], NULL, 10);
     }
-    point = choose(records, n);
+    while (first < n && records[first]->t_ns < from) {
+        first++;
+    }
+    point = first + choose(records + first, n - first);
     for (i = 0; i < point; i++) {
         take(records[i]);
         ack = records[i]->t_ns;

@@ -185,6 +185,55 @@ start_server {appendonly yes appendfsync always save {""}} {
     }
 }
 
+start_server {appendonly yes save {""}} {
+    test {an increment may have reached the disk before the end of the one before} {
+        # All in the second after the first sync, which has the first write.
+        for {set try 0} {$try < 20} {incr try} {
+            catch {exec kill -9 [srv pid]}
+            wait_for {![harness::alive [srv pid]]}
+            file delete -force [log_dir]
+            crash_and_restart
+            r config set rdb-key-save-delay 10000000
+            r set a 1
+            r waitaof 1 0 0
+            set size [file size [log_dir]/appendonly.aof.1.incr.aof]
+            r set b 2
+            r bgrewriteaof
+            set second [log_dir]/appendonly.aof.2.incr.aof
+            wait_for {[file exists $second] && [file size $second] > 11}
+            r set c 3
+            exec kill -9 [srv pid]
+            wait_for {![harness::alive [srv pid]]}
+            if {[lsort -unique [regexp -all -inline {SYNCED:\d+} [read_file $second]]] eq
+                "SYNCED:50"} break
+        }
+        file copy [log_dir] [srv dir]/image
+        exec truncate -s $size [srv dir]/image/appendonly.aof.1.incr.aof
+        assert_match "*appendonly.aof.2.incr.aof*not the one that follows*" \
+            [refusal_of [srv dir] --appenddirname image --aof-load-truncated no]
+        crash_and_restart {appendonly yes save {""} appenddirname image}
+        assert_equal a [r keys *]
+        assert_match "*leaving it out*" [read_file [srv log]]
+        r set d 4
+        crash_and_restart
+        assert_equal {a d} [lsort [r keys *]]
+    }
+
+    test {nor may the first increment of all be missing, when it is known to have been there} {
+        crash_and_restart {appendonly yes save {""}}
+        assert_equal {a b c} [lsort [r keys *]]
+        exec kill -9 [srv pid]
+        wait_for {![harness::alive [srv pid]]}
+        foreach keep {11 0} {
+            exec truncate -s $keep [log_dir]/appendonly.aof.1.incr.aof
+            assert_match "*appendonly.aof.2.incr.aof*not the one that follows*" \
+                [refusal_of [srv dir]]
+        }
+        file delete -force [log_dir]
+        crash_and_restart
+    }
+}
+
 start_server {appendonly yes appendfsync always save {""}} {
     test {a log that is cut short is cut back and goes on} {
         r set a 1
@@ -467,6 +516,37 @@ start_server {save {""}} {
         wait_for {[info_field aof_rewrite_in_progress] == 0}
     }
 
+    test {BGREWRITEAOF waits for a BGSAVE, and says so} {
+        r config set rdb-key-save-delay 10000000
+        r bgsave
+        assert_match "*scheduled*" [r bgrewriteaof]
+        assert_equal 1 [info_field aof_rewrite_scheduled]
+        assert_match "*scheduled*" [r bgrewriteaof]
+        assert_equal 1 [info_field rdb_bgsave_in_progress]
+        r config set rdb-key-save-delay 0
+        set n [info_field aof_rewrites]
+        r flushall
+        exec kill -9 {*}[read_file /proc/[srv pid]/task/[srv pid]/children]
+        wait_for {[info_field aof_rewrites] > $n}
+        assert_equal 0 [info_field aof_rewrite_scheduled]
+        r bgsave
+        wait_for {![info_field rdb_bgsave_in_progress]}
+    }
+
+    test {DEBUG LOADAOF without a log leaves the data alone} {
+        r set a 1
+        r config set appendonly no
+        file rename [log_dir] [log_dir]-aside
+        assert_error "*there is no log*" {r debug loadaof}
+        assert_equal 1 [r get a]
+        file delete -force [log_dir]
+        file rename [log_dir]-aside [log_dir]
+        r debug loadaof
+        assert_equal 1 [r get a]
+        r config set appendonly yes
+        wait_for {![info_field aof_rewrite_in_progress]}
+    }
+
     test {BGREWRITEAOF works while the log is off} {
         r config set appendonly no
         rewrite_log
@@ -496,6 +576,8 @@ start_server {appendonly yes appendfsync no save {""}} {
     test {WAITAOF takes only what makes sense} {
         assert_error {ERR value is out of range, value must between 0 and 1} {r waitaof 2 0 10}
         assert_error {ERR value is out of range, must be positive} {r waitaof 0 -1 10}
+        assert_error {ERR value is not an integer or out of range} {r waitaof x 0 10}
+        assert_error {ERR value is not an integer or out of range} {r waitaof 0 x 10}
         assert_error {ERR timeout is negative} {r waitaof 0 0 -1}
         assert_error {ERR timeout is not an integer or out of range} {r waitaof 0 0 x}
         r config set appendonly no
