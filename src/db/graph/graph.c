@@ -330,6 +330,7 @@ void graph_job_ended(struct graph *g, bool go_on)
         return; /* freed with its set */
     }
     graph_promise(g);
+    lists_wake(g->set);
     if (g->dropped) {
         if (!g->job && !g->tail_job) {
             leave(g);

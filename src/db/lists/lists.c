@@ -136,6 +136,7 @@ static void cancel(struct lists_home *h)
 {
     if (h->job) {
         atomic_store_explicit(&h->job->cancelled, true, memory_order_relaxed);
+        lists_wake(h->set);
     }
     if (h->discard) {
         lists_discard_cancel(h);
@@ -279,8 +280,13 @@ static void put_off(struct lists_home *h, const struct lists_options *o)
 
 void lists_forget_asked(struct vset *v)
 {
-    if (v->lists) {
-        v->lists->has_asked = false;
+    struct lists_home *h = v->lists;
+
+    if (h) {
+        h->has_asked = false;
+        if (h->coming && !h->coming->ivf) {
+            lists_drop(h->coming);
+        }
     }
 }
 
@@ -292,7 +298,7 @@ enum err lists_train(struct vset *v, const struct lists_options *o,
     char why[192];
     bool busy = v->lists && is_busy(v->lists);
 
-    if (busy && !keyspace_is_replayed(v->keyspace)) {
+    if ((busy || v->coming) && !keyspace_is_replayed(v->keyspace)) {
         return ERR_BUSY;
     }
     if (lists_options_wrong(o) ||
@@ -348,6 +354,7 @@ static void release_lane(struct lists_home *h, slot_id slot)
 
     if (ivf_lane_release(l->ivf, slot)) {
         lists_block_leave(l, block);
+        lists_wake(h->set);
     }
 }
 
@@ -398,10 +405,10 @@ enum err lists_install(struct lists *l, struct ivf_centroids *c,
         } else if (leaving) {
             graph_left_abandon(leaving);
         }
-        graph_drop_all(v);
     } else if (leaving) {
         graph_left_abandon(leaving);
     }
+    graph_drop_all(v); /* one that was to come is not asked for any more */
     graph_tell(h->keyspace);
     return ERR_OK;
 }

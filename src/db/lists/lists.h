@@ -64,8 +64,9 @@ uint32_t lists_worthwhile_for(const struct vec_format *f);
  * they have.
  *
  * out    *build: its number, for lists_is_built(); 0 when it is put off.
- * fails  ERR_BUSY: a training is under way; ERR_RANGE: such lists do not fit
- *        the set, see lists_options_fit(); ERR_NOMEM. Nothing has changed then.
+ * fails  ERR_BUSY: a training is under way, or a graph is being built;
+ * ERR_RANGE: such lists do not fit the set, see lists_options_fit(); ERR_NOMEM.
+ * Nothing has changed then.
  */
 enum err lists_train(struct vset *v, const struct lists_options *o,
                      uint64_t *build) MUST_USE;
@@ -78,7 +79,7 @@ bool lists_is_given_up(const struct vset *v, uint64_t build);
 /* A training is under way: its result is not there yet. */
 bool lists_is_training(const struct vset *v);
 
-/* Another index has been asked for since. */
+/* Another index has been asked for since: nothing is trained any more. */
 void lists_forget_asked(struct vset *v);
 
 /* Gives all lists of a set up; every row is tail then. */
@@ -140,6 +141,10 @@ bool lists_is_holding(const struct vset *v, slot_id slot);
 /* Begins what there is to do, if it is worth while by now; `any`: also if it is
  * little. */
 void lists_pump(struct vset *v, bool any);
+
+/* Something has happened that a job may be waiting for: the set has thawed,
+ * work on its graph has ended, a list has lost a block. */
+void lists_wake(const struct vset *v);
 
 /* Whether a job that changes something is under way: not a training, whose
  * result waits for the set to thaw. */

@@ -313,7 +313,7 @@ static void take_place(struct lists_job *job)
     if (d->failed) {
         lists_job_give_up(job);
     } else if (h->set->n_frozen || !h->set->entry) {
-        lists_job_yield(job); /* it is being written down, or read */
+        lists_job_wait(job); /* it is being written down, or read */
     } else {
         h->discard = NULL;
         put_in_place(d);

@@ -59,6 +59,7 @@ struct lists_job {
     struct completion turn; /* the loop's next, while is_yielding */
     bool is_running;        /* a phase */
     bool is_yielding;
+    bool is_waiting; /* see lists_job_wait() */
     uint64_t hold;
     uint64_t ticket; /* JOB_TRAIN, while has_ticket */
     bool has_ticket;
@@ -224,7 +225,8 @@ void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most);
  * whose end does so, too. */
 void lists_job_yield(struct lists_job *job);
 
-/* Comes back when a builder has time: for what is being waited for. */
+/* Comes back to job->next when something has happened that it may wait for, and
+ * some times a second: see lists_wake(). */
 void lists_job_wait(struct lists_job *job);
 
 /* The last thing: the set may go with it. */

@@ -92,7 +92,17 @@ void lists_job_yield(struct lists_job *job)
 
 void lists_job_wait(struct lists_job *job)
 {
-    lists_job_phase(job, 0, 1);
+    job->is_waiting = true;
+}
+
+void lists_wake(const struct vset *v)
+{
+    struct lists_job *job = v->lists ? v->lists->job : NULL;
+
+    if (job && job->is_waiting) {
+        job->is_waiting = false;
+        lists_job_yield(job);
+    }
 }
 
 bool lists_job_is_cancelled(const struct lists_job *job)

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "db/lists/lists_tend_impl.h"
 
-enum { WAITS = 32 }; /* turns that lists are waited for to be empty */
+enum { EMPTY_MS = 2000 }; /* that lists are waited for to be empty */
 
 /* The centroids without those of the lists that go. */
 static void unit_of_make_merged(struct lists_job *job, uint32_t unit,
@@ -54,8 +54,18 @@ static bool are_empty(const struct lists_job *job)
     return true;
 }
 
-/* Blocks that searches look at are waited for, for a while; else it is tried
- * again some other time. */
+/* Blocks that searches look at are waited for, for a while, unless the set is
+ * to be at rest; else it is tried again some other time. */
+static bool may_wait(struct lists_job *job)
+{
+    struct lists_tending *td = job->tending;
+    int64_t now = clock_mono_ns();
+
+    td->emptied_ns = td->emptied_ns ? td->emptied_ns : now;
+    return !job->out_of_memory && !job->home->set->n_frozen &&
+           now - td->emptied_ns < (int64_t)EMPTY_MS * 1000000;
+}
+
 static void merged(struct lists_job *job)
 {
     struct lists_tending *td = job->tending;
@@ -68,10 +78,10 @@ static void merged(struct lists_job *job)
         lists_let_go(job);
     }
     if (!are_empty(job)) {
-        if (job->out_of_memory || td->waits++ == WAITS) {
-            lists_job_end(job, false);
-        } else {
+        if (may_wait(job)) {
             lists_job_wait(job);
+        } else {
+            lists_job_end(job, false);
         }
         return;
     }

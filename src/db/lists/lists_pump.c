@@ -203,8 +203,11 @@ void lists_pump(struct vset *v, bool any)
     struct lists_home *h = v->lists;
     const struct lists *l;
 
-    if (v->n_frozen ||
-        (h && (h->job || h->is_going || !h->keyspace->builders))) {
+    if (v->n_frozen) {
+        return;
+    }
+    lists_wake(v);
+    if (h && (h->job || h->is_going || !h->keyspace->builders)) {
         return;
     }
     if (h && begin_asked(h)) {

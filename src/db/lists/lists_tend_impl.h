@@ -31,7 +31,7 @@ struct lists_tending {
     uint32_t *new_of_old, *old_of_new;
     struct ivf_centroids *made;
     uint32_t n_old, n_new;
-    int waits;
+    int64_t emptied_ns; /* since when blocks are waited for; 0: not yet */
 };
 
 /* ---- lists_tend.c ------------------------------------------------------- */

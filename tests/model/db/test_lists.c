@@ -137,9 +137,10 @@ static void settle(void)
     do {
         loop_finish_jobs();
         lists_pump(w.set, true);
+        graph_pump(w.set, true);
         loop_finish_jobs();
         lists_info_read(w.set, &info);
-    } while (info.is_coming || info.phase != LISTS_IDLE);
+    } while (info.is_coming || info.phase != LISTS_IDLE || w.set->coming);
     validate();
 }
 
@@ -660,6 +661,87 @@ static void test_written_all_the_time(void **state)
     end();
 }
 
+/* What is asked for last is what a set gets, and a graph that was to come holds
+ * no rows of lists that are to be emptied. */
+static void test_graph_not_wanted_any_more(void **state)
+{
+    struct vset_options wanted;
+    struct buf blob = {0};
+    uint64_t build;
+    uint32_t i;
+
+    (void)state;
+    begin(VEC_I8, VEC_COSINE, 2);
+    put_from_to(0, NAMES);
+    train(40);
+    settle();
+    assert_true(lists_write_trained(w.set, &blob));
+    wanted = *vset_options(w.set);
+    wanted.index = VSET_INDEX_HNSW;
+    assert_int_equal(vset_set_index(w.set, &wanted, &build), ERR_OK);
+    assert_int_equal(
+        lists_train(w.set, &(struct lists_options){.nlist = 9}, &build),
+        ERR_BUSY);
+    for (i = 0; i < 8 && loop.ks->n_graph_jobs > 0; i++) {
+        loop_wait();
+    }
+    for (i = 0; i < NAMES / 2; i++) {
+        put(any());
+    }
+    assert_int_equal(lists_install_trained(w.set, buf_bytes(&blob), &build),
+                     ERR_OK);
+    assert_null(w.set->coming);
+    while (!lists_is_built(w.set, build)) {
+        loop_wait();
+        lists_pump(w.set, true);
+    }
+    settle();
+    check_now();
+    assert_null(w.set->graph);
+    assert_int_equal(w.set->options.index, VSET_INDEX_IVF);
+    buf_deinit(&blob);
+    end();
+}
+
+/* What comes of a training waits for a set that is being written down, and
+ * nobody is kept busy by that. */
+static void test_frozen_meanwhile(void **state)
+{
+    struct lists_job *job;
+    struct pollfd pfd;
+    int discards;
+
+    (void)state;
+    for (discards = 0; discards < 2; discards++) {
+        begin(VEC_F32, VEC_L2, 2);
+        put_from_to(0, NAMES);
+        if (discards) {
+            train_to_discard(20);
+        } else {
+            train(20);
+        }
+        vset_freeze(w.set);
+        job = w.set->lists->job;
+        while (!job->is_waiting) {
+            loop_wait();
+            assert_ptr_equal(w.set->lists->job, job);
+        }
+        while (loop_turn()) {
+        }
+        lists_pump_all(loop.ks);
+        pfd = (struct pollfd){.fd = loop.wake_fd, .events = POLLIN};
+        (void)!read(loop.wake_fd, &(uint64_t){0}, sizeof(uint64_t));
+        assert_int_equal(poll(&pfd, 1, 20), 0);
+        assert_false(loop_turn());
+        assert_true(job->is_waiting);
+        vset_thaw(w.set);
+        settle();
+        check_now();
+        assert_true(lists_of(w.set));
+        end();
+    }
+}
+
 static void test_all_removed(void **state)
 {
     uint32_t i;
@@ -814,6 +896,8 @@ int main(void)
         cmocka_unit_test(test_fill),
         cmocka_unit_test(test_same_lists),
         cmocka_unit_test(test_written_all_the_time),
+        cmocka_unit_test(test_graph_not_wanted_any_more),
+        cmocka_unit_test(test_frozen_meanwhile),
         cmocka_unit_test(test_all_removed),
         cmocka_unit_test(test_gone_meanwhile),
         cmocka_unit_test(test_split),

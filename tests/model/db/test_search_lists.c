@@ -84,9 +84,10 @@ static void settle(void)
         loop_turn();
         loop_finish_jobs();
         lists_pump(w.set, true);
+        graph_pump(w.set, true);
         loop_finish_jobs();
         lists_info_read(w.set, &info);
-    } while (info.is_coming || info.phase != LISTS_IDLE);
+    } while (info.is_coming || info.phase != LISTS_IDLE || w.set->coming);
     vset_validate(w.set);
 }
 
