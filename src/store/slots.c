@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "store/slots_impl.h"
 
-enum { DIR_MIN = 4, LIMBO_MIN = 16 };
+enum { DIR_MIN = 4, LIMBO_MIN = 16, RELEASED_MOST = 8192 };
 
 void slots_init(struct slots *s, const struct row_layout *layout,
                 struct region *region, struct epoch *epoch,
@@ -409,15 +409,17 @@ static slot_id take_used(struct slots *s)
     return slot;
 }
 
+/* When many have waited for the same search the rest is left for next time. */
 static void release_due(struct slots *s)
 {
+    int left = RELEASED_MOST;
     write_seq oldest;
 
     if (s->limbo_len == 0) {
         return;
     }
     oldest = epoch_oldest(s->epoch);
-    while (s->limbo_len > 0) {
+    while (s->limbo_len > 0 && left-- > 0) {
         struct limbo_entry *e = &s->limbo[s->limbo_head];
 
         if (e->died > oldest) {

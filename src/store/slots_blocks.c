@@ -297,15 +297,39 @@ slot_id slots_blocks_take_used(struct slots *s)
 
 /* ---- beginning and ending ------------------------------------------------ */
 
-/* What is seen of slots: the live ones of a page are bits already. */
+/* The live slots of a block that lies in one page. */
+static uint32_t live_of(const struct slots *s, uint32_t block)
+{
+    struct row_place at = row_place(&s->geometry, block * SLOTS_BLOCK);
+    const struct page *p = s->dir->pages[at.page];
+
+    ASSERT(at.row % SLOTS_BLOCK == 0);
+    return (uint32_t)(atomic_load_explicit(&p->live[at.row / 64],
+                                           memory_order_relaxed) >>
+                      (at.row % 64));
+}
+
+/* What is seen of slots: the live ones of a page are bits already, 32 of which
+ * are looked at in one go. All blocks are general. */
 static void count_seen(struct slots *s)
 {
+    struct slots_blocks *b = s->blocks;
+    uint32_t n = slots_n_blocks(s), block, i;
     slot_id slot;
-    uint32_t i;
 
-    for (slot = 0; slot < s->n_slots; slot++) {
+    for (slot = 0; slot < s->n_slots && slot < SLOTS_BLOCK_FIRST * SLOTS_BLOCK;
+         slot++) {
         if (slots_is_live(s, slot)) {
             slots_blocks_note_seen(s, slot);
+        }
+    }
+    for (block = SLOTS_BLOCK_FIRST; block < n; block++) {
+        uint32_t live = block_count(live_of(s, block));
+
+        if (live) {
+            b->state[block] = (uint8_t)(b->state[block] + live);
+            b->n_tail += live;
+            tail_set(b, block, true);
         }
     }
     for (i = 0; i < s->limbo_len; i++) {
@@ -366,13 +390,36 @@ enum err slots_blocks_begin(struct slots *s, slots_lane_fn *lane, void *arg)
     return ERR_OK;
 }
 
-/* From behind, so that those in front are used first. */
+/* All that is free becomes one bunch: the bits are there already. */
+static bool bunch_free(struct slots *s)
+{
+    const uint32_t *bits = s->blocks->free;
+    uint32_t n = (slots_n_blocks(s) + 1) / 2, i; /* cap is even */
+    struct slot_bunch *bunch = slots_bunch_create(s, n);
+
+    if (!bunch) {
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        bunch->bits[i] = bits[2 * i] | (uint64_t)bits[2 * i + 1] << 32;
+        bunch->n += (uint32_t)__builtin_popcountll(bunch->bits[i]);
+    }
+    if (bunch->n == 0) {
+        slots_bunch_discard(bunch);
+        return true;
+    }
+    s->n_bunched += bunch->n;
+    bunch->next = s->bunches;
+    s->bunches = bunch;
+    return true;
+}
+
+/* From behind, so that those in front are used first; for want of memory. */
 static void relist_free(struct slots *s)
 {
     const struct slots_blocks *b = s->blocks;
     uint32_t block = slots_n_blocks(s);
 
-    s->n_free = 0;
     while (block > 0) {
         uint32_t bits = b->free[--block];
 
@@ -398,7 +445,10 @@ void slots_blocks_end(struct slots *s)
         return;
     }
     slots_blocks_wake_all(s);
-    relist_free(s);
+    s->n_free = 0;
+    if (!bunch_free(s)) {
+        relist_free(s);
+    }
     tail = s->blocks->tail;
     free_books(s);
     epoch_retire(s->epoch, &tail->retired, tail_reclaim, NULL);
