@@ -18,6 +18,10 @@ bool arg_int(struct cmd_ctx *ctx, size_t i, int64_t *out);
 bool arg_int_in(struct cmd_ctx *ctx, size_t i, int64_t min, int64_t max,
                 const char *error, int64_t *out);
 
+/* argv[i] as the number of a database; replies an error when there is none of
+ * that number. */
+bool arg_db(struct cmd_ctx *ctx, size_t i, int *out);
+
 /* argv[i] as a number greater than `floor`; replies `error` otherwise. */
 bool arg_double_over(struct cmd_ctx *ctx, size_t i, double floor,
                      const char *error, double *out);

@@ -167,6 +167,8 @@ void cmd_log_if_slow(struct cmd_env *env, const struct command *command,
 void multi_queue(struct client *c, const struct command *command,
                  const struct bytes *argv, size_t argc);
 void multi_end(struct client *c);
+/* Ends the transaction, if there is one, and what is watched for it. */
+void multi_discard(struct cmd_env *env, struct client *c);
 
 /* Has c->keys_changed set when a key of c->db changes. fails  ERR_NOMEM. */
 enum err multi_watch(struct cmd_env *env, struct client *c,

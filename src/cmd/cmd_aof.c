@@ -74,7 +74,8 @@ static bool wait_step(struct cmd_job *job)
 {
     struct wait_job *w = CONTAINER_OF(job, struct wait_job, job);
     const struct cmd_host *host = job->env->host;
-    bool is_local = host->log_synced(host->server) >= w->lsn;
+    bool is_local = host->log_is_on(host->server) &&
+                    host->log_synced(host->server) >= w->lsn;
     bool waits = w->n_local > is_local || w->n_replicas > 0;
 
     if (w->n_local > 0 && !host->log_is_on(host->server)) {

@@ -8,12 +8,12 @@ struct found {
     size_t n;
 };
 
-static void add_found(void *arg, const char *name, struct bytes value)
+static void add_found(void *arg, struct bytes name, struct bytes value)
 {
     struct found *f = arg;
 
     f->n++;
-    reply_bulk_str(&f->reply, name);
+    reply_bulk(&f->reply, name);
     reply_bulk(&f->reply, value);
 }
 

@@ -1,6 +1,5 @@
 /* Commands about the connection itself: who is there, who may, in which
  * protocol, on which database. */
-#include <limits.h>
 
 #include "cmd/args.h"
 
@@ -31,18 +30,7 @@ void cmd_quit(struct cmd_ctx *ctx)
 
 void cmd_select(struct cmd_ctx *ctx)
 {
-    int64_t db;
-
-    if (!arg_int(ctx, 1, &db)) {
-        return;
-    }
-    if (db < INT_MIN || db > INT_MAX) {
-        cmd_error(ctx, "ERR value is out of range, value must between "
-                       "-2147483648 and 2147483647");
-    } else if (db < 0 || db >= ctx->ks->n_dbs) {
-        cmd_error(ctx, "ERR DB index is out of range");
-    } else {
-        ctx->client->db = (int)db;
+    if (arg_db(ctx, 1, &ctx->client->db)) {
         reply_status(&ctx->reply, "OK");
     }
 }

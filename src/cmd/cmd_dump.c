@@ -5,7 +5,6 @@
  * is large: by a thread that takes turns with it (base/baton.h), into a
  * database that is nobody's, so that whatever else happens meanwhile has
  * nothing to do with it. */
-#include <limits.h>
 
 #include "base/baton.h"
 #include "base/log.h"
@@ -473,21 +472,12 @@ static bool parse_copy(struct cmd_ctx *ctx, int *to, bool *replace)
     *to = ctx->client->db;
     *replace = false;
     for (i = 3; i < ctx->argc; i++) {
-        int64_t n;
-
         if (arg_is(ctx, i, "REPLACE")) {
             *replace = true;
         } else if (arg_is(ctx, i, "DB") && i + 1 < ctx->argc) {
-            if (!arg_int_in(ctx, ++i, INT_MIN, INT_MAX,
-                            "ERR value is not an integer or out of range",
-                            &n)) {
+            if (!arg_db(ctx, ++i, to)) {
                 return false;
             }
-            if (n < 0 || n >= ctx->ks->n_dbs) {
-                cmd_error(ctx, "ERR DB index is out of range");
-                return false;
-            }
-            *to = (int)n;
         } else {
             cmd_error_syntax(ctx);
             return false;

@@ -97,9 +97,10 @@ struct cmd_host {
     /* Appends INFO's text for the sections asked for; none means default. */
     void (*info)(void *server, const struct bytes *sections, size_t n,
                  struct buf *out);
-    /* Calls found() for every directive that one of the patterns matches. */
+    /* Calls found() for every directive that one of the patterns matches; its
+     * name is spelled as in a pattern that is a name. */
     void (*config_get)(void *server, const struct bytes *patterns, size_t n,
-                       void (*found)(void *arg, const char *name,
+                       void (*found)(void *arg, struct bytes name,
                                      struct bytes value),
                        void *arg);
     /* Sets all of the name, value pairs or none. fails  with ctx holding the

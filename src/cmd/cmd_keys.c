@@ -1,6 +1,5 @@
 /* Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE, RANDOMKEY, RENAME,
  * RENAMENX, MOVE. */
-#include <limits.h>
 
 #include "base/mem.h"
 #include "cmd/args.h"
@@ -176,29 +175,6 @@ void cmd_renamenx(struct cmd_ctx *ctx)
     }
 }
 
-/* argv[2] as the number of a database; false: an error was replied. */
-static bool db_arg(struct cmd_ctx *ctx, int *out)
-{
-    int64_t n;
-
-    if (!arg_int(ctx, 2, &n)) {
-        return false;
-    }
-    if (n < INT_MIN || n > INT_MAX) {
-        cmd_error_fmt(ctx,
-                      "ERR value is out of range, value must between %d "
-                      "and %d",
-                      INT_MIN, INT_MAX);
-        return false;
-    }
-    if (n < 0 || n >= ctx->ks->n_dbs) {
-        cmd_error(ctx, "ERR DB index is out of range");
-        return false;
-    }
-    *out = (int)n;
-    return true;
-}
-
 void cmd_move(struct cmd_ctx *ctx)
 {
     struct bytes key = ctx->argv[1];
@@ -206,7 +182,7 @@ void cmd_move(struct cmd_ctx *ctx)
     struct entry *e;
     int to;
 
-    if (!db_arg(ctx, &to)) {
+    if (!arg_db(ctx, 2, &to)) {
         return;
     }
     if (to == from) {

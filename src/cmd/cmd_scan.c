@@ -230,6 +230,9 @@ static bool parse_scan_options(struct cmd_ctx *ctx, struct walk_job *w)
         } else if (has_value && arg_is(ctx, i, "TYPE")) {
             w->any_type = false;
             w->type = type_of_name(ctx->argv[i + 1]);
+        } else if (arg_is(ctx, i, "NOVALUES")) {
+            cmd_error(ctx, "ERR NOVALUES option can only be used in HSCAN");
+            return false;
         } else {
             cmd_error_syntax(ctx);
             return false;

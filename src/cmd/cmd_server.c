@@ -239,8 +239,10 @@ void cmd_slowlog_get(struct cmd_ctx *ctx)
     size_t n, i, j;
 
     if (ctx->argc > 3) {
-        cmd_error(ctx, "ERR unknown subcommand or wrong number of arguments "
-                       "for 'get'. Try SLOWLOG HELP.");
+        cmd_error_fmt(ctx,
+                      "ERR unknown subcommand or wrong number of arguments "
+                      "for '%.*s'. Try SLOWLOG HELP.",
+                      (int)ctx->argv[1].len, (const char *)ctx->argv[1].data);
         return;
     }
     if (ctx->argc == 3 &&

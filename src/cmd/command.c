@@ -266,9 +266,9 @@ size_t command_each_flag(const struct command *c, command_word_fn *fn,
         {CMD_FAST, "fast"},
         {CMD_NO_AUTH, "no_auth"},
         {CMD_NO_ASYNC_LOADING, "no_async_loading"},
-        {CMD_ALLOW_BUSY, "allow_busy"},
         {CMD_NO_MULTI, "no_multi"},
         {MOVABLE, "movablekeys"},
+        {CMD_ALLOW_BUSY, "allow_busy"},
     };
     uint32_t more =
         (command_module(c) ? MODULE : 0) | (c->find_keys ? MOVABLE : 0);

@@ -269,16 +269,25 @@ void cmd_fulfil(struct cmd_pending *p, struct buf *body, time_us run_us,
 
 /* ---- the dispatcher ---------------------------------------------------- */
 
-/* A command that is refused before it runs. */
+/* A command that is refused before it runs. An EXEC that is ends its
+ * transaction, and does so in Redis's words also where there is none. */
 static void reject(struct cmd_env *env, struct client *c,
                    const struct command *command, const char *text)
 {
     struct reply r = {env->host->out(c), c->proto};
+    char aborted[256];
 
     if (command) {
         env->counters[command_id(command)].rejected++;
     }
     c->must_abort |= c->in_multi;
+    if (command && command_id(command) == CMD_ID_EXEC) {
+        snprintf(aborted, sizeof(aborted),
+                 "EXECABORT Transaction discarded because of: %s",
+                 strncmp(text, "ERR ", 4) ? text : text + 4);
+        text = aborted;
+        multi_discard(env, c);
+    }
     cmd_count_error(env, text);
     reply_error(&r, text);
 }
@@ -304,7 +313,10 @@ static void reject_unknown(struct cmd_env *env, struct client *c,
     size_t i;
 
     if (parent) {
-        buf_append_str(&text, "ERR unknown subcommand '");
+        buf_append_str(&text, parent->flags & CMD_DEBUG
+                                  ? "ERR unknown subcommand or wrong number "
+                                    "of arguments for '"
+                                  : "ERR unknown subcommand '");
         append_shown(&text, argv[1], SHOWN_MAX);
         buf_append_str(&text, "'. Try ");
         for (i = 0; parent->name[i]; i++) {
@@ -394,6 +406,10 @@ void cmd_run(struct cmd_env *env, struct client *c, const struct bytes *argv,
     if (UNLIKELY(!command_arity_ok(command, argc))) {
         char text[160];
 
+        if (parent && (parent->flags & CMD_DEBUG) && may_debug(env, c)) {
+            reject_unknown(env, c, parent, argv, argc);
+            return;
+        }
         snprintf(text, sizeof(text),
                  "ERR wrong number of arguments for '%s' command",
                  command->name);

@@ -255,6 +255,12 @@ void multi_end(struct client *c)
     c->must_abort = false;
 }
 
+void multi_discard(struct cmd_env *env, struct client *c)
+{
+    multi_end(c);
+    multi_unwatch_all(env, c);
+}
+
 /* ---- commands ---------------------------------------------------------- */
 
 void cmd_multi(struct cmd_ctx *ctx)
@@ -273,8 +279,7 @@ void cmd_discard(struct cmd_ctx *ctx)
         cmd_error(ctx, "ERR DISCARD without MULTI");
         return;
     }
-    multi_end(ctx->client);
-    multi_unwatch_all(ctx->env, ctx->client);
+    multi_discard(ctx->env, ctx->client);
     reply_status(&ctx->reply, "OK");
 }
 
@@ -349,8 +354,7 @@ void cmd_exec(struct cmd_ctx *ctx)
         run_queue(ctx);
         return;
     }
-    multi_end(c);
-    multi_unwatch_all(ctx->env, c);
+    multi_discard(ctx->env, c);
 }
 
 void cmd_watch(struct cmd_ctx *ctx)

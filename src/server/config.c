@@ -24,8 +24,8 @@ static const char *const access_names[] = {
     NULL,
 };
 static const char *const appendfsync_names[] = {
-    [AOF_FSYNC_ALWAYS] = "always",
     [AOF_FSYNC_EVERYSEC] = "everysec",
+    [AOF_FSYNC_ALWAYS] = "always",
     [AOF_FSYNC_NO] = "no",
     NULL,
 };

@@ -30,7 +30,8 @@ enum {
     CONFIG_INCLUDE_DEPTH = 16,
 };
 
-enum aof_fsync { AOF_FSYNC_ALWAYS, AOF_FSYNC_EVERYSEC, AOF_FSYNC_NO };
+/* In the order in which Redis names them. */
+enum aof_fsync { AOF_FSYNC_EVERYSEC, AOF_FSYNC_ALWAYS, AOF_FSYNC_NO };
 
 enum config_access { ACCESS_NO, ACCESS_LOCAL, ACCESS_YES };
 

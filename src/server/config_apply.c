@@ -296,21 +296,27 @@ bool server_config_is_secret(struct bytes name)
 
 /* ---- CONFIG GET, REWRITE, RESETSTAT ------------------------------------ */
 
-static bool matches_one(const char *name, const struct bytes *patterns,
-                        size_t n)
+/* The name, as the first pattern that matches it spells it if that is a name
+ * itself; nothing when none does. Some clients look for what they asked for. */
+static struct bytes asked_name(struct bytes name, const struct bytes *patterns,
+                               size_t n)
 {
     size_t i;
 
     for (i = 0; i < n; i++) {
-        if (glob_match(patterns[i], bytes_str(name), true)) {
-            return true;
+        if (glob_match(patterns[i], name, true)) {
+            return patterns[i].len == name.len &&
+                           memchr(patterns[i].data, '*', name.len) == NULL &&
+                           memchr(patterns[i].data, '?', name.len) == NULL
+                       ? patterns[i]
+                       : name;
         }
     }
-    return false;
+    return (struct bytes){0};
 }
 
 void server_config_get(void *server, const struct bytes *patterns, size_t n,
-                       void (*found)(void *arg, const char *name,
+                       void (*found)(void *arg, struct bytes name,
                                      struct bytes value),
                        void *arg)
 {
@@ -321,7 +327,9 @@ void server_config_get(void *server, const struct bytes *patterns, size_t n,
     size_t i;
 
     for (i = 0; (d = config_at(i)); i++) {
-        if (!matches_one(d->name, patterns, n)) {
+        struct bytes name = asked_name(bytes_str(d->name), patterns, n);
+
+        if (name.len == 0) {
             continue;
         }
         value.len = 0;
@@ -330,7 +338,7 @@ void server_config_get(void *server, const struct bytes *patterns, size_t n,
         } else {
             config_print(&s->config, d, &value);
         }
-        found(arg, d->name, buf_bytes(&value));
+        found(arg, name, buf_bytes(&value));
     }
     buf_deinit(&value);
 }

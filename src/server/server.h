@@ -145,7 +145,7 @@ void server_cron(void *arg);
 /* Passes on the settings that cannot fail. */
 void server_apply_settings(struct server *s);
 void server_config_get(void *server, const struct bytes *patterns, size_t n,
-                       void (*found)(void *arg, const char *name,
+                       void (*found)(void *arg, struct bytes name,
                                      struct bytes value),
                        void *arg);
 enum err server_config_set(void *server, struct client *by,

@@ -116,6 +116,21 @@ proc wait_for {condition {what ""}} {
     }
 }
 
+# Waits until a number is 0. Patience begins anew whenever it has become smaller:
+# what builds indexes gives way to everything else on a busy machine.
+proc wait_for_none {number} {
+    set least ""
+    while {[set now [uplevel 1 [list expr $number]]] != 0} {
+        if {$least eq "" || $now < $least} {
+            set least $now
+            set end [expr {[clock milliseconds] + $::harness::patience_ms}]
+        } elseif {[clock milliseconds] > $end} {
+            fail "$now stood still: $number"
+        }
+        after 5
+    }
+}
+
 # ---- servers -----------------------------------------------------------------
 
 proc harness::free_port {} {

@@ -575,6 +575,7 @@ start_server {appendonly yes appendfsync no save {""}} {
 
     test {WAITAOF takes only what makes sense} {
         assert_error {ERR value is out of range, value must between 0 and 1} {r waitaof 2 0 10}
+        assert_error {ERR value is not an integer or out of range} {r waitaof x 0 10}
         assert_error {ERR value is out of range, must be positive} {r waitaof 0 -1 10}
         assert_error {ERR value is not an integer or out of range} {r waitaof x 0 10}
         assert_error {ERR value is not an integer or out of range} {r waitaof 0 x 10}
@@ -583,7 +584,7 @@ start_server {appendonly yes appendfsync no save {""}} {
         r config set appendonly no
         assert_error {ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.} \
             {r waitaof 1 0 10}
-        assert_equal 0 [lindex [r waitaof 0 0 10] 1]
+        assert_equal {0 0} [r waitaof 0 0 10]
     }
 
     test {WAITAOF inside a transaction does not wait} {

@@ -21,6 +21,17 @@ start_server {} {
         assert {[llength [r config get *]] > 60}
     }
 
+    test {CONFIG GET spells a name as it was asked for, and others in lower case} {
+        assert_equal {HZ 10} [r config get HZ]
+        assert_equal {Hz 10} [r config get Hz hz]
+        assert_equal {hz 10} [r config get H?]
+    }
+
+    test {CONFIG SET names what it takes in Redis's order} {
+        assert_error "*the following: everysec, always, no" \
+            {r config set appendfsync never}
+    }
+
     test {CONFIG GET of dir is the working directory} {
         assert_equal [file normalize [srv dir]] [config_get dir]
     }
@@ -65,7 +76,7 @@ start_server {} {
             save {900} {Invalid save parameters}
             dbfilename x.rdb {can't set protected config}
             appendfilename other {can't set immutable config}
-            appendfsync never {argument(s) must be one of the following: always, everysec, no}
+            appendfsync never {argument(s) must be one of the following: everysec, always, no}
         } {
             assert_error "$failed '$directive') - $why" {r config set $directive $value}
         }

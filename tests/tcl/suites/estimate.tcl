@@ -25,6 +25,7 @@ proc fill {key n d options {attribute ""}} {
         set attrs [expr {$attribute eq "" ? {} : [list ATTRS {*}[lrepeat [llength $part] $attribute]]}]
         r vmadd $key [llength $part] FP32 $blob {*}$part {*}$attrs
     }
+    wait_for_none {[dict get [r vinfo $key] pending-index]}
     wait_for {[dict get [r vinfo $key] pending-index] == 0 && [dict get [r vinfo $key] index-job] eq "none"}
 }
 

@@ -4,6 +4,7 @@
 proc info_of {key field {connection r}} { return [dict get [$connection vinfo $key] $field] }
 
 proc settled {key} {
+    wait_for_none {[info_of $key pending-index]}
     wait_for {[info_of $key pending-index] == 0 && [info_of $key index-job] eq "none"}
 }
 

@@ -221,9 +221,23 @@ start_server {enable-debug-command yes} {
             }
             assert_match {HELP*} [lindex $lines end-1]
             assert_match {    *} [lindex $lines end]
-            assert_error "ERR wrong number of arguments for '$called|help' command" \
+            assert_error "ERR *wrong number of arguments for '*help'*" \
                 {r $called help x}
         }
+    }
+
+    test {DEBUG and SLOWLOG name what they do not understand as it was sent} {
+        set error "ERR unknown subcommand or wrong number of arguments for"
+        foreach words {{Foo} {Sleep} {digest x}} {
+            assert_error "$error '[lindex $words 0]'. Try DEBUG HELP." \
+                {r debug {*}$words}
+        }
+        assert_error "$error 'Get'. Try SLOWLOG HELP." {r slowlog Get 1 2}
+    }
+
+    test {COMMAND INFO has flags in the order of Redis} {
+        assert_equal {admin noscript loading stale no_multi allow_busy} \
+            [lindex [r command info shutdown] 0 2]
     }
 
     test {commands that are not there, and containers alone} {
@@ -502,7 +516,7 @@ start_server {enable-debug-command no} {
 start_server {enable-debug-command local} {
     test {DEBUG is allowed to local clients when so configured} {
         assert_equal OK [r debug sleep 0]
-        assert_error {ERR unknown subcommand 'nosuch'. Try DEBUG HELP.} {r debug nosuch}
+        assert_error {ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.} {r debug nosuch}
     }
 }
 

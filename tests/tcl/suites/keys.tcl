@@ -150,6 +150,18 @@ start_server {} {
         r select 0
     }
 
+    test {the number of a database is checked alike wherever one is named} {
+        set within "ERR value is out of range, value must between -2147483648*"
+        foreach {db error} [list 16 "ERR DB index is out of range" \
+                                -1 "ERR DB index is out of range" \
+                                2147483648 $within -2147483649 $within \
+                                x "ERR value is not an integer*"] {
+            assert_error $error {r select $db}
+            assert_error $error {r move k $db}
+            assert_error $error {r copy k l DB $db}
+        }
+    }
+
     test {MOVE does not overwrite and does not invent} {
         r set a new
         assert_equal {int 0} [typed move a 9]
@@ -338,6 +350,8 @@ start_server {} {
         foreach count {x "" 1.5} {
             assert_error "ERR value is not an integer or out of range" {r scan 0 COUNT $count}
         }
+        assert_error "ERR NOVALUES option can only be used in HSCAN" \
+            {r scan 0 NOVALUES}
         assert_equal 0 [lindex [r scan 18446744073709551615] 0]
     }
 

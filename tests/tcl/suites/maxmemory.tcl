@@ -7,6 +7,7 @@ proc used {} { return [info_field used_memory] }
 
 # Waits until nothing is on its way to an index.
 proc wait_settled {} {
+    wait_for_none {[info_field vector_tail_rows]}
     wait_for {[info_field vector_tail_rows] == 0 && [info_field vector_index_jobs] == 0}
 }
 

@@ -57,6 +57,17 @@ start_server {enable-debug-command no} {
         assert_error {ERR EXEC without MULTI} {r exec}
     }
 
+    test {an EXEC with arguments ends the transaction, as in Redis} {
+        set error "EXECABORT Transaction discarded because of:*'exec' command"
+        r watch a
+        r multi
+        r set a 1
+        assert_error $error {r exec now}
+        assert_error {ERR EXEC without MULTI} {r exec}
+        assert_equal "" [r get a]
+        assert_error $error {r exec now}
+    }
+
     test {EXEC and DISCARD need a MULTI} {
         assert_error {ERR EXEC without MULTI} {r exec}
         assert_error {ERR DISCARD without MULTI} {r discard}
