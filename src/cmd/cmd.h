@@ -45,6 +45,7 @@ struct cmd_settings {
     struct acl_password password;
     int64_t slowlog_slower_than_us; /* negative: off */
     int64_t slowlog_max_len;
+    uint64_t bulk_max; /* what a string may become, piece by piece */
     enum { DEBUG_NO, DEBUG_LOCAL, DEBUG_YES } debug_command;
 };
 

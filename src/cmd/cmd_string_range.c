@@ -6,10 +6,15 @@
 #include "cmd/string_key.h"
 
 /* Replies an error when a value of `len` bytes with `more` behind it would be
- * too long; neither sum overflows. */
+ * too long; neither sum overflows. What the log has was short enough once. */
 static bool length_ok(struct cmd_ctx *ctx, uint64_t len, size_t more)
 {
-    if (len > STRING_LEN_MAX || more > STRING_LEN_MAX - len) {
+    uint64_t most = ctx->env->settings.bulk_max;
+
+    if (most > STRING_LEN_MAX || ctx->env->is_loading) {
+        most = STRING_LEN_MAX;
+    }
+    if (len > most || more > most - len) {
         string_key_error(ctx, ERR_LIMIT);
         return false;
     }

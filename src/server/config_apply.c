@@ -51,6 +51,7 @@ void server_apply_settings(struct server *s)
     apply_password(s);
     s->commands.settings.slowlog_slower_than_us = c->slowlog_log_slower_than;
     s->commands.settings.slowlog_max_len = c->slowlog_max_len;
+    s->commands.settings.bulk_max = (uint64_t)c->proto_max_bulk_len;
     s->commands.settings.debug_command = (int)c->enable_debug_command;
     search_pool_set_inline(s->ks->searches, c->vset_single_threaded);
 }

@@ -465,6 +465,19 @@ start_server {} {
         assert_equal embstr [r object encoding k]
     }
 
+    test {no string becomes longer than proto-max-bulk-len, piece by piece} {
+        set error "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+        r config set proto-max-bulk-len 1mb
+        assert_error $error {r setrange long 1048576 a}
+        assert_equal 0 [r exists long]
+        assert_equal 1048576 [r setrange long 1048575 a]
+        assert_error $error {r append long a}
+        assert_equal 1048576 [r strlen long]
+        r config set proto-max-bulk-len 512mb
+        assert_equal 1048577 [r append long a]
+        r del long
+    }
+
     test {SETRANGE looks at offset, type and length in this order} {
         make_vset v
         assert_error $int_error {r setrange v x a}
