@@ -149,6 +149,28 @@ static int fix(const struct options *o, const struct check_log *log, size_t bad)
     return cut(o, log, bad, f->good);
 }
 
+/* Whether the base is already past what is wanted. */
+static bool base_is_later(const struct options *o, const struct check_log *log)
+{
+    if (o->limit.lsn != CHECK_NO_LSN) {
+        return log->base_lsn >= 0 && o->limit.lsn < (uint64_t)log->base_lsn;
+    }
+    return log->base_unix_s >= 0 && o->limit.unix_s < log->base_unix_s;
+}
+
+static int too_late(const struct check_log *log)
+{
+    printf("the log begins after that, ");
+    if (log->base_lsn >= 0) {
+        printf("at LSN %" PRId64 ", ", log->base_lsn);
+    }
+    if (log->base_unix_s >= 0) {
+        printf("at time %" PRId64 ", ", log->base_unix_s);
+    }
+    printf("and an older backup is needed\n");
+    return 1;
+}
+
 static int cut_to_limit(const struct options *o, const struct check_log *log)
 {
     size_t i, bad = first_bad(log);
@@ -160,8 +182,8 @@ static int cut_to_limit(const struct options *o, const struct check_log *log)
             if (f->first_lsn != CHECK_NO_LSN && f->cut_lsn != CHECK_NO_LSN) {
                 printf("the log will end at LSN %" PRIu64 "\n", f->cut_lsn);
             }
-            if (i == 0 && f->cut == 0 && log->n > 1) {
-                break;
+            if (i == 0 && f->cut == 0 && log->has_base) {
+                return too_late(log);
             }
             return cut(o, log, i, f->cut);
         }
@@ -173,18 +195,6 @@ static int cut_to_limit(const struct options *o, const struct check_log *log)
     }
     printf("the log has nothing past that: nothing to cut\n");
     return 0;
-}
-
-/* Whether the base is already past what is wanted. */
-static bool base_is_later(const struct options *o, const struct check_log *log)
-{
-    if (o->limit.lsn == CHECK_NO_LSN || log->base_lsn < 0 ||
-        o->limit.lsn >= (uint64_t)log->base_lsn) {
-        return false;
-    }
-    printf("the log begins at LSN %" PRId64 ": an older backup is needed\n",
-           log->base_lsn);
-    return true;
 }
 
 /* ---- the command line -------------------------------------------------- */
@@ -250,7 +260,7 @@ int main(int argc, char **argv)
     }
     bad = first_bad(&log);
     if (is_cut_wanted(&o)) {
-        rc = base_is_later(&o, &log) ? 1 : cut_to_limit(&o, &log);
+        rc = base_is_later(&o, &log) ? too_late(&log) : cut_to_limit(&o, &log);
     } else if (bad < log.n && o.fix) {
         rc = fix(&o, &log, bad);
     } else if (bad < log.n) {

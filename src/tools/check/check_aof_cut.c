@@ -119,6 +119,11 @@ static enum err open_manifest(struct check_log *log, const char *path,
         }
         snprintf(file, sizeof(file), "%.*s%s", dir_len, path, e->name);
         err = add_file(log, file, limit, ctx);
+        if (e->type == AOF_BASE) {
+            log->has_base = true;
+            log->base_lsn = log->files[log->n - 1].scan.base_lsn;
+            log->base_unix_s = log->files[log->n - 1].scan.base_unix_s;
+        }
     }
     check_order(log);
     return err;
@@ -132,7 +137,7 @@ enum err check_log_open(struct check_log *log, const char *path,
     enum err err = ERR_OK;
 
     memset(log, 0, sizeof(*log));
-    log->base_lsn = -1;
+    log->base_lsn = log->base_unix_s = -1;
     if (stat(path, &st) != 0) {
         return err_set(ctx, ERR_NOT_FOUND, "%s: %s", path, strerror(errno));
     }

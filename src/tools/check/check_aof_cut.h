@@ -19,9 +19,11 @@ struct check_log {
     bool has_manifest;
     char *manifest_path;
     struct aof_manifest manifest;
-    int64_t base_lsn; /* where the first increment begins; -1: not told */
-    char gap[320];    /* words, when an increment does not go on where the one
-                       * before it ends */
+    bool has_base;
+    int64_t base_lsn;    /* where the first increment begins; -1: not told */
+    int64_t base_unix_s; /* when a snapshot was made; -1: not told */
+    char gap[320]; /* words, when an increment does not go on where the one
+                    * before it ends */
 };
 
 /* Reads all of it. owns check_log_close().

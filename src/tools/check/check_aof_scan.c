@@ -135,10 +135,25 @@ static enum err scan_commands(int fd, uint64_t offset,
     return ERR_OK;
 }
 
+static void note_aux(void *arg, struct bytes name, struct bytes value)
+{
+    struct check_aof_file *f = arg;
+    int64_t n;
+
+    if (!num_parse_i64(value, &n) || n < 0) {
+        return;
+    }
+    if (bytes_equal(name, bytes_of("vectra-lsn", 10))) {
+        f->base_lsn = n;
+    } else if (bytes_equal(name, bytes_of("ctime", 5))) {
+        f->base_unix_s = n;
+    }
+}
+
 /* A snapshot, alone or as a preamble. *end: where it ends. */
 static bool scan_snapshot(int fd, struct check_aof_file *out, uint64_t *end)
 {
-    struct check_rdb c = {0};
+    struct check_rdb c = {.on_aux = note_aux, .arg = out};
     struct err_ctx why = {""};
     struct rdb_in in;
     bool ok;
@@ -167,6 +182,7 @@ enum err check_aof_scan(const char *path, const struct check_limit *limit,
 
     memset(out, 0, sizeof(*out));
     out->first_lsn = out->last_lsn = CHECK_NO_LSN;
+    out->base_lsn = out->base_unix_s = -1;
     if (fd < 0 || fstat(fd, &st) != 0) {
         err = err_set(ctx, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s",
                       path, strerror(errno));

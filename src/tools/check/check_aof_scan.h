@@ -24,8 +24,9 @@ struct check_aof_file {
     bool ends_torn, damaged;
     uint64_t size, good; /* what is behind good is torn or damaged */
     uint64_t units, commands, keys;
-    uint64_t first_lsn, last_lsn; /* CHECK_NO_LSN: not told */
-    int64_t first_ts, last_ts;    /* of lines #TS:, 0: none */
+    uint64_t first_lsn, last_lsn;  /* CHECK_NO_LSN: not told */
+    int64_t first_ts, last_ts;     /* of lines #TS:, 0: none */
+    int64_t base_lsn, base_unix_s; /* told by the snapshot; -1: not */
     /* Where the first thing past the limit begins. */
     bool has_cut;
     uint64_t cut, cut_lsn; /* the LSN that is kept */

@@ -161,4 +161,18 @@ start_server [dict merge $log_on {aof-timestamp-enabled yes}] {
         } [list --truncate-to-time [expr {$time + 1}]]
         restored $backup { assert_equal 1 [r get late] }
     }
+
+    test {what was before the base is not in the backup, and that is said} {
+        r bgrewriteaof
+        calm
+        r backup start [srv dir]/later
+        r set latest 1
+        r backup stop
+        backed_up
+        foreach limit [list [list --truncate-to-time $time] {--truncate-to-lsn 1}] {
+            assert {[catch {exec $check_aof {*}$limit --yes [srv dir]/later} output]}
+            assert_match {*begins after that, at LSN *, at time *older backup*} $output
+        }
+        restored [srv dir]/later { assert_equal 1 [r get latest] }
+    }
 }

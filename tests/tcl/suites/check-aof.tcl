@@ -168,7 +168,7 @@ test {--truncate-to-lsn keeps the batches up to there, in whatever file} {
         file delete -force $dir
     }
     set dir [make_log]
-    assert_match {*begins at LSN 100: an older backup*} \
+    assert_match {*begins after that, at LSN 100*older backup*} \
         [lindex [check_aof "" --truncate-to-lsn 99 --yes $dir] 1]
     file delete -force $dir
 }
@@ -184,6 +184,15 @@ test {--truncate-to-time keeps what was written up to then} {
     assert_equal 0 [lindex [check_aof "" --truncate-to-time 1012 --yes $dir] 0]
     lassign [check_aof "" $dir] code output
     assert_match "*LSN 100 to 158, time 1011 to 1012*1 files" $output
+    file delete -force $dir
+}
+
+test {a log without a base is cut to nothing where that is what there was} {
+    set dir [make_log]
+    lassign [check_aof "" --truncate-to-time 1010 --yes $dir] code output
+    assert_equal 0 $code $output
+    assert_equal 0 [file size $dir/appendonly.aof.1.incr.aof]
+    assert {![file exists $dir/appendonly.aof.2.incr.aof]}
     file delete -force $dir
 }
 
