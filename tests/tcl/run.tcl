@@ -24,6 +24,7 @@ foreach name $names {
     if {![file exists $here/suites/$name.tcl]} { continue }
     set harness::suite $name
     set before $harness::failed
+    set began [clock milliseconds]
     if {[catch {run_suite $here/suites/$name.tcl} message options]} {
         incr harness::failed
         lappend harness::failures "$name: the suite broke off"
@@ -32,7 +33,9 @@ foreach name $names {
         foreach server $harness::servers { catch {exec kill -9 [dict get $server pid]} }
         set harness::servers {}
     }
-    puts [format "  tcl %-24s %s" $name [expr {$harness::failed > $before ? "FAILED" : "ok"}]]
+    puts [format "  tcl %-40s %-6s %6d ms" $name \
+        [expr {$harness::failed > $before ? "FAILED" : "ok"}] \
+        [expr {[clock milliseconds] - $began}]]
 }
 foreach f $harness::failures { puts "failed: $f" }
 if {$harness::failed} { puts "seed: $seed" }
