@@ -5,38 +5,19 @@
  * Of the file, what is handed out must be whole commands within it, in order,
  * and what is good must end where a unit does; running it may fail, but leaves
  * a keyspace that is valid. Sums of batches are believed (SUMS_AGREE). */
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/log.h"
-#include "base/mem.h"
-#include "cmd/command.h"
-#include "cmd/job.h"
 #include "cmd/replay.h"
-#include "db/graph/graph.h"
-#include "db/search/search.h"
+#include "fuzz/keyspace.h"
 #include "persist/aof_manifest.h"
 #include "persist/aof_read.h"
-#include "vec/vec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
-    struct cmd_env env;
-} w;
-
 /* ---- a host without sockets -------------------------------------------- */
-
-static void wake(void *arg)
-{
-    (void)arg;
-}
 
 static struct buf *host_out(struct client *c)
 {
@@ -55,58 +36,7 @@ static void host_give(struct client *c, struct buf *reply)
     reply->len = 0;
 }
 
-static bool host_pin(struct client *c)
-{
-    (void)c;
-    return false;
-}
-
-static void host_ignore(struct client *c)
-{
-    (void)c;
-}
-
-static const struct cmd_host host = {.out = host_out,
-                                     .give = host_give,
-                                     .pin_request = host_pin,
-                                     .pause = host_ignore,
-                                     .resume = host_ignore};
-
-static void begin(void)
-{
-    struct pool_options o = {.n_workers = 1,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
-    log_set_level(LOG_NOTHING);
-    command_init();
-    ASSERT(vec_simd_select("auto") == ERR_OK);
-    ASSERT(pool_create(&o, &w.pool) == ERR_OK);
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    ASSERT(pool_create(&o, &w.builders) == ERR_OK);
-    ASSERT(reaper_create(&w.reaper) == ERR_OK);
-    w.ks = keyspace_create(4, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
-    cmd_env_init(&w.env, w.ks, &host);
-    w.env.settings.slowlog_slower_than_us = -1;
-}
-
-static void clear(void)
-{
-    keyspace_validate(w.ks);
-    keyspace_flush(w.ks, -1);
-    while (w.ks->n_graph_jobs + w.ks->n_lists_jobs > 0) {
-        if (pool_drain(w.builders) == 0) {
-            poll(NULL, 0, 1);
-        }
-    }
-    keyspace_settle(w.ks);
-    while (reaper_pending(w.reaper) > 0) {
-        poll(NULL, 0, 1);
-    }
-}
+static const struct cmd_host host = HOST_WITHOUT_SOCKETS(host_out, host_give);
 
 /* ---- the manifest ------------------------------------------------------ */
 
@@ -185,6 +115,7 @@ static void read_file(struct bytes bytes)
     replay_end(&replay);
     aof_reader_close(&r);
     close(fd);
+    keyspace_validate(w.ks);
     clear();
 }
 
@@ -193,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t manifest;
 
     if (!w.ks) {
-        begin();
+        keyspace_begin(4, &host);
     }
     if (size < 2) {
         return 0;

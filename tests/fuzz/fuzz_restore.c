@@ -6,18 +6,14 @@
  * them. A set that is accepted must satisfy its invariants before and after the
  * commands, with builders at work on its graph, and must come back from its own
  * DUMP. */
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "base/mem.h"
-#include "cmd/job.h"
 #include "db/dump.h"
 #include "db/graph/graph_impl.h"
 #include "db/lists/lists.h"
-#include "db/search/search.h"
+#include "fuzz/keyspace.h"
 #include "persist/crc64.h"
 #include "unit/vset_payload.h"
 
@@ -37,27 +33,16 @@ enum {
     MEMORY_SHARE = 2048, /* bytes for each of the input */
 };
 
-static struct {
-    struct pool *pool, *builders;
-    struct reaper *reaper;
-    struct keyspace *ks;
-    struct cmd_env env;
-    struct client client;
-    struct buf out;
-} w;
+static struct client client;
+static struct buf replied; /* what it was replied */
 
 /* ---- a host without sockets -------------------------------------------- */
-
-static void wake(void *arg)
-{
-    (void)arg;
-}
 
 static struct buf *host_out(struct client *c)
 {
     (void)c;
-    w.out.len = 0;
-    return &w.out;
+    replied.len = 0;
+    return &replied;
 }
 
 /* The reply of a command that took more than a slice comes this way. */
@@ -67,72 +52,21 @@ static void host_give(struct client *c, struct buf *reply)
     reply->len = 0;
 }
 
-static bool host_pin(struct client *c)
-{
-    (void)c;
-    return false;
-}
-
-static void host_ignore(struct client *c)
-{
-    (void)c;
-}
-
-static const struct cmd_host host = {.out = host_out,
-                                     .give = host_give,
-                                     .pin_request = host_pin,
-                                     .pause = host_ignore,
-                                     .resume = host_ignore};
+static const struct cmd_host host = HOST_WITHOUT_SOCKETS(host_out, host_give);
 
 static void begin(void)
 {
-    struct pool_options o = {.n_workers = 1,
-                             .wake = wake,
-                             .worker_init = search_worker_init,
-                             .worker_deinit = search_worker_deinit};
-
-    log_set_level(LOG_NOTHING);
-    command_init();
-    ASSERT(vec_simd_select("auto") == ERR_OK);
-    ASSERT(pool_create(&o, &w.pool) == ERR_OK);
-    o.worker_init = graph_worker_init;
-    o.worker_deinit = graph_worker_deinit;
-    ASSERT(pool_create(&o, &w.builders) == ERR_OK);
-    ASSERT(reaper_create(&w.reaper) == ERR_OK);
-    w.ks = keyspace_create(2, w.pool, w.reaper);
-    keyspace_set_builders(w.ks, w.builders);
+    keyspace_begin(2, &host);
     search_pool_set_inline(w.ks->searches, true);
-    cmd_env_init(&w.env, w.ks, &host);
-    w.env.settings.slowlog_slower_than_us = -1;
-    client_init(&w.client, 1, NULL);
-    w.client.authenticated = true;
-}
-
-static void finish_jobs(void)
-{
-    while (w.ks->n_graph_jobs + w.ks->n_lists_jobs > 0) {
-        if (pool_drain(w.builders) == 0) {
-            poll(NULL, 0, 1);
-        }
-    }
-    keyspace_settle(w.ks);
-}
-
-/* Until all memory of what was dropped is back. */
-static void clear(void)
-{
-    keyspace_flush(w.ks, -1);
-    finish_jobs();
-    while (reaper_pending(w.reaper) > 0) {
-        poll(NULL, 0, 1);
-    }
+    client_init(&client, 1, NULL);
+    client.authenticated = true;
 }
 
 /* ---- commands ---------------------------------------------------------- */
 
 static void run(const struct bytes *argv, size_t argc)
 {
-    cmd_run(&w.env, &w.client, argv, argc);
+    cmd_run(&w.env, &client, argv, argc);
     while (cmd_jobs_run(&w.env)) {
     }
 }
@@ -279,7 +213,7 @@ static void check_dump(void)
 
     ASSERT(dump_write(keyspace_find(w.ks, 0, W("k")), &out) == ERR_OK);
     RUN(W("RESTORE"), W("back"), W("0"), buf_bytes(&out), W("REPLACE"));
-    ASSERT(w.out.len == 5 && memcmp(w.out.data, "+OK\r\n", 5) == 0);
+    ASSERT(replied.len == 5 && memcmp(replied.data, "+OK\r\n", 5) == 0);
     buf_deinit(&out);
     check("back");
 }

@@ -1,9 +1,10 @@
 /* Lists with compact codes, alone and in one process: what a search costs at
  * which recall.
  *
- * usage: bench_codes DIR [metric] [stored] [m|i8|rows] [lists]
+ * usage: bench_codes DIR|N,DIM [metric] [stored] [m|i8|rows] [lists]
  *
- *   DIR     meta.json, base.f32 and query.f32 as docs/benchmark-tool.md says
+ *   DIR     meta.json, base.f32 and query.f32 as docs/benchmark-tool.md says;
+ *           N,DIM makes clustered rows up
  *   metric  cosine (default), l2, ip, l1
  *   stored  f32 (default), i8, f16
  *   m       parts of product codes; i8: int8 codes; rows: the rows themselves
@@ -20,6 +21,7 @@
 
 #include "base/epoch.h"
 #include "base/region.h"
+#include "bench/index/vectors.h"
 #include "index/ivf/centroids.h"
 #include "index/ivf/codes.h"
 #include "index/ivf/ivf.h"
@@ -30,8 +32,8 @@
 enum { K = 10, REFINE_MAX = 64, SAMPLE = 8192, PQ_ROUNDS = 12 };
 
 struct bench {
-    uint32_t n, nq, dim, n_lists;
-    float *base, *query;
+    struct vectors v;
+    uint32_t n_lists;
     struct vec_format stored;
     uint32_t *truth;   /* K per query, numbers in `base` */
     uint32_t *of_slot; /* number in `base`; UINT32_MAX: no row */
@@ -67,48 +69,6 @@ static void *huge(size_t bytes)
     return p;
 }
 
-static uint32_t number_after(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-
-    return at ? (uint32_t)strtoul(strchr(at, ':') + 1, NULL, 10) : 0;
-}
-
-static float *read_floats(const char *dir, const char *name, size_t n)
-{
-    char path[4096];
-    float *v = malloc(n * sizeof(*v));
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    f = fopen(path, "rb");
-    if (!f || !v || fread(v, sizeof(*v), n, f) != n) {
-        fprintf(stderr, "cannot read %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    return v;
-}
-
-static void load(struct bench *b, const char *dir)
-{
-    char path[4096], text[4096] = "";
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/meta.json", dir);
-    f = fopen(path, "r");
-    if (!f || !fread(text, 1, sizeof(text) - 1, f)) {
-        fprintf(stderr, "cannot read %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    b->n = number_after(text, "\"n\"");
-    b->nq = number_after(text, "\"nq\"");
-    b->dim = number_after(text, "\"dim\"");
-    b->base = read_floats(dir, "base.f32", (size_t)b->n * b->dim);
-    b->query = read_floats(dir, "query.f32", (size_t)b->nq * b->dim);
-}
-
 /* ---- making it ----------------------------------------------------------- */
 
 static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
@@ -118,9 +78,10 @@ static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
 
     /* In no order: a step that is prime to most sizes. */
     for (i = 0; i < n; i++) {
-        size_t row = (size_t)(first + i) * 7919 % b->n;
+        size_t row = (size_t)(first + i) * 7919 % b->v.n;
 
-        memcpy(out + (size_t)i * b->dim, b->base + row * b->dim, 4 * b->dim);
+        memcpy(out + (size_t)i * b->v.dim, b->v.base + row * b->v.dim,
+               4 * b->v.dim);
     }
 }
 
@@ -128,9 +89,9 @@ static void find_lists(struct bench *b)
 {
     struct kmeans_options o = {
         .metric = b->stored.metric,
-        .dim = b->dim,
+        .dim = b->v.dim,
         .n_lists = b->n_lists,
-        .n_rows = kmeans_sample_for(b->n, b->n_lists),
+        .n_rows = kmeans_sample_for(b->v.n, b->n_lists),
         .seed = 1,
         .fetch = fetch,
         .arg = b,
@@ -152,19 +113,21 @@ static void find_lists(struct bench *b)
 
 static void learn_points(struct bench *b, uint32_t m)
 {
-    size_t n = b->n < SAMPLE ? b->n : SAMPLE, i;
-    float *sample = malloc(4 * n * b->dim);
+    size_t n = b->v.n < SAMPLE ? b->v.n : SAMPLE, i;
+    float *sample = malloc(4 * n * b->v.dim);
     uint8_t *row = malloc(b->stored.row_bytes), *work = malloc(n);
     double began = seconds();
     uint32_t j;
 
-    b->pq = aligned_alloc(VEC_ALIGN, (vec_pq_bytes(b->dim, m) + 63) / 64 * 64);
-    vec_pq_init(b->pq, b->stored.metric, b->dim, m);
+    b->pq =
+        aligned_alloc(VEC_ALIGN, (vec_pq_bytes(b->v.dim, m) + 63) / 64 * 64);
+    vec_pq_init(b->pq, b->stored.metric, b->v.dim, m);
     for (i = 0; i < n; i++) {
-        if (vec_encode(&b->stored, b->base + i * 7919 % b->n * b->dim, row)) {
+        if (vec_encode(&b->stored, b->v.base + i * 7919 % b->v.n * b->v.dim,
+                       row)) {
             exit(1);
         }
-        vec_decode_unit(&b->stored, row, sample + i * b->dim);
+        vec_decode_unit(&b->stored, row, sample + i * b->v.dim);
     }
     for (j = 0; j < m; j++) {
         vec_pq_train(b->pq, j, sample, n, PQ_ROUNDS, 1, work);
@@ -192,7 +155,7 @@ static void add_row(struct bench *b, uint32_t i, uint32_t list, void *work,
     }
     row = b->rows + (size_t)slot * b->stored.row_bytes;
     b->of_slot[slot] = i;
-    if (vec_encode(&b->stored, b->base + (size_t)i * b->dim, row)) {
+    if (vec_encode(&b->stored, b->v.base + (size_t)i * b->v.dim, row)) {
         exit(1);
     }
     if (b->codes) {
@@ -207,8 +170,8 @@ static void fill(struct bench *b, const char *codes)
                             &b->region, b->epoch};
     struct ivf_codes_options c = {IVF_CODES_I8, &b->stored, NULL, &b->region,
                                   b->epoch};
-    uint32_t *list = malloc(4 * (size_t)b->n), i;
-    uint32_t most = b->n + b->n_lists * IVF_BLOCK;
+    uint32_t *list = malloc(4 * (size_t)b->v.n), i;
+    uint32_t most = b->v.n + b->n_lists * IVF_BLOCK;
     void *work;
     uint8_t *code;
     double began;
@@ -224,16 +187,16 @@ static void fill(struct bench *b, const char *codes)
     b->of_slot = malloc(4 * (size_t)most);
     memset(b->of_slot, 0xff, 4 * (size_t)most);
     began = seconds();
-    ivf_assign(b->centroids, b->base, b->n, list, NULL, b->scratch);
-    printf(", assigned %.0f/s", b->n / (seconds() - began));
-    work = aligned_alloc(VEC_ALIGN, 8 * (size_t)b->dim + 64);
-    code = malloc(8 * (size_t)b->dim + 64);
+    ivf_assign(b->centroids, b->v.base, b->v.n, list, NULL, b->scratch);
+    printf(", assigned %.0f/s", b->v.n / (seconds() - began));
+    work = aligned_alloc(VEC_ALIGN, 8 * (size_t)b->v.dim + 64);
+    code = malloc(8 * (size_t)b->v.dim + 64);
     began = seconds();
-    for (i = 0; i < b->n; i++) {
+    for (i = 0; i < b->v.n; i++) {
         add_row(b, i, list[i], work, code);
     }
     printf(", stored %.0f/s, %.1f bytes a row are scanned, imbalance %.2f\n",
-           b->n / (seconds() - began),
+           b->v.n / (seconds() - began),
            b->codes ? (double)ivf_codes_block_bytes(b->codes) / IVF_BLOCK
                     : (double)b->stored.row_bytes,
            ivf_imbalance(b->lists));
@@ -253,30 +216,30 @@ static void find_truth(struct bench *b)
     struct vec_format f;
     uint64_t heap[K];
     uint8_t *rows;
-    float *keys = malloc(4 * (size_t)b->n);
+    float *keys = malloc(4 * (size_t)b->v.n);
     uint32_t i, j;
     void *memory;
 
-    vec_format_init(&f, VEC_F32, b->stored.metric, b->dim);
-    rows = huge((size_t)b->n * f.row_bytes);
+    vec_format_init(&f, VEC_F32, b->stored.metric, b->v.dim);
+    rows = huge((size_t)b->v.n * f.row_bytes);
     memory = aligned_alloc(VEC_ALIGN, vec_query_bytes(&f));
-    b->truth = malloc(4 * (size_t)b->nq * K);
-    for (i = 0; i < b->n; i++) {
-        if (vec_encode(&f, b->base + (size_t)i * b->dim,
+    b->truth = malloc(4 * (size_t)b->v.nq * K);
+    for (i = 0; i < b->v.n; i++) {
+        if (vec_encode(&f, b->v.base + (size_t)i * b->v.dim,
                        rows + (size_t)i * f.row_bytes)) {
             exit(1);
         }
     }
-    for (j = 0; j < b->nq; j++) {
+    for (j = 0; j < b->v.nq; j++) {
         struct vec_query *q;
         struct topk t;
 
-        if (vec_query_init(&f, b->query + (size_t)j * b->dim, memory, &q)) {
+        if (vec_query_init(&f, b->v.query + (size_t)j * b->v.dim, memory, &q)) {
             exit(1);
         }
         topk_init(&t, heap, K);
-        vec_scan(q, rows, b->n, keys);
-        for (i = 0; i < b->n; i++) {
+        vec_scan(q, rows, b->v.n, keys);
+        for (i = 0; i < b->v.n; i++) {
             if (topk_wants(&t, topk_entry(keys[i], i))) {
                 topk_push(&t, topk_entry(keys[i], i));
             }
@@ -402,17 +365,17 @@ static struct result measure(struct searcher *s)
     for (round = 0; round < rounds; round++) {
         double began = seconds();
 
-        for (j = 0; j < b->nq; j++) {
-            search(s, b->query + (size_t)j * b->dim);
+        for (j = 0; j < b->v.nq; j++) {
+            search(s, b->v.query + (size_t)j * b->v.dim);
         }
         best = fmin(best, seconds() - began);
     }
-    for (j = 0; j < b->nq; j++) {
-        found += hits(s, j, search(s, b->query + (size_t)j * b->dim));
+    for (j = 0; j < b->v.nq; j++) {
+        found += hits(s, j, search(s, b->v.query + (size_t)j * b->v.dim));
     }
     return (struct result){s->probes, s->refine,
-                           (double)found / ((double)b->nq * K),
-                           1e6 * best / b->nq};
+                           (double)found / ((double)b->v.nq * K),
+                           1e6 * best / b->v.nq};
 }
 
 static void measure_all(struct bench *b)
@@ -469,10 +432,10 @@ static bool choose(struct bench *b, int argc, char **argv)
                         "[lists]\n");
         return false;
     }
-    load(b, argv[1]);
+    vectors_load(&b->v, argv[1], 0);
     vec_format_init(&b->stored, (enum vec_type)type, (enum vec_metric)metric,
-                    b->dim);
-    b->n_lists = argc > 5 ? (uint32_t)atoi(argv[5]) : kmeans_lists_for(b->n);
+                    b->v.dim);
+    b->n_lists = argc > 5 ? (uint32_t)atoi(argv[5]) : kmeans_lists_for(b->v.n);
     return true;
 }
 

@@ -21,15 +21,11 @@
 #include "base/mem.h"
 #include "base/region.h"
 #include "base/rng.h"
+#include "bench/index/vectors.h"
 #include "index/hnsw/hnsw.h"
 #include "index/topk.h"
 
 enum { K = 10, ROUNDS = 15, PHASES = 8 };
-
-struct data {
-    uint32_t n, nq, dim;
-    float *base, *query;
-};
 
 struct set {
     struct vec_format stored, codes;
@@ -38,82 +34,7 @@ struct set {
     struct row_map rows;
 };
 
-static float *read_floats(const char *dir, const char *name, size_t n)
-{
-    char path[4096];
-    float *v = malloc(n * sizeof(*v));
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    f = fopen(path, "rb");
-    if (!f || fread(v, sizeof(*v), n, f) != n) {
-        fprintf(stderr, "cannot read %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    return v;
-}
-
-static uint32_t number_after(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-
-    return at ? (uint32_t)strtoul(strchr(at, ':') + 1, NULL, 10) : 0;
-}
-
-static void make_up(struct data *d)
-{
-    enum { CENTRES = 1000 };
-    float *centre = malloc(sizeof(float) * CENTRES * d->dim);
-    struct rng rng;
-    size_t i, j;
-
-    rng_seed(&rng, 7);
-    for (i = 0; i < (size_t)CENTRES * d->dim; i++) {
-        centre[i] = (float)rng_normal(&rng);
-    }
-    d->nq = 1000;
-    d->base = malloc(sizeof(float) * d->n * d->dim);
-    d->query = malloc(sizeof(float) * d->nq * d->dim);
-    for (i = 0; i < (size_t)d->n + d->nq; i++) {
-        float *x =
-            i < d->n ? d->base + i * d->dim : d->query + (i - d->n) * d->dim;
-        const float *c = centre + rng_below(&rng, CENTRES) * d->dim;
-
-        for (j = 0; j < d->dim; j++) {
-            x[j] = c[j] + 0.7f * (float)rng_normal(&rng);
-        }
-    }
-    free(centre);
-}
-
-static void load(struct data *d, const char *what, uint32_t limit)
-{
-    char path[4096], text[4096] = "";
-    FILE *f;
-
-    if (sscanf(what, "%u,%u", &d->n, &d->dim) == 2) {
-        make_up(d);
-        return;
-    }
-    snprintf(path, sizeof(path), "%s/meta.json", what);
-    f = fopen(path, "r");
-    if (!f || !fread(text, 1, sizeof(text) - 1, f)) {
-        fprintf(stderr, "cannot read %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    d->n = number_after(text, "\"n\"");
-    d->nq = number_after(text, "\"nq\"");
-    d->dim = number_after(text, "\"dim\"");
-    d->base = read_floats(what, "base.f32", (size_t)d->n * d->dim);
-    d->query = read_floats(what, "query.f32", (size_t)d->nq * d->dim);
-    if (limit && limit < d->n) {
-        d->n = limit;
-    }
-}
-
-static void store(struct set *s, const struct data *d)
+static void store(struct set *s, const struct vectors *d)
 {
     uint32_t n_pages, i;
 
@@ -275,7 +196,7 @@ static double build(struct hnsw *h, const struct set *set, uint32_t n,
 
 /* ---- searching --------------------------------------------------------- */
 
-static uint32_t *find_truth(const struct data *d, enum vec_metric metric)
+static uint32_t *find_truth(const struct vectors *d, enum vec_metric metric)
 {
     uint32_t *truth = malloc(sizeof(*truth) * d->nq * K);
     struct vec_format f;
@@ -320,7 +241,7 @@ static uint32_t *find_truth(const struct data *d, enum vec_metric metric)
 struct searcher {
     const struct hnsw *h;
     const struct set *set;
-    const struct data *data;
+    const struct vectors *data;
     struct hnsw_scratch *scratch;
     void *code_query, *full_query;
 };
@@ -421,7 +342,7 @@ int main(int argc, char **argv)
     static const char *types[] = {"f32", "i8", "bit", "f16", "bf16"};
     enum vec_metric metric = VEC_COSINE;
     enum vec_type type = VEC_F32;
-    struct data data = {0};
+    struct vectors data = {0};
     struct set set;
     struct region region;
     struct hnsw_options o;
@@ -447,7 +368,7 @@ int main(int argc, char **argv)
                    : type;
     }
     (void)!vec_simd_select(getenv("SIMD") ? getenv("SIMD") : "auto");
-    load(&data, argv[1], (uint32_t)atoi(argument(argc, argv, 4, "0")));
+    vectors_load(&data, argv[1], (uint32_t)atoi(argument(argc, argv, 4, "0")));
     threads = (unsigned)atoi(argument(argc, argv, 7, "2"));
     vec_format_init(&set.stored, type, metric, data.dim);
     vec_format_init(&set.codes, type == VEC_F32 ? VEC_I8 : type, metric,

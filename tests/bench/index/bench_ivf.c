@@ -32,6 +32,7 @@
 #include "base/mem.h"
 #include "base/region.h"
 #include "base/rng.h"
+#include "bench/index/vectors.h"
 #include "index/ivf/centroids.h"
 #include "index/ivf/codes.h"
 #include "index/ivf/ivf.h"
@@ -47,8 +48,7 @@ enum {
 };
 
 struct data {
-    uint32_t n, nq, dim;
-    float *base, *query;
+    struct vectors v;
     enum vec_metric metric;
     uint32_t *truth;
 };
@@ -86,81 +86,9 @@ static void die(const char *what, const char *which)
 
 /* ---- data ---------------------------------------------------------------- */
 
-static float *read_floats(const char *dir, const char *name, size_t n)
-{
-    char path[4096];
-    float *v = malloc(n * sizeof(*v));
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    f = fopen(path, "rb");
-    if (!f || fread(v, sizeof(*v), n, f) != n) {
-        die("cannot read", path);
-    }
-    fclose(f);
-    return v;
-}
-
-static uint32_t number_after(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-
-    return at ? (uint32_t)strtoul(strchr(at, ':') + 1, NULL, 10) : 0;
-}
-
-static void make_up(struct data *d)
-{
-    enum { CENTRES = 1000 };
-    float *centre = malloc(sizeof(float) * CENTRES * d->dim);
-    struct rng rng;
-    size_t i, j;
-
-    rng_seed(&rng, 7);
-    for (i = 0; i < (size_t)CENTRES * d->dim; i++) {
-        centre[i] = (float)rng_normal(&rng);
-    }
-    d->nq = 1000;
-    d->base = malloc(sizeof(float) * d->n * d->dim);
-    d->query = malloc(sizeof(float) * d->nq * d->dim);
-    for (i = 0; i < (size_t)d->n + d->nq; i++) {
-        float *x =
-            i < d->n ? d->base + i * d->dim : d->query + (i - d->n) * d->dim;
-        const float *c = centre + rng_below(&rng, CENTRES) * d->dim;
-
-        for (j = 0; j < d->dim; j++) {
-            x[j] = c[j] + 0.7f * (float)rng_normal(&rng);
-        }
-    }
-    free(centre);
-}
-
-static void load(struct data *d, const char *what, uint32_t limit)
-{
-    char path[4096], text[4096] = "";
-    FILE *f;
-
-    if (sscanf(what, "%u,%u", &d->n, &d->dim) == 2) {
-        make_up(d);
-        return;
-    }
-    snprintf(path, sizeof(path), "%s/meta.json", what);
-    f = fopen(path, "r");
-    if (!f || !fread(text, 1, sizeof(text) - 1, f)) {
-        die("cannot read", path);
-    }
-    fclose(f);
-    d->n = number_after(text, "\"n\"");
-    d->nq = number_after(text, "\"nq\"");
-    d->dim = number_after(text, "\"dim\"");
-    d->n = limit && limit < d->n ? limit : d->n;
-    d->base = read_floats(what, "base.f32", (size_t)d->n * d->dim);
-    d->query = read_floats(what, "query.f32", (size_t)d->nq * d->dim);
-    d->nq = d->nq < 1000 ? d->nq : 1000;
-}
-
 static const float *base_row(const struct data *d, uint32_t i)
 {
-    return d->base + (size_t)i * d->dim;
+    return d->v.base + (size_t)i * d->v.dim;
 }
 
 static void encode(const struct vec_format *f, const float *x, uint8_t *row)
@@ -182,7 +110,7 @@ static void *find_part(void *arg)
 {
     const struct truth_part *p = arg;
     const struct data *d = p->d;
-    float *keys = malloc(sizeof(float) * d->n);
+    float *keys = malloc(sizeof(float) * d->v.n);
     void *memory = aligned_alloc(VEC_ALIGN, vec_query_bytes(p->f));
     uint32_t q, i;
 
@@ -192,10 +120,10 @@ static void *find_part(void *arg)
         struct topk best;
 
         topk_init(&best, heap, K);
-        (void)!vec_query_init(p->f, d->query + (size_t)q * d->dim, memory,
+        (void)!vec_query_init(p->f, d->v.query + (size_t)q * d->v.dim, memory,
                               &query);
-        vec_scan(query, p->rows, d->n, keys);
-        for (i = 0; i < d->n; i++) {
+        vec_scan(query, p->rows, d->v.n, keys);
+        for (i = 0; i < d->v.n; i++) {
             uint64_t entry = topk_entry(keys[i], i);
 
             if (topk_wants(&best, entry)) {
@@ -219,15 +147,15 @@ static void find_truth(struct data *d)
     uint8_t *rows;
     uint32_t i;
 
-    d->truth = malloc(sizeof(*d->truth) * d->nq * K);
-    vec_format_init(&f, VEC_F32, d->metric, d->dim);
-    rows = malloc((size_t)d->n * f.row_bytes + f.overread);
-    for (i = 0; i < d->n; i++) {
+    d->truth = malloc(sizeof(*d->truth) * d->v.nq * K);
+    vec_format_init(&f, VEC_F32, d->metric, d->v.dim);
+    rows = malloc((size_t)d->v.n * f.row_bytes + f.overread);
+    for (i = 0; i < d->v.n; i++) {
         encode(&f, base_row(d, i), rows + (size_t)i * f.row_bytes);
     }
     for (i = 0; i < THREADS; i++) {
-        parts[i] = (struct truth_part){d, &f, rows, d->nq * i / THREADS,
-                                       d->nq * (i + 1) / THREADS};
+        parts[i] = (struct truth_part){d, &f, rows, d->v.nq * i / THREADS,
+                                       d->v.nq * (i + 1) / THREADS};
         pthread_create(&threads[i], NULL, find_part, &parts[i]);
     }
     for (i = 0; i < THREADS; i++) {
@@ -278,10 +206,10 @@ static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
     uint32_t i;
 
     for (i = 0; i < n; i++) {
-        uint32_t row = (uint32_t)((first + i) * s->step % s->d->n);
+        uint32_t row = (uint32_t)((first + i) * s->step % s->d->v.n);
 
-        memcpy(out + (size_t)i * s->d->dim, base_row(s->d, row),
-               s->d->dim * sizeof(float));
+        memcpy(out + (size_t)i * s->d->v.dim, base_row(s->d, row),
+               s->d->v.dim * sizeof(float));
     }
 }
 
@@ -289,9 +217,9 @@ static struct ivf_centroids *train(const struct data *d, uint32_t n_lists)
 {
     struct sample sample = {d, 0x9e3779b1}; /* a prime */
     struct kmeans_options o = {.metric = d->metric,
-                               .dim = d->dim,
+                               .dim = d->v.dim,
                                .n_lists = n_lists,
-                               .n_rows = kmeans_sample_for(d->n, n_lists),
+                               .n_rows = kmeans_sample_for(d->v.n, n_lists),
                                .seed = 3,
                                .fetch = fetch,
                                .arg = &sample};
@@ -385,7 +313,7 @@ static void fill(struct set *s, const struct data *d,
     struct ivf_codes_options co = {
         .kind = codes, .stored = &s->stored, .region = &s->region};
     struct ivf_scratch *scratch = ivf_scratch_create();
-    uint32_t *lists = malloc(d->n * sizeof(*lists));
+    uint32_t *lists = malloc(d->v.n * sizeof(*lists));
     uint32_t next_block, i;
     struct ivf_stats stats;
     int64_t began = cpu_ns();
@@ -395,12 +323,12 @@ static void fill(struct set *s, const struct data *d,
     o.epoch = co.epoch = s->epoch;
     s->ivf = ivf_create(&o);
     s->codes = codes == IVF_CODES_NONE ? NULL : ivf_codes_create(&co);
-    ivf_assign(centroids, d->base, d->n, lists, NULL, scratch);
+    ivf_assign(centroids, d->v.base, d->v.n, lists, NULL, scratch);
     printf("assigned: %.2f us of processor time a row\n",
-           (double)(cpu_ns() - began) / 1e3 / d->n);
-    make_rows(s, d->n, centroids->n);
+           (double)(cpu_ns() - began) / 1e3 / d->v.n);
+    make_rows(s, d->v.n, centroids->n);
     next_block = s->geometry.small_rows / IVF_BLOCK;
-    for (i = 0; i < d->n; i++) {
+    for (i = 0; i < d->v.n; i++) {
         put(s, d, i, lists[i], &next_block);
     }
     if (next_block * IVF_BLOCK > s->n_slots) {
@@ -410,7 +338,7 @@ static void fill(struct set *s, const struct data *d,
     ivf_stats(s->ivf, &stats);
     printf("%u blocks, %.2f bytes a row of lists, sizes %u to %u, imbalance "
            "%.2f\n",
-           stats.n_blocks, (double)ivf_bytes(s->ivf) / d->n, stats.min,
+           stats.n_blocks, (double)ivf_bytes(s->ivf) / d->v.n, stats.min,
            stats.max, stats.imbalance);
     ivf_scratch_destroy(scratch);
     free(lists);
@@ -468,7 +396,7 @@ static void refine(struct searcher *s, const struct vec_query *query,
 static void search_one(struct searcher *s, uint32_t q, uint32_t n_probe,
                        const struct ivf_near *near, uint32_t *out)
 {
-    const float *x = s->data->query + (size_t)q * s->data->dim;
+    const float *x = s->data->v.query + (size_t)q * s->data->v.dim;
     size_t want = s->set->codes ? (size_t)(s->factor * K) : K;
     uint64_t heap[KEPT_MAX];
     struct topk best;
@@ -514,8 +442,8 @@ static void search_all(struct searcher *s, uint32_t n_probe,
     uint32_t step = o->batch ? VEC_BATCH_MAX : 1;
     uint32_t q, i;
 
-    for (q = 0; q < s->data->nq; q += step) {
-        uint32_t n = s->data->nq - q < step ? s->data->nq - q : step;
+    for (q = 0; q < s->data->v.nq; q += step) {
+        uint32_t n = s->data->v.nq - q < step ? s->data->v.nq - q : step;
         const float *x[VEC_BATCH_MAX];
         int64_t began;
 
@@ -525,7 +453,7 @@ static void search_all(struct searcher *s, uint32_t n_probe,
         }
         began = clock_mono_ns();
         for (i = 0; i < n; i++) {
-            x[i] = s->data->query + (size_t)(q + i) * s->data->dim;
+            x[i] = s->data->v.query + (size_t)(q + i) * s->data->v.dim;
         }
         ivf_probe_many(c, x, n, n_probe, s->near, s->scratch);
         s->probe_ns += clock_mono_ns() - began;
@@ -541,20 +469,20 @@ static double recall_of(const struct data *d, const uint32_t *out)
     uint64_t hits = 0;
     uint32_t q, i, j;
 
-    for (q = 0; q < d->nq; q++) {
+    for (q = 0; q < d->v.nq; q++) {
         for (i = 0; i < K; i++) {
             for (j = 0; j < K; j++) {
                 hits += out[q * K + i] == d->truth[q * K + j];
             }
         }
     }
-    return (double)hits / d->nq / K;
+    return (double)hits / d->v.nq / K;
 }
 
 static void measure(struct searcher *s, const struct options *o,
                     uint32_t n_probe)
 {
-    uint32_t nq = s->data->nq;
+    uint32_t nq = s->data->v.nq;
     uint32_t *out = malloc(sizeof(*out) * nq * K);
     double best = INFINITY, probe = INFINITY;
     uint32_t round;
@@ -666,11 +594,12 @@ int main(int argc, char **argv)
         return 1;
     }
     d.metric = o.metric;
-    load(&d, o.data, o.limit);
-    o.n_lists = o.n_lists ? o.n_lists : kmeans_lists_for(d.n);
-    vec_format_init(&set.stored, o.type, o.metric, d.dim);
-    printf("%u x %u, %u bytes a row, %s\n", d.n, d.dim, set.stored.row_bytes,
-           vec_simd_name());
+    vectors_load(&d.v, o.data, o.limit);
+    d.v.nq = d.v.nq < 1000 ? d.v.nq : 1000;
+    o.n_lists = o.n_lists ? o.n_lists : kmeans_lists_for(d.v.n);
+    vec_format_init(&set.stored, o.type, o.metric, d.v.dim);
+    printf("%u x %u, %u bytes a row, %s\n", d.v.n, d.v.dim,
+           set.stored.row_bytes, vec_simd_name());
     find_truth(&d);
     fill(&set, &d, train(&d, o.n_lists), o.codes);
     s.scratch = ivf_scratch_create();

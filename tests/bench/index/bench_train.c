@@ -20,13 +20,13 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/thread.h"
+#include "bench/index/vectors.h"
 #include "index/ivf/kmeans.h"
 
 enum { K = 10, QUERIES = 300, ASSIGN_UNIT = 1024, THREADS_MAX = 64 };
 
 struct data {
-    uint32_t n, nq, dim;
-    float *base, *query;
+    struct vectors v;
     struct vec_format stored;
     uint8_t *rows;
     uint32_t *sample;
@@ -34,87 +34,14 @@ struct data {
 
 /* ---- data -------------------------------------------------------------- */
 
-static float *read_floats(const char *dir, const char *name, size_t n)
-{
-    char path[4096];
-    float *v = malloc(n * sizeof(*v));
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    f = fopen(path, "rb");
-    if (!f || fread(v, sizeof(*v), n, f) != n) {
-        fprintf(stderr, "cannot read %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    return v;
-}
-
-static uint32_t number_after(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-
-    return at ? (uint32_t)strtoul(strchr(at, ':') + 1, NULL, 10) : 0;
-}
-
-static void make_up(struct data *d)
-{
-    enum { CENTRES = 1000 };
-    float *centre = malloc(sizeof(float) * CENTRES * d->dim);
-    struct rng rng;
-    size_t i, j;
-
-    rng_seed(&rng, 7);
-    for (i = 0; i < (size_t)CENTRES * d->dim; i++) {
-        centre[i] = (float)rng_normal(&rng);
-    }
-    d->nq = 1000;
-    d->base = malloc(sizeof(float) * d->n * d->dim);
-    d->query = malloc(sizeof(float) * d->nq * d->dim);
-    for (i = 0; i < (size_t)d->n + d->nq; i++) {
-        float *x =
-            i < d->n ? d->base + i * d->dim : d->query + (i - d->n) * d->dim;
-        const float *c = centre + rng_below(&rng, CENTRES) * d->dim;
-
-        for (j = 0; j < d->dim; j++) {
-            x[j] = c[j] + 0.7f * (float)rng_normal(&rng);
-        }
-    }
-    free(centre);
-}
-
-static void load(struct data *d, const char *what, uint32_t limit)
-{
-    char path[4096], text[4096] = "";
-    FILE *f;
-
-    if (sscanf(what, "%u,%u", &d->n, &d->dim) == 2) {
-        make_up(d);
-        return;
-    }
-    snprintf(path, sizeof(path), "%s/meta.json", what);
-    f = fopen(path, "r");
-    if (!f || !fread(text, 1, sizeof(text) - 1, f)) {
-        fprintf(stderr, "cannot read %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    d->n = number_after(text, "\"n\"");
-    d->nq = number_after(text, "\"nq\"");
-    d->dim = number_after(text, "\"dim\"");
-    d->base = read_floats(what, "base.f32", (size_t)d->n * d->dim);
-    d->query = read_floats(what, "query.f32", (size_t)d->nq * d->dim);
-    d->n = limit && limit < d->n ? limit : d->n;
-}
-
 static void store(struct data *d, enum vec_metric metric)
 {
     uint32_t i;
 
-    vec_format_init(&d->stored, VEC_I8, metric, d->dim);
-    d->rows = malloc((size_t)d->n * d->stored.row_bytes + d->stored.overread);
-    for (i = 0; i < d->n; i++) {
-        if (vec_encode(&d->stored, d->base + (size_t)i * d->dim,
+    vec_format_init(&d->stored, VEC_I8, metric, d->v.dim);
+    d->rows = malloc((size_t)d->v.n * d->stored.row_bytes + d->stored.overread);
+    for (i = 0; i < d->v.n; i++) {
+        if (vec_encode(&d->stored, d->v.base + (size_t)i * d->v.dim,
                        d->rows + (size_t)i * d->stored.row_bytes)) {
             fprintf(stderr, "row %u is no vector\n", i);
             exit(1);
@@ -128,13 +55,13 @@ static void draw(struct data *d, uint32_t n_sample)
     struct rng rng;
     uint32_t i;
 
-    d->sample = malloc(sizeof(*d->sample) * d->n);
+    d->sample = malloc(sizeof(*d->sample) * d->v.n);
     rng_seed(&rng, 3);
-    for (i = 0; i < d->n; i++) {
+    for (i = 0; i < d->v.n; i++) {
         d->sample[i] = i;
     }
     for (i = 0; i < n_sample; i++) {
-        uint32_t j = i + (uint32_t)rng_below(&rng, d->n - i);
+        uint32_t j = i + (uint32_t)rng_below(&rng, d->v.n - i);
         uint32_t row = d->sample[j];
 
         d->sample[j] = d->sample[i];
@@ -151,7 +78,7 @@ static void fetch(const void *arg, uint32_t first, uint32_t n, float *out)
         vec_decode_unit(&d->stored,
                         d->rows +
                             (size_t)d->sample[first + i] * d->stored.row_bytes,
-                        out + (size_t)i * d->dim);
+                        out + (size_t)i * d->v.dim);
     }
 }
 
@@ -222,7 +149,7 @@ static struct ivf_centroids *train(const struct data *d, uint32_t n_lists,
                                    uint32_t n_sample, unsigned n_threads)
 {
     struct kmeans_options o = {.metric = d->stored.metric,
-                               .dim = d->dim,
+                               .dim = d->v.dim,
                                .n_lists = n_lists,
                                .n_rows = n_sample,
                                .seed = 1,
@@ -277,7 +204,8 @@ static void assign_unit(struct crew *c, uint32_t unit, struct ivf_scratch *s)
 {
     const uint8_t *rows[ASSIGN_UNIT];
     uint32_t first = unit * ASSIGN_UNIT, i;
-    uint32_t n = c->d->n - first < ASSIGN_UNIT ? c->d->n - first : ASSIGN_UNIT;
+    uint32_t n =
+        c->d->v.n - first < ASSIGN_UNIT ? c->d->v.n - first : ASSIGN_UNIT;
 
     for (i = 0; i < n; i++) {
         rows[i] = c->d->rows + (size_t)(first + i) * c->d->stored.row_bytes;
@@ -291,13 +219,13 @@ static uint32_t *assign(const struct data *d, const struct ivf_centroids *c,
     struct crew crew = {.unit = assign_unit,
                         .d = d,
                         .c = c,
-                        .lists = malloc(sizeof(uint32_t) * d->n)};
+                        .lists = malloc(sizeof(uint32_t) * d->v.n)};
     int64_t began = clock_mono_us();
 
-    run(&crew, (d->n + ASSIGN_UNIT - 1) / ASSIGN_UNIT, n_threads);
-    printf("assigned %u rows in %.2f s by %u, %.0f rows/s per core\n", d->n,
+    run(&crew, (d->v.n + ASSIGN_UNIT - 1) / ASSIGN_UNIT, n_threads);
+    printf("assigned %u rows in %.2f s by %u, %.0f rows/s per core\n", d->v.n,
            (double)(clock_mono_us() - began) / 1e6, n_threads,
-           d->n / ((double)crew.cpu_ns / 1e9));
+           d->v.n / ((double)crew.cpu_ns / 1e9));
     return crew.lists;
 }
 
@@ -347,9 +275,9 @@ static void find_truth(const struct data *d, const float *q, uint32_t *found)
     float keys[K];
     uint32_t i, n = 0, at;
 
-    for (i = 0; i < d->n; i++) {
-        float key = exact_key(d->stored.metric, q, d->base + (size_t)i * d->dim,
-                              d->dim);
+    for (i = 0; i < d->v.n; i++) {
+        float key = exact_key(d->stored.metric, q,
+                              d->v.base + (size_t)i * d->v.dim, d->v.dim);
 
         if (n == K && key >= keys[K - 1]) {
             continue;
@@ -370,7 +298,7 @@ static void tell_recall(const struct data *d, const struct ivf_centroids *c,
 {
     static const uint32_t probes[] = {1,  2,  4,  6,  8,   12,  16, 24,
                                       32, 48, 64, 96, 128, 192, 256};
-    uint32_t nq = d->nq < QUERIES ? d->nq : QUERIES, i, j, p;
+    uint32_t nq = d->v.nq < QUERIES ? d->v.nq : QUERIES, i, j, p;
     struct ivf_near *near = malloc(sizeof(*near) * c->n);
     double hits[ARRAY_LEN(probes)] = {0}, scanned[ARRAY_LEN(probes)] = {0};
     uint32_t *rank = malloc(sizeof(*rank) * c->n);
@@ -380,11 +308,11 @@ static void tell_recall(const struct data *d, const struct ivf_centroids *c,
     for (i = 0; i < 10 * nq; i++) {
         int64_t before = thread_cpu_ns();
 
-        ivf_probe(c, d->query + (size_t)(i % nq) * d->dim, 16, near, s);
+        ivf_probe(c, d->v.query + (size_t)(i % nq) * d->v.dim, 16, near, s);
         took += thread_cpu_ns() - before;
     }
     for (i = 0; i < nq; i++) {
-        const float *q = d->query + (size_t)i * d->dim;
+        const float *q = d->v.query + (size_t)i * d->v.dim;
         uint32_t truth[K];
 
         find_truth(d, q, truth);
@@ -432,20 +360,20 @@ int main(int argc, char **argv)
     n_lists = argc > 3 ? (uint32_t)atoi(argv[3]) : 0;
     n_threads = argc > 5 ? (unsigned)atoi(argv[5]) : thread_cpu_count();
     n_sample = argc > 6 ? (uint32_t)atoi(argv[6]) : 0;
-    load(&d, argv[1], argc > 4 ? (uint32_t)atoi(argv[4]) : 0);
-    n_lists = n_lists ? n_lists : kmeans_lists_for(d.n);
-    n_sample = n_sample ? n_sample : kmeans_sample_for(d.n, n_lists);
-    n_sample = n_sample < d.n ? n_sample : d.n;
+    vectors_load(&d.v, argv[1], argc > 4 ? (uint32_t)atoi(argv[4]) : 0);
+    n_lists = n_lists ? n_lists : kmeans_lists_for(d.v.n);
+    n_sample = n_sample ? n_sample : kmeans_sample_for(d.v.n, n_lists);
+    n_sample = n_sample < d.v.n ? n_sample : d.v.n;
     store(&d, metric);
     draw(&d, n_sample);
     for (i = 0; i < n_threads; i++) {
         scratches[i] = ivf_scratch_create();
     }
-    printf("%u x %u, %s\n", d.n, d.dim, words[metric]);
+    printf("%u x %u, %s\n", d.v.n, d.v.dim, words[metric]);
     c = train(&d, n_lists, n_sample, n_threads);
     lists = assign(&d, c, n_threads);
     sizes = calloc(n_lists, sizeof(*sizes));
-    tell_balance(c, lists, d.n, sizes);
+    tell_balance(c, lists, d.v.n, sizes);
     tell_recall(&d, c, lists, sizes);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "cmd/replay.h"
 #include "db/search/search.h"
 #include "db/vset/vset.h"
+#include "unit/cmd_host.h"
 
 enum { STEPS = 20000, KEYS = 24, NAMES = 40, DBS = 3, BULK = 3000 };
 
@@ -52,22 +53,7 @@ static void host_give(struct client *c, struct buf *reply)
     reply->len = 0;
 }
 
-static bool host_pin(struct client *c)
-{
-    (void)c;
-    return false;
-}
-
-static void host_ignore(struct client *c)
-{
-    (void)c;
-}
-
-static const struct cmd_host host = {.out = host_out,
-                                     .give = host_give,
-                                     .pin_request = host_pin,
-                                     .pause = host_ignore,
-                                     .resume = host_ignore};
+static const struct cmd_host host = HOST_WITHOUT_SOCKETS(host_out, host_give);
 
 /* ---- the fixture ------------------------------------------------------- */
 

@@ -1,13 +1,5 @@
 /* Whole numbers: what counts as one, and printing. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include "base/num.h"
 #include "base/rng.h"
@@ -199,15 +191,7 @@ int main(void)
         cmocka_unit_test(random_integers_are_printed_and_read_back),
         cmocka_unit_test(damaged_integers_are_read_only_when_canonical),
     };
-    const char *text = getenv("SEED");
-    uint64_t seed;
 
-    if (text) {
-        seed = strtoull(text, NULL, 10);
-    } else {
-        rng_system(&seed, sizeof(seed));
-    }
-    printf("SEED=%llu\n", (unsigned long long)seed);
-    rng_seed(&rng, seed);
+    cm_seed(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

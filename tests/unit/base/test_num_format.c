@@ -1,13 +1,5 @@
 /* Double to text: shortest, closest, reads back, laid out as Redis does. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <float.h>
 #include <math.h>
@@ -15,6 +7,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "unit/base/doubles.h"
 
 /* Sanitizers make everything slower by an order. */
 #ifdef VECTRA_DEBUG
@@ -24,22 +17,6 @@ enum { MANY = 300000 };
 #endif
 
 static struct rng rng;
-
-static uint64_t bits_of(double d)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &d, sizeof(bits));
-    return bits;
-}
-
-static double double_of(uint64_t bits)
-{
-    double d;
-
-    memcpy(&d, &bits, sizeof(d));
-    return d;
-}
 
 /* Prints into a block of exactly the promised size, for the address
  * sanitizer. */
@@ -452,15 +429,7 @@ int main(void)
         cmocka_unit_test(short_decimals_come_back_as_they_were),
         cmocka_unit_test(whole_numbers_are_printed_exactly_up_to_two_to_the_62),
     };
-    const char *text = getenv("SEED");
-    uint64_t seed;
 
-    if (text) {
-        seed = strtoull(text, NULL, 10);
-    } else {
-        rng_system(&seed, sizeof(seed));
-    }
-    printf("SEED=%llu\n", (unsigned long long)seed);
-    rng_seed(&rng, seed);
+    cm_seed(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,5 @@
 /* Text to double, against strtod(): the same verdict and the same bits. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -18,6 +10,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "unit/base/doubles.h"
 
 /* Sanitizers make everything slower by an order. */
 #ifdef VECTRA_DEBUG
@@ -29,22 +22,6 @@ enum { MANY = 1000000 };
 __extension__ typedef unsigned __int128 u128;
 
 static struct rng rng;
-
-static uint64_t bits_of(double d)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &d, sizeof(bits));
-    return bits;
-}
-
-static double double_of(uint64_t bits)
-{
-    double d;
-
-    memcpy(&d, &bits, sizeof(d));
-    return d;
-}
 
 /* strtod() reports ERANGE for denormals too; only these are lost. */
 static bool is_lost(double value)
@@ -696,15 +673,7 @@ int main(void)
         cmocka_unit_test(the_longest_halfway_points_are_exact),
         cmocka_unit_test(megabytes_of_digits_take_linear_time),
     };
-    const char *text = getenv("SEED");
-    uint64_t seed;
 
-    if (text) {
-        seed = strtoull(text, NULL, 10);
-    } else {
-        rng_system(&seed, sizeof(seed));
-    }
-    printf("SEED=%llu\n", (unsigned long long)seed);
-    rng_seed(&rng, seed);
+    cm_seed(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,15 +3,7 @@
  * The table is computed by division; here only multiplication and comparison
  * of whole numbers are used: s <= x < s + 1 becomes a * s <= b < a * (s + 1).
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include "base/num_impl.h"
 

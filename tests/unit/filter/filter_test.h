@@ -3,13 +3,7 @@
 #ifndef VECTRA_TESTS_UNIT_FILTER_TEST_H
 #define VECTRA_TESTS_UNIT_FILTER_TEST_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include "filter/filter.h"
 

@@ -1,15 +1,7 @@
 /* The code column: what is put there comes back, what is scanned is what the
  * codes say, and memory is counted. */
+#include "unit/cm.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "base/mem.h"
 #include "base/rng.h"

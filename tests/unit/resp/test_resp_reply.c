@@ -1,13 +1,6 @@
 /* The reply parser: every type of RESP2 and RESP3, at any cut, within bounds.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <math.h>
 

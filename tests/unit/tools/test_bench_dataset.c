@@ -1,12 +1,5 @@
 /* Data: folders, .?vecs files, made-up sets; and what is wrong with them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,13 +1,6 @@
 /* The engine against the sink: every request sent and answered once, whatever
  * the shape of the load and of the replies; and failures told in words. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <signal.h>
 

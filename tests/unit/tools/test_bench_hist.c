@@ -1,11 +1,5 @@
 /* The latency histogram: what percentiles of known values come out. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <math.h>
 

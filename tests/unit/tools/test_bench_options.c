@@ -1,12 +1,5 @@
 /* The command line, and the built-in commands it leads to. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include "base/split.h"
 #include "tools/bench/bench_commands.h"

@@ -1,12 +1,5 @@
 /* Command templates: what bytes a request becomes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include "base/mem.h"
 #include "tools/bench/bench_template.h"

@@ -1,12 +1,5 @@
 /* Exact neighbours and recall, against sorting all distances by hand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <dirent.h>
 #include <math.h>

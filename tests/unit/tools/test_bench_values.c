@@ -1,12 +1,5 @@
 /* Decimal texts of vectors. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "unit/cm.h"
 
 #include <math.h>
 

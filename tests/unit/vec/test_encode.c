@@ -706,7 +706,7 @@ static int set_up(void **state)
 {
     static struct rng r;
 
-    seed_from_environment(&r);
+    cm_seed(&r);
     *state = &r;
     return 0;
 }

@@ -281,6 +281,6 @@ int main(void)
         cmocka_unit_test(other_formats_have_none),
     };
 
-    seed_from_environment(&rng);
+    cm_seed(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,7 +118,7 @@ static void for_all_shapes(check_fn check)
     struct fixture x;
     size_t i, k;
 
-    seed_from_environment(&x.rng);
+    cm_seed(&x.rng);
     for (i = 0; i < ARRAY_LEN(shapes); i++) {
         for (k = 0; k < ARRAY_LEN(metrics); k++) {
             fixture_init(&x, &shapes[i], metrics[k]);
@@ -347,7 +347,7 @@ static void a_block_that_is_not_there_has_no_lanes(void **state)
     size_t l;
 
     (void)state;
-    seed_from_environment(&x.rng);
+    cm_seed(&x.rng);
     fixture_init(&x, &shapes[10], VEC_COSINE);
     x.blocks[1] = NULL;
     for (l = 0; next_level(&l); l++) {
@@ -380,7 +380,7 @@ static void equal_vectors_and_zeros_have_codes(void **state)
 
     (void)state;
     for (k = 0; k < ARRAY_LEN(metrics); k++) {
-        seed_from_environment(&x.rng);
+        cm_seed(&x.rng);
         fixture_init(&x, &shapes[8], metrics[k]);
         memset(x.rows, 0, 4 * (size_t)ROWS * x.pq->dim);
         train(&x);

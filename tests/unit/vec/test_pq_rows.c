@@ -126,7 +126,7 @@ static void for_all_shapes(check_fn check)
     struct fixture x;
     size_t i, k;
 
-    seed_from_environment(&x.rng);
+    cm_seed(&x.rng);
     for (i = 0; i < ARRAY_LEN(shapes); i++) {
         for (k = 0; k < ARRAY_LEN(metrics); k++) {
             fixture_init(&x, &shapes[i], metrics[k]);
@@ -344,7 +344,7 @@ static void rows_that_cannot_be_are_refused(void **state)
     float bad = -1;
 
     (void)state;
-    seed_from_environment(&x.rng);
+    cm_seed(&x.rng);
     fixture_init(&x, &shapes[2], VEC_COSINE);
     memcpy(row, x.rows + x.f.row_bytes, x.f.row_bytes);
     assert_int_equal(vec_adopt_row(&x.f, row), ERR_OK);

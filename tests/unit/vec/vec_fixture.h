@@ -3,17 +3,10 @@
 #ifndef VECTRA_TESTS_VEC_FIXTURE_H
 #define VECTRA_TESTS_VEC_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "unit/cm.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/rng.h"
 #include "vec/vec.h"
@@ -31,18 +24,6 @@ static inline bool next_level(size_t *l)
         }
     }
     return false;
-}
-
-/* Seeds from the environment or the kernel, and says which. */
-static inline void seed_from_environment(struct rng *r)
-{
-    const char *text = getenv("SEED");
-    uint64_t seed;
-
-    rng_system(&seed, sizeof(seed));
-    seed = text ? strtoull(text, NULL, 0) : seed >> 32;
-    printf("SEED=%llu\n", (unsigned long long)seed);
-    rng_seed(r, seed);
 }
 
 /* Memory between two pages that fault. */
