@@ -1,6 +1,5 @@
-/* Writing the log: see aof.h. */
+/* Syncing the log, switching it, starting and ending it: see aof.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,9 +11,8 @@
 #include "server/aof_impl.h"
 
 enum {
-    SYNC_PERIOD_US = 1000000,
+    SYNC_PERIOD_US = 900000, /* and what has gathered: less than a second */
     SYNC_LATE_US = 2000000,
-    RETRY_US = 1000000,
     DIR_MAX = PATH_MAX - AOF_NAME_MAX - 2,
 };
 
@@ -60,7 +58,7 @@ enum err aof_save_manifest(const char *dir, const char *name,
 
 /* ---- jobs of the disk's thread ----------------------------------------- */
 
-void aof_job_start(struct aof *a, struct aof_job *job,
+void aof_job_start(struct aof *a, struct aof_job *job, struct reaper *thread,
                    void (*run)(struct reaper_job *job))
 {
     ASSERT(!job->under_way);
@@ -71,7 +69,7 @@ void aof_job_start(struct aof *a, struct aof_job *job,
     job->why.text[0] = '\0';
     atomic_store_explicit(&job->done, false, memory_order_relaxed);
     job->job.run = run;
-    reaper_submit(a->disk, &job->job);
+    reaper_submit(thread, &job->job);
 }
 
 void aof_job_done(struct aof_job *job)
@@ -100,127 +98,17 @@ void aof_job_wait(struct aof_job *job)
     }
 }
 
-/* ---- trouble ----------------------------------------------------------- */
-
-static bool is_always(const struct aof *a)
-{
-    return a->s->config.appendfsync == AOF_FSYNC_ALWAYS;
-}
-
-/* Nothing that was promised is broken yet: no reply has left. */
-static void die(const char *what, int error)
-{
-    LOG_WARN(AOF,
-             "the log cannot be made durable under appendfsync always, "
-             "exiting without acknowledging",
-             "%s: %s (errno %d)", what, strerror(error), error);
-    _exit(1);
-}
-
-static void enter_trouble(struct aof *a, enum aof_trouble trouble, int error,
-                          const char *words)
-{
-    if (is_always(a)) {
-        die(words, error);
-    }
-    if (a->trouble != trouble) {
-        LOG_WARN(AOF,
-                 trouble == AOF_SYNC_FAILED
-                     ? "syncing the log failed, refusing writes until there is "
-                       "a new base"
-                     : "writing the log failed, refusing writes and trying "
-                       "again",
-                 "why=\"%s\" errno=%d", words, error);
-    }
-    a->trouble = trouble;
-    a->retry_at = a->s->turn_started_at + RETRY_US;
-    snprintf(a->misconf, sizeof(a->misconf),
-             "MISCONF Errors writing to the AOF file: %s", strerror(error));
-    a->s->commands.refuse_writes[REFUSED_BY_LOG] = a->misconf;
-}
-
-void aof_recovered(struct aof *a)
-{
-    if (a->trouble != AOF_FINE) {
-        LOG_NOTE(AOF, "the log can be written again, taking writes", "lsn=%llu",
-                 (unsigned long long)a->file.lsn);
-    }
-    a->trouble = AOF_FINE;
-    a->s->commands.refuse_writes[REFUSED_BY_LOG] = NULL;
-}
+/* ---- syncing ----------------------------------------------------------- */
 
 static void sync_failed(struct aof *a, int error)
 {
-    enter_trouble(a, AOF_SYNC_FAILED, error, "fdatasync");
+    aof_enter_trouble(a, AOF_SYNC_FAILED, error, "fdatasync");
     a->is_suspect = true;
     if (a->state != AOF_OFF) {
         a->state = AOF_WAIT_BASE;
         a->rw.scheduled = true;
     }
 }
-
-/* ---- writing ----------------------------------------------------------- */
-
-static struct aof_batch next_batch(const struct aof *a)
-{
-    const struct cmd_stream *stream = &a->s->commands.stream;
-    const struct config *c = &a->s->config;
-
-    return (struct aof_batch){
-        .stream = buf_bytes(&stream->out),
-        .end = stream->lsn,
-        .synced = c->appendfsync == AOF_FSYNC_NO ? AOF_NOT_SYNCED : a->synced,
-        .unix_s = c->aof_timestamp_enabled ? clock_wall_us() / 1000000 : 0,
-    };
-}
-
-/* The clients whose writes are not in the log learn nothing of their fate but
- * that it is unknown. */
-static void close_unlogged(struct aof *a)
-{
-    size_t n = server_close_writers_since(a->s, a->file.lsn);
-
-    if (n) {
-        LOG_WARN(AOF, "closed clients whose writes are not in the log",
-                 "clients=%zu", n);
-    }
-}
-
-bool aof_write_out(struct aof *a)
-{
-    struct cmd_stream *stream = &a->s->commands.stream;
-    struct aof_batch batch;
-    struct err_ctx why = {""};
-    int error = 0;
-
-    if (a->is_suspect) {
-        close_unlogged(a);
-        return false;
-    }
-    if (a->file.fd < 0) {
-        return true; /* switched on a moment ago */
-    }
-    if (a->trouble == AOF_WRITE_FAILED && a->s->turn_started_at < a->retry_at) {
-        close_unlogged(a);
-        return false;
-    }
-    if (stream->out.len == 0 && a->trouble != AOF_WRITE_FAILED) {
-        return true;
-    }
-    batch = next_batch(a);
-    if (aof_file_append(&a->file, &batch, &error, &why) != ERR_OK) {
-        enter_trouble(a, AOF_WRITE_FAILED, error, why.text);
-        close_unlogged(a);
-        return false;
-    }
-    propagate_taken(stream, stream->out.len);
-    if (a->trouble == AOF_WRITE_FAILED) {
-        aof_recovered(a);
-    }
-    return true;
-}
-
-/* ---- syncing ----------------------------------------------------------- */
 
 static void run_sync(struct reaper_job *job)
 {
@@ -298,14 +186,14 @@ static void start_sync(struct aof *a)
     s->lsn = a->file.lsn;
     s->started_at = a->last_sync_at = now;
     s->is_late = false;
-    aof_job_start(a, &s->job, run_sync);
+    aof_job_start(a, &s->job, a->disk, run_sync);
 }
 
 static void set_gate(struct aof *a)
 {
     struct net_gate gate = {0, 0, 0};
 
-    if (a->state != AOF_OFF && is_always(a) && !is_paused(a)) {
+    if (a->state != AOF_OFF && aof_is_always(a) && !is_paused(a)) {
         gate.turn = a->file.lsn;
         gate.in_flight = a->sync.job.under_way ? a->sync.lsn : a->synced;
         gate.durable = a->synced;
@@ -337,8 +225,9 @@ void aof_turn_end(struct aof *a)
     }
     poll_sync(a);
     if (a->state != AOF_OFF) {
-        aof_write_out(a);
+        aof_write_turn(a);
     }
+    aof_backup_turn(a);
     aof_rewrite_poll(a);
     if (a->state != AOF_OFF) {
         start_sync(a);
@@ -397,10 +286,11 @@ enum err aof_switch_file(struct aof *a, struct aof_file *file, const char *name,
 {
     struct cmd_stream *stream = &a->s->commands.stream;
     struct aof_batch batch = {.end = stream->lsn,
-                              .synced = next_batch(a).synced};
+                              .synced = aof_next_batch(a).synced};
     int error;
     enum err err = aof_file_append(file, &batch, &error, ctx);
 
+    ASSERT(!a->write.job.under_way);
     if (err) {
         return err;
     }
@@ -415,6 +305,7 @@ enum err aof_switch_file(struct aof *a, struct aof_file *file, const char *name,
     /* What could not be written is in the base. */
     propagate_taken(stream, stream->out.len);
     propagate_start(&a->s->commands);
+    a->slate.used = a->slate.gathered = 0;
     return ERR_OK;
 }
 
@@ -426,12 +317,18 @@ enum err aof_create(struct server *s, struct aof **out)
     enum err err;
 
     a->s = s;
-    a->file.fd = -1;
+    a->file.fd = a->slate.file.fd = -1;
     a->rw.file.fd = a->rw.out_fd = a->rw.null_fd = -1;
     a->rw.last_s = -1;
     aof_manifest_init(&a->manifest);
     err = reaper_create_named("vectra-disk", &a->disk);
+    if (!err) {
+        err = reaper_create_named("vectra-log", &a->write.thread);
+    }
     if (err) {
+        if (a->disk) {
+            reaper_destroy(a->disk);
+        }
         mem_free(a);
         return err;
     }
@@ -473,6 +370,33 @@ static enum err open_increment(struct aof *a, struct err_ctx *ctx)
     return err;
 }
 
+/* What the last process had on the slate goes where it was to go, and to the
+ * disk like all of the log; if it cannot be written, it is tried again like any
+ * other write. */
+static enum err write_recovered(struct aof *a, struct err_ctx *ctx)
+{
+    struct cmd_stream *stream = &a->s->commands.stream;
+    struct aof_batch batch;
+    struct err_ctx why = {""};
+    int error;
+
+    if (a->recovered.len) {
+        buf_append_bytes(&stream->out, buf_bytes(&a->recovered));
+        stream->lsn += a->recovered.len;
+        buf_deinit(&a->recovered);
+        batch = aof_next_batch(a);
+        if (aof_file_append(&a->file, &batch, &error, &why) != ERR_OK) {
+            return ERR_OK;
+        }
+        propagate_taken(stream, stream->out.len);
+        if (file_fdatasync(a->file.fd) != 0) {
+            return err_set(ctx, ERR_IO, "syncing it: %s", strerror(errno));
+        }
+    }
+    aof_slate_remove(a);
+    return ERR_OK;
+}
+
 enum err aof_start(struct aof *a, struct err_ctx *ctx)
 {
     enum err err;
@@ -483,10 +407,15 @@ enum err aof_start(struct aof *a, struct err_ctx *ctx)
     err = aof_open_dir(a, ctx);
     if (!err) {
         child_remove_leftovers(a->dir, AOF_TEMP_PREFIX, AOF_TEMP_SUFFIX);
+        a->recovers = true;
         err = aof_load(a, ctx);
+        a->recovers = false;
     }
     if (!err) {
         err = open_increment(a, ctx);
+    }
+    if (!err) {
+        err = write_recovered(a, ctx);
     }
     if (err) {
         return err_wrap(ctx, err, "the log");
@@ -504,16 +433,18 @@ void aof_finish(struct aof *a)
         return;
     }
     aof_rewrite_abandon(a);
-    a->retry_at = 0;
     aof_job_wait(&a->sync.job);
     poll_sync(a);
-    if (aof_write_out(a) && !a->is_suspect && a->file.fd >= 0) {
+    (void)aof_write_all(a);
+    a->retry_at = 0;
+    if (aof_write_all(a) && !a->is_suspect && a->file.fd >= 0) {
         if (file_fdatasync(a->file.fd) != 0) {
             sync_failed(a, errno);
         } else {
             a->synced = a->file.lsn;
         }
     }
+    aof_backup_turn(a);
     if (a->trouble != AOF_FINE) {
         LOG_WARN(AOF, "the log does not hold the last writes", "%s",
                  a->misconf);
@@ -526,7 +457,14 @@ void aof_destroy(struct aof *a)
     aof_rewrite_abandon(a);
     aof_backup_destroy(a);
     wake_waiters(a);
+    reaper_destroy(a->write.thread);
+    if (a->trouble == AOF_FINE) {
+        aof_slate_drop(a); /* else it has what the log has not */
+    }
     reaper_destroy(a->disk);
+    aof_slate_close(&a->slate.file);
+    buf_deinit(&a->write.bytes);
+    buf_deinit(&a->recovered);
     aof_file_close(&a->file);
     aof_manifest_deinit(&a->manifest);
     mem_free(a);
@@ -546,6 +484,7 @@ static void switch_off(struct aof *a)
         retire_file(a, &a->file);
     }
     propagate_stop(&a->s->commands);
+    aof_slate_drop(a);
     a->is_suspect = false;
     aof_recovered(a);
     wake_waiters(a);
@@ -573,6 +512,7 @@ static enum err switch_on(struct aof *a, struct err_ctx *ctx)
     if (err && err != ERR_NOT_FOUND) {
         return err;
     }
+    aof_slate_remove(a);
     a->state = AOF_WAIT_BASE;
     a->synced = a->file.lsn = a->s->commands.stream.lsn;
     a->file.size = a->other_bytes = 0;
@@ -626,11 +566,12 @@ void aof_info_read(const struct aof *a, struct aof_info *out)
         .cow_bytes = rw->cow_bytes,
         .current_size = a->other_bytes + a->file.size,
         .base_size = a->base_size,
-        .buffered = a->s->commands.stream.out.len,
+        .buffered = a->s->commands.stream.out.len + a->write.bytes.len,
         .delayed_syncs = a->delayed_syncs,
         .sync_pending = a->sync.job.under_way,
         .lsn = a->s->commands.stream.lsn,
-        .backing_up = a->backup.is_open || atomic_load(&a->backup.n_jobs) > 0,
+        .backing_up = a->backup.is_open || a->backup.is_ending ||
+                      atomic_load(&a->backup.n_jobs) > 0,
         .backup_failed = atomic_load(&a->backup.failed),
         .backup_lsn = a->backup.lsn,
     };

@@ -1,14 +1,16 @@
 /* The log of a running server: appendonly and what belongs to it.
  *
  * Once a turn, between its last request and its replies, the turn's part of the
- * canonical stream (cmd/propagate.h) is written to the log with one system
- * call. When it is brought to the disk is appendfsync's matter; syncing,
- * renaming and the manifest are the work of a thread of its own, so the loop
- * never waits for the disk but for that one write. Under `always` the replies
- * wait instead (net_set_gate()), and one sync serves all that was written
- * before it began.
+ * canonical stream (cmd/propagate.h) is handed to the kernel with one system
+ * call: written to the log or, when it is much, to the slate, from where a
+ * thread writes it on. When it is brought to the disk is appendfsync's matter;
+ * syncing, renaming and the manifest are the work of another thread, so the
+ * loop never waits for the disk but for that one write. Under `always` the
+ * replies wait instead (net_set_gate()), and one sync serves all that was
+ * written before it began.
  *
- *     aof.c          writing, syncing, what happens when that fails
+ *     aof.c          syncing, increments, switching on and off
+ *     aof_out.c      writing, and what happens when that fails
  *     aof_load.c     at the start, and DEBUG LOADAOF
  *     aof_rewrite.c  new bases: BGREWRITEAOF, growth, switching on
  *     aof_backup.c   BACKUP: the log's files kept in another folder

@@ -239,7 +239,7 @@ const char *aof_backup_start(struct aof *a, struct bytes dir)
         return "-ERR there is no log to back up: appendonly is off or has no "
                "base yet";
     }
-    if (b->is_open || atomic_load(&b->n_jobs) > 0) {
+    if (b->is_open || b->is_ending || atomic_load(&b->n_jobs) > 0) {
         return "-ERR a backup is in progress";
     }
     if (dir.len == 0 || dir.len > PATH_MAX / 2 ||
@@ -277,9 +277,26 @@ const char *aof_backup_stop(struct aof *a)
         atomic_store(&b->failed, true);
         return "-ERR the log is in trouble, the backup is not complete";
     }
+    b->is_ending = true;
+    return "+Background backup finishing";
+}
+
+void aof_backup_turn(struct aof *a)
+{
+    struct aof_backup *b = &a->backup;
+
+    if (!b->is_ending) {
+        return;
+    }
+    b->is_ending = false;
+    if (a->trouble != AOF_FINE || a->state != AOF_ON) {
+        LOG_WARN(AOF, "the backup failed, the log is in trouble", "dir=%s",
+                 b->dir);
+        atomic_store(&b->failed, true);
+        return;
+    }
     b->lsn = a->file.lsn;
     submit(a, true);
-    return "+Background backup finishing";
 }
 
 void aof_backup_destroy(struct aof *a)

@@ -8,6 +8,7 @@
 
 #include "base/reaper.h"
 #include "persist/aof_manifest.h"
+#include "persist/aof_slate.h"
 #include "persist/aof_write.h"
 #include "persist/rdb_write.h"
 #include "server/aof.h"
@@ -29,7 +30,8 @@ enum aof_state { AOF_OFF, AOF_WAIT_BASE, AOF_ON };
  * help. Either way writes are refused meanwhile. */
 enum aof_trouble { AOF_FINE, AOF_WRITE_FAILED, AOF_SYNC_FAILED };
 
-/* A job of the disk's thread, which has the rest of the struct until `done`. */
+/* A job of the disk's thread or the one that writes, which has the rest of the
+ * struct until `done`. */
 struct aof_job {
     struct reaper_job job;
     struct aof *aof;
@@ -46,6 +48,26 @@ struct aof_sync {
     uint64_t lsn; /* what it makes durable */
     time_us started_at;
     bool is_late; /* counted in delayed_syncs */
+};
+
+/* What is answered before it is in the log; see aof_out.c. */
+struct aof_slate {
+    struct aof_job job; /* makes the file */
+    struct aof_slate_file file;
+    bool is_ready, failed;
+    size_t used;     /* of the file: of what the thread has and what gathers */
+    size_t gathered; /* of that: of what gathers, since then */
+    time_us since;
+    uint64_t end; /* LSN up to which all is in the log or there */
+};
+
+/* A batch on its way from there to the log. */
+struct aof_write {
+    struct aof_job job;
+    struct reaper *thread;
+    struct buf bytes; /* empty when none is */
+    struct aof_batch batch;
+    struct aof_file file; /* becomes the log's */
 };
 
 enum aof_stage {
@@ -89,6 +111,7 @@ struct aof_rewrite {
 /* aof_backup.c */
 struct aof_backup {
     bool is_open;
+    bool is_ending; /* with this turn */
     char dir[PATH_MAX];
     struct aof_manifest names; /* what is there, or on its way */
     uint64_t lsn;              /* the end of the last one */
@@ -104,6 +127,8 @@ struct aof {
     struct aof_manifest manifest;
     struct aof_file file;
     char file_name[AOF_NAME_MAX + 1];
+    struct aof_slate slate;
+    struct aof_write write;
     struct reaper *disk;
     uint64_t synced; /* LSN up to which all is on disk */
     struct aof_sync sync;
@@ -119,6 +144,8 @@ struct aof {
     uint64_t base_size;   /* of the whole log when its base was new */
     struct aof_rewrite rw;
     struct aof_backup backup;
+    bool recovers;        /* loading takes what the slate has, too */
+    struct buf recovered; /* by that: not in the log yet */
 };
 
 /* aof.c */
@@ -132,8 +159,8 @@ enum err aof_save_manifest(const char *dir, const char *name,
                            const struct aof_manifest *m,
                            struct err_ctx *ctx) MUST_USE;
 
-/* Gives a job to the disk's thread; run() ends with aof_job_done(). */
-void aof_job_start(struct aof *a, struct aof_job *job,
+/* Gives a job to a thread; run() ends with aof_job_done(). */
+void aof_job_start(struct aof *a, struct aof_job *job, struct reaper *thread,
                    void (*run)(struct reaper_job *job));
 void aof_job_done(struct aof_job *job);
 
@@ -141,20 +168,47 @@ void aof_job_done(struct aof_job *job);
 bool aof_job_ended(struct aof_job *job);
 void aof_job_wait(struct aof_job *job);
 
-/* Writes the stream's bytes; false when they could not be. */
-bool aof_write_out(struct aof *a);
-
-/* The log is as it should be again. */
-void aof_recovered(struct aof *a);
-
 /* From now on batches go to `file`, which is called `name`; the old increment
  * is synced, unless it is not to be trusted, and closed by the disk's thread.
  */
 enum err aof_switch_file(struct aof *a, struct aof_file *file, const char *name,
                          struct err_ctx *ctx) MUST_USE;
 
+static inline bool aof_is_always(const struct aof *a)
+{
+    return a->s->config.appendfsync == AOF_FSYNC_ALWAYS;
+}
+
+/* aof_out.c: Writes the stream's bytes, or has them written. Once a turn. */
+void aof_write_turn(struct aof *a);
+
+/* Removes the slate, whose bytes are in the log or given up. */
+void aof_slate_drop(struct aof *a);
+
+void aof_slate_remove(const struct aof *a);
+
+/* Appends to *out what a slate that was left has behind the end of the log,
+ * which is that of the increment `name`. */
+void aof_slate_recover(const struct aof *a, const char *name, uint64_t lsn,
+                       struct buf *out);
+
+/* Writes all there is and waits for it; false when that could not be done. */
+bool aof_write_all(struct aof *a);
+
+struct aof_batch aof_next_batch(const struct aof *a);
+
+/* The log can not be written or synced: writes are refused, or the process
+ * exits. */
+void aof_enter_trouble(struct aof *a, enum aof_trouble trouble, int error,
+                       const char *words);
+
+/* The log is as it should be again. */
+void aof_recovered(struct aof *a);
+
 /* To be called when the log has new increments, and before old ones go. */
 void aof_backup_note(struct aof *a);
+/* When the turn's part is written. */
+void aof_backup_turn(struct aof *a);
 void aof_backup_destroy(struct aof *a);
 
 /* aof_load.c */
@@ -163,6 +217,9 @@ enum err aof_load(struct aof *a, struct err_ctx *ctx) MUST_USE;
 /* aof_rewrite.c */
 void aof_rewrite_poll(struct aof *a);
 void aof_rewrite_cron(struct aof *a);
+
+/* A fresh increment is to be switched to as soon as no batch is under way. */
+bool aof_switch_is_near(const struct aof *a);
 
 /* Ends one that is under way, if any, and waits until it has. */
 void aof_rewrite_abandon(struct aof *a);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/num.h"
 #include "cmd/replay.h"
 #include "db/snapshot.h"
 #include "io/file.h"
@@ -22,7 +23,9 @@ struct load {
     uint64_t lsn;
     uint64_t loaded_before;  /* bytes of files before this one */
     uint64_t transaction_at; /* offset of a MULTI without its EXEC yet */
-    unsigned n_unyielded;    /* commands since others had their turn */
+    const struct aof_entry *ended_in; /* the last that held a command, */
+    int ended_db;                     /* and what it had selected */
+    unsigned n_unyielded;             /* commands since others had their turn */
     time_us began_at;
 };
 
@@ -202,6 +205,10 @@ static enum err load_commands(struct load *l, struct load_file *f,
     f->is_ours = r.has_sums;
     f->has_gap = r.has_gap;
     if (!is_base && r.has_sums) {
+        if (r.lsn != l->lsn) {
+            l->ended_in = f->entry;
+            l->ended_db = l->replay.client.db;
+        }
         l->lsn = r.lsn;
         l->has_lsn |= r.has_lsn;
     }
@@ -509,6 +516,57 @@ static void tell(const struct load *l)
              (clock_mono_us() - l->began_at) / 1000);
 }
 
+/* What the last process had answered and not written to the log yet. It belongs
+ * to the last increment, or to one before it where those behind are empty: what
+ * is prepared for a rewrite is named before it is used. */
+static void find_slate(struct load *l)
+{
+    struct aof *a = l->a;
+    size_t n = aof_manifest_incr_count(&a->manifest);
+    struct buf found = BUF_INIT;
+    size_t i;
+
+    for (i = n; i > 0 && found.len == 0; i--) {
+        const struct aof_entry *e = aof_manifest_incr(&a->manifest, i - 1);
+
+        aof_slate_recover(a, e->name, l->lsn, &found);
+        l->replay.client.db = e == l->ended_in ? l->ended_db : 0;
+        if (found.len && i < n) {
+            char db[NUM_TEXT_MAX];
+            size_t len = num_format_i64(l->replay.client.db, db);
+
+            buf_printf(&a->recovered, "*2\r\n$6\r\nSELECT\r\n$%zu\r\n%.*s\r\n",
+                       len, (int)len, db);
+        }
+        if (e == l->ended_in) {
+            break;
+        }
+    }
+    buf_append_bytes(&a->recovered, buf_bytes(&found));
+    buf_deinit(&found);
+}
+
+static enum err load_slate(struct load *l, struct err_ctx *ctx)
+{
+    struct aof *a = l->a;
+    struct aof_reader r = {.fd = -1};
+    struct aof_unit unit = {.offset = 0};
+    enum err err = ERR_OK;
+
+    if (!a->recovers || a->file.size == 0 || !l->has_lsn) {
+        return ERR_OK;
+    }
+    find_slate(l);
+    unit.text = buf_bytes(&a->recovered);
+    if (unit.text.len) {
+        LOG_NOTE(AOF, "going on with what was not in the log yet",
+                 "lsn=%" PRIu64 " bytes=%zu", l->lsn, unit.text.len);
+        err = run_unit(l, &r, &unit, ctx);
+    }
+    aof_reader_close(&r);
+    return err ? err_wrap(ctx, err, "the slate") : ERR_OK;
+}
+
 static enum err replay_log(struct aof *a, struct err_ctx *ctx)
 {
     struct cmd_env *env = &a->s->commands;
@@ -522,6 +580,9 @@ static enum err replay_log(struct aof *a, struct err_ctx *ctx)
     env->is_loading = true;
     tell_size(a);
     err = load_all(&l, ctx);
+    if (!err) {
+        err = load_slate(&l, ctx);
+    }
     env->is_loading = was_loading;
     if (!err) {
         tell(&l);
@@ -590,7 +651,7 @@ enum err aof_reload(struct aof *a, struct err_ctx *ctx)
             return err;
         }
     } else if (a->rw.stage != REWRITE_IDLE || a->state == AOF_WAIT_BASE ||
-               !aof_write_out(a)) {
+               !aof_write_all(a)) {
         return err_set(ctx, ERR_BUSY, "the log is not whole at present");
     }
     env->stream.on = false;

@@ -129,7 +129,7 @@ static void begin(struct aof *a)
         aof_manifest_add_incr(&rw->next, a->s->config.appendfilename,
                               a->s->commands.stream.lsn);
         rw->stage = REWRITE_PREPARES;
-        aof_job_start(a, &rw->job, run_prepare);
+        aof_job_start(a, &rw->job, a->disk, run_prepare);
     }
 }
 
@@ -332,7 +332,7 @@ static void child_ended(struct aof *a, int status)
                            a->s->config.aof_use_rdb_preamble, rw->base);
     aof_manifest_set_base(&rw->next, rw->base, rw->with_file);
     rw->stage = REWRITE_COMMITS;
-    aof_job_start(a, &rw->job, run_commit);
+    aof_job_start(a, &rw->job, a->disk, run_commit);
 }
 
 /* ---- history ----------------------------------------------------------- */
@@ -439,7 +439,7 @@ void aof_rewrite_poll(struct aof *a)
         break;
     case REWRITE_READY:
         if (a->trouble != AOF_WRITE_FAILED && !child_is_busy(a->s->child) &&
-            server_may_fork(a->s)) {
+            server_may_fork(a->s) && !a->write.job.under_way) {
             start_child(a);
             server_forked(a->s);
         }
@@ -505,6 +505,11 @@ const char *aof_rewrite(struct aof *a)
         return "+Background append only file rewriting scheduled";
     }
     return "+Background append only file rewriting started";
+}
+
+bool aof_switch_is_near(const struct aof *a)
+{
+    return a->rw.stage == REWRITE_READY && !child_is_busy(a->s->child);
 }
 
 bool aof_child_runs(const struct aof *a)

@@ -550,6 +550,17 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
     return shim_write(fd, &(struct iovec){(void *)(uintptr_t)data, len}, 1, at);
 }
 
+ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)
+{
+    return shim_write(fd, v, n > MAX_PIECES ? MAX_PIECES : n, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *v, int n, off_t at);
+ssize_t pwritev64(int fd, const struct iovec *v, int n, off_t at)
+{
+    return pwritev(fd, v, n, at);
+}
+
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t at);
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 {

@@ -197,6 +197,23 @@ static enum err forget_later(const struct check_log *log, const char *name,
     return err;
 }
 
+/* What the server had put there goes on where the log ended. */
+static enum err remove_slate(const struct check_log *log, struct err_ctx *ctx)
+{
+    const char *suffix = strrchr(log->manifest_path, '.');
+    char path[PATH_MAX];
+
+    if (!suffix || strcmp(suffix, ".manifest") != 0) {
+        return ERR_OK;
+    }
+    snprintf(path, sizeof(path), "%.*s.slate",
+             (int)(suffix - log->manifest_path), log->manifest_path);
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return err_set(ctx, ERR_IO, "removing %s: %s", path, strerror(errno));
+    }
+    return ERR_OK;
+}
+
 enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
                        struct err_ctx *ctx)
 {
@@ -207,6 +224,9 @@ enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
 
     if (log->has_manifest && at + 1 < log->n) {
         err = forget_later(log, f->name, ctx);
+    }
+    if (!err && log->has_manifest) {
+        err = remove_slate(log, ctx);
     }
     for (i = at + 1; i < log->n && !err; i++) {
         if (unlink(log->files[i].path) != 0) {

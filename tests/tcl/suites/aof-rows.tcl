@@ -14,6 +14,7 @@ proc crash_and_restart {} {
 # The log, and how often a word stands in it as an argument.
 proc the_log {} {
     set text {}
+    wait_for {[info_field aof_buffer_length] == 0}
     foreach path [glob [srv dir]/appendonlydir/*.incr.aof] {
         set f [open $path rb]
         append text [read $f]

@@ -596,6 +596,112 @@ start_server {appendonly yes appendfsync no save {""}} {
     }
 }
 
+# ---- the slate ---------------------------------------------------------------
+
+proc slate {} { return [log_dir]/appendonly.aof.slate }
+
+# Has a slate made, which much at once does.
+proc have_slate {} {
+    r set much [string repeat x 20000]
+    wait_for {[file exists [slate]] && [file size [slate]] == 2097152}
+    # Its thread is done when it has told the loop.
+    wait_for {[r set much [string repeat x 20000]] eq "OK" &&
+              [string first much [read_file [slate]]] > 0}
+    wait_for {[info_field aof_buffer_length] == 0}
+}
+
+start_server {appendonly yes appendfsync everysec save {""} auto-aof-rewrite-percentage 0} {
+    test {what is acknowledged and not in the log yet survives a kill -9} {
+        r set long [string repeat x 3000000]
+        have_slate
+        r select 3
+        set digest [r debug digest]
+        # From here on the log takes nothing more, and the slate still does.
+        set size [file size [increment]]
+        exec prlimit --pid [srv pid] --fsize=$size:unlimited
+        assert_equal OK [r set b [string repeat y 30000]]
+        assert_equal $size [file size [increment]]
+        wait_for {[info_field aof_last_write_status] eq "err"}
+        assert_error {MISCONF*} {r set c 1}
+        set digest [r debug digest]
+        crash_and_restart
+        assert_match "*going on with what was not in the log yet*" [read_file [srv log]]
+        assert_equal $digest [r debug digest]
+        r select 3
+        assert_equal 30000 [r strlen b]
+        # It is in the log now, and there once.
+        assert {![file exists [slate]]}
+        r append b z
+        crash_and_restart
+        assert {![string match "*going on with*" [read_file [srv log]]]}
+        r select 3
+        assert_equal 30001 [r strlen b]
+    }
+
+    test {service returns, and what waited meanwhile is in the log} {
+        r select 0
+        have_slate
+        set size [file size [increment]]
+        exec prlimit --pid [srv pid] --fsize=$size:unlimited
+        assert_equal OK [r set b [string repeat y 40000]]
+        wait_for {[info_field aof_last_write_status] eq "err"}
+        exec prlimit --pid [srv pid] --fsize=unlimited:unlimited
+        wait_for {[info_field aof_last_write_status] eq "ok"}
+        assert {[file size [increment]] > $size + 40000}
+        set digest [r debug digest]
+        crash_and_restart
+        assert_equal $digest [r debug digest]
+        assert_equal 40000 [r strlen b]
+    }
+
+    test {what is cut off the log stays so} {
+        have_slate
+        set size [file size [increment]]
+        exec prlimit --pid [srv pid] --fsize=$size:unlimited
+        assert_equal OK [r set b [string repeat z 50000]]
+        exec kill -9 [srv pid]
+        wait_for {![harness::alive [srv pid]]}
+        assert {[file exists [slate]]}
+        exec [file join [file dirname $::harness::binary] vectra-check-aof] --truncate-to-lsn 3100000 [log_dir] << y\n
+        assert {![file exists [slate]]}
+        crash_and_restart
+        assert {[r strlen b] != 50000}
+    }
+
+    test {a log that is switched off, or a server that ends, leaves no slate} {
+        have_slate
+        r config set appendonly no
+        assert {![file exists [slate]]}
+        r config set appendonly yes
+        wait_for {[info_field aof_rewrite_in_progress] == 0 &&
+                  [info_field aof_rewrite_scheduled] == 0}
+        have_slate
+        r set much [string repeat x 30000]
+        set digest [r debug digest]
+        catch {r shutdown}
+        wait_for {![harness::alive [srv pid]]}
+        assert {![file exists [slate]]}
+        crash_and_restart
+        assert_equal $digest [r debug digest]
+    }
+
+    test {many large writes go through it, with rewrites between, and survive} {
+        set clients {}
+        for {set i 0} {$i < 4} {incr i} { lappend clients [client] }
+        for {set round 0} {$round < 30} {incr round} {
+            foreach c $clients {
+                $c select [expr {$round % 16}]
+                for {set i 0} {$i < 5} {incr i} { $c send append k:$i [string repeat $round 9000] }
+            }
+            if {$round % 10 == 5} { r bgrewriteaof }
+            foreach c $clients { for {set i 0} {$i < 5} {incr i} { $c read } }
+        }
+        set digest [r debug digest]
+        crash_and_restart
+        assert_equal $digest [r debug digest]
+    }
+}
+
 # ---- failures ----------------------------------------------------------------
 
 start_server {appendonly yes appendfsync everysec save {""}} {

@@ -1,0 +1,353 @@
+/* Writing the log: see aof.h.
+ *
+ * What a turn has put into the stream is in the kernel's hands before its
+ * replies leave. Little is written to the log at once. More is put into the
+ * slate (persist/aof_slate.h), which costs a tenth, and gathers in the stream
+ * until a thread is given all of it to write to the log. Syncs have another
+ * thread: no batch waits behind one.
+ *
+ *  O1  Batches are written one after another, in the stream's order.
+ *  O2  The slate has all of the stream that was answered and that is not in the
+ *      log: what the thread has and what gathers.
+ *  O3  While a batch is under way, file is what it was before it, and its
+ *      descriptor stays open. Nothing is under way when a turn ends in which
+ *      the log may be switched to another file.
+ *
+ * Where the slate cannot be used, or has no room, the loop writes, and waits
+ * for what is under way: the disk takes less than clients send. Under `always`
+ * it writes too, since replies wait for the sync. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "persist/aof_slate.h"
+#include "server/aof_impl.h"
+
+enum {
+    RETRY_US = 1000000,
+    LITTLE = 6 * 1024,    /* is written at once */
+    ENOUGH = 256 * 1024,  /* for the thread */
+    GATHER_US = 50000,    /* or what came in this time */
+    KEEP_BYTES = 1 << 20, /* of the buffer, between batches */
+};
+
+/* ---- trouble ----------------------------------------------------------- */
+
+/* Nothing that was promised is broken yet: no reply has left. */
+static void die(const char *what, int error)
+{
+    LOG_WARN(AOF,
+             "the log cannot be made durable under appendfsync always, "
+             "exiting without acknowledging",
+             "%s: %s (errno %d)", what, strerror(error), error);
+    _exit(1);
+}
+
+void aof_enter_trouble(struct aof *a, enum aof_trouble trouble, int error,
+                       const char *words)
+{
+    if (aof_is_always(a)) {
+        die(words, error);
+    }
+    if (a->trouble != trouble) {
+        LOG_WARN(AOF,
+                 trouble == AOF_SYNC_FAILED
+                     ? "syncing the log failed, refusing writes until there is "
+                       "a new base"
+                     : "writing the log failed, refusing writes and trying "
+                       "again",
+                 "why=\"%s\" errno=%d", words, error);
+    }
+    a->trouble = trouble;
+    a->retry_at = a->s->turn_started_at + RETRY_US;
+    snprintf(a->misconf, sizeof(a->misconf),
+             "MISCONF Errors writing to the AOF file: %s", strerror(error));
+    a->s->commands.refuse_writes[REFUSED_BY_LOG] = a->misconf;
+}
+
+void aof_recovered(struct aof *a)
+{
+    if (a->trouble != AOF_FINE) {
+        LOG_NOTE(AOF, "the log can be written again, taking writes", "lsn=%llu",
+                 (unsigned long long)a->file.lsn);
+    }
+    a->trouble = AOF_FINE;
+    a->s->commands.refuse_writes[REFUSED_BY_LOG] = NULL;
+}
+
+/* ---- by the loop ------------------------------------------------------- */
+
+struct aof_batch aof_next_batch(const struct aof *a)
+{
+    const struct cmd_stream *stream = &a->s->commands.stream;
+    const struct config *c = &a->s->config;
+
+    return (struct aof_batch){
+        .stream = buf_bytes(&stream->out),
+        .end = stream->lsn,
+        .synced = c->appendfsync == AOF_FSYNC_NO ? AOF_NOT_SYNCED : a->synced,
+        .unix_s = c->aof_timestamp_enabled ? clock_wall_us() / 1000000 : 0,
+    };
+}
+
+/* The clients whose writes are not in the log learn nothing of their fate but
+ * that it is unknown. */
+static void close_unlogged(struct aof *a)
+{
+    uint64_t safe = a->slate.end > a->file.lsn ? a->slate.end : a->file.lsn;
+    size_t n = server_close_writers_since(a->s, safe);
+
+    if (n) {
+        LOG_WARN(AOF, "closed clients whose writes are not in the log",
+                 "clients=%zu", n);
+    }
+}
+
+static bool write_out(struct aof *a)
+{
+    struct cmd_stream *stream = &a->s->commands.stream;
+    struct aof_batch batch;
+    struct err_ctx why = {""};
+    int error = 0;
+
+    if (a->is_suspect) {
+        close_unlogged(a);
+        return false;
+    }
+    if (a->file.fd < 0) {
+        return true; /* switched on a moment ago */
+    }
+    if (a->trouble == AOF_WRITE_FAILED && a->s->turn_started_at < a->retry_at) {
+        close_unlogged(a);
+        return false;
+    }
+    if (stream->out.len == 0 && a->trouble != AOF_WRITE_FAILED) {
+        return true;
+    }
+    batch = aof_next_batch(a);
+    if (aof_file_append(&a->file, &batch, &error, &why) != ERR_OK) {
+        aof_enter_trouble(a, AOF_WRITE_FAILED, error, why.text);
+        close_unlogged(a);
+        return false;
+    }
+    propagate_taken(stream, stream->out.len);
+    a->slate.used = a->slate.gathered = 0;
+    if (a->trouble == AOF_WRITE_FAILED) {
+        aof_recovered(a);
+    }
+    return true;
+}
+
+/* ---- the slate --------------------------------------------------------- */
+
+static void slate_path(const struct aof *a, char out[PATH_MAX])
+{
+    char name[AOF_NAME_MAX + 1];
+
+    snprintf(name, sizeof(name), "%.200s.slate", a->s->config.appendfilename);
+    aof_path(a, name, out);
+}
+
+static void run_create(struct reaper_job *job)
+{
+    struct aof_slate *st = CONTAINER_OF(job, struct aof_slate, job.job);
+    char path[PATH_MAX];
+
+    slate_path(st->job.aof, path);
+    st->job.err = aof_slate_create(&st->file, path, &st->job.why);
+    aof_job_done(&st->job);
+}
+
+static void slate_gave_up(struct aof *a, const char *why)
+{
+    LOG_WARN(AOF, "the log does without its slate", "why=\"%s\"", why);
+    a->slate.is_ready = false;
+    a->slate.failed = true;
+}
+
+/* Whether there is one; if not, it is made. */
+static bool slate_is_ready(struct aof *a)
+{
+    struct aof_slate *st = &a->slate;
+
+    if (!st->is_ready && !st->failed && !st->job.under_way) {
+        aof_job_start(a, &st->job, a->disk, run_create);
+    }
+    return st->is_ready;
+}
+
+static void slate_poll(struct aof *a)
+{
+    struct aof_slate *st = &a->slate;
+
+    if (aof_job_ended(&st->job)) {
+        st->is_ready = st->job.err == ERR_OK;
+        if (!st->is_ready) {
+            slate_gave_up(a, st->job.why.text);
+        }
+    }
+}
+
+/* Puts there what is not in the log and not there yet. */
+static bool slate_put(struct aof *a)
+{
+    struct cmd_stream *stream = &a->s->commands.stream;
+    struct aof_slate *st = &a->slate;
+    uint64_t begin = stream->lsn - stream->out.len;
+    uint64_t from = st->end > a->file.lsn ? st->end : a->file.lsn;
+    struct bytes fresh;
+    size_t before = st->used;
+    enum err err;
+
+    if (from == stream->lsn) {
+        return true;
+    }
+    if (from < begin) {
+        return false; /* what is under way is not there */
+    }
+    fresh = bytes_of(stream->out.data + (from - begin), stream->lsn - from);
+    err = aof_slate_put(&st->file, a->file_name, from, fresh, &st->used);
+    if (err == ERR_IO) {
+        slate_gave_up(a, strerror(errno));
+    }
+    if (err) {
+        return false;
+    }
+    if (st->gathered == 0) {
+        st->since = a->s->turn_started_at;
+    }
+    st->gathered += st->used - before;
+    st->end = stream->lsn;
+    return true;
+}
+
+void aof_slate_remove(const struct aof *a)
+{
+    char path[PATH_MAX];
+
+    slate_path(a, path);
+    unlink(path);
+}
+
+void aof_slate_drop(struct aof *a)
+{
+    struct aof_slate *st = &a->slate;
+
+    aof_job_wait(&st->job);
+    slate_poll(a);
+    if (st->file.fd >= 0) {
+        aof_slate_close(&st->file);
+        aof_slate_remove(a);
+    }
+    st->is_ready = st->failed = false;
+    st->used = st->gathered = 0;
+    st->end = 0;
+}
+
+void aof_slate_recover(const struct aof *a, const char *name, uint64_t lsn,
+                       struct buf *out)
+{
+    char path[PATH_MAX];
+
+    slate_path(a, path);
+    aof_slate_read(path, name, lsn, out);
+}
+
+/* ---- by the thread ----------------------------------------------------- */
+
+static void run_write(struct reaper_job *job)
+{
+    struct aof_write *w = CONTAINER_OF(job, struct aof_write, job.job);
+
+    w->job.err =
+        aof_file_append(&w->file, &w->batch, &w->job.error, &w->job.why);
+    aof_job_done(&w->job);
+}
+
+static void hand_over(struct aof *a)
+{
+    struct cmd_stream *stream = &a->s->commands.stream;
+    struct aof_write *w = &a->write;
+    struct buf empty = w->bytes;
+
+    w->batch = aof_next_batch(a);
+    w->file = a->file;
+    w->bytes = stream->out;
+    stream->out = empty;
+    a->slate.gathered = 0;
+    aof_job_start(a, &w->job, w->thread, run_write);
+}
+
+/* The stream is as if nobody had tried. */
+static void take_back(struct aof *a)
+{
+    struct cmd_stream *stream = &a->s->commands.stream;
+    struct aof_write *w = &a->write;
+
+    buf_append_bytes(&w->bytes, buf_bytes(&stream->out));
+    buf_deinit(&stream->out);
+    stream->out = w->bytes;
+    w->bytes = BUF_INIT;
+    a->slate.gathered = a->slate.used;
+}
+
+static void write_poll(struct aof *a)
+{
+    struct aof_write *w = &a->write;
+
+    if (!aof_job_ended(&w->job)) {
+        return;
+    }
+    a->file = w->file;
+    if (w->job.err) {
+        take_back(a);
+        aof_enter_trouble(a, AOF_WRITE_FAILED, w->job.error, w->job.why.text);
+        return;
+    }
+    a->slate.used = a->slate.gathered;
+    w->bytes.len = 0;
+    if (w->bytes.cap > KEEP_BYTES) {
+        buf_deinit(&w->bytes);
+    }
+}
+
+/* ---- the turn's part --------------------------------------------------- */
+
+/* Whether what the turn has made may wait for the thread. */
+static bool may_gather(struct aof *a)
+{
+    bool is_little = a->s->commands.stream.out.len < LITTLE;
+
+    return a->state == AOF_ON && a->trouble == AOF_FINE && !a->is_suspect &&
+           !aof_is_always(a) && !aof_switch_is_near(a) &&
+           !a->backup.is_ending && (!is_little || a->write.job.under_way) &&
+           slate_is_ready(a);
+}
+
+/* Whether the thread is to have what has gathered. */
+static bool is_enough(const struct aof *a)
+{
+    return a->s->commands.stream.out.len >= ENOUGH || a->waiters ||
+           a->s->turn_started_at - a->slate.since >= GATHER_US;
+}
+
+void aof_write_turn(struct aof *a)
+{
+    slate_poll(a);
+    write_poll(a);
+    if (!may_gather(a) || !slate_put(a)) {
+        aof_write_all(a);
+    } else if (!a->write.job.under_way && a->s->commands.stream.out.len &&
+               is_enough(a)) {
+        hand_over(a);
+    }
+}
+
+bool aof_write_all(struct aof *a)
+{
+    aof_job_wait(&a->write.job);
+    write_poll(a);
+    return write_out(a);
+}
