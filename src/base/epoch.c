@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 
-enum { RING_MIN = 64 };
+enum { RING_MIN = 64, RECLAIMED_MOST = 4096 };
 
 struct ticket {
     write_seq seq;
@@ -76,10 +76,14 @@ struct epoch *epoch_create(void)
     return e;
 }
 
+/* When very much has waited for the same reader the rest is left for next
+ * time. */
 static void reclaim_due(struct epoch *e)
 {
+    int left = RECLAIMED_MOST;
+
     while (e->first && e->first->ticket <= e->tickets.head &&
-           e->first->hold <= e->holds.head) {
+           e->first->hold <= e->holds.head && left-- > 0) {
         struct retired *r = e->first;
 
         e->first = r->next;
@@ -93,11 +97,17 @@ static void reclaim_due(struct epoch *e)
 void epoch_destroy(struct epoch *e)
 {
     ASSERT(epoch_is_quiet(e) && e->holds.head == e->holds.tail);
-    reclaim_due(e);
-    ASSERT(!e->first);
+    while (e->first) {
+        reclaim_due(e);
+    }
     mem_free(e->tickets.ring);
     mem_free(e->holds.ring);
     mem_free(e);
+}
+
+void epoch_settle(struct epoch *e)
+{
+    reclaim_due(e);
 }
 
 write_seq epoch_now(const struct epoch *e)

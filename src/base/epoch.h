@@ -67,6 +67,10 @@ bool epoch_is_quiet(const struct epoch *e);
  * died at or before it is invisible to everybody. */
 write_seq epoch_oldest(const struct epoch *e);
 
+/* Reclaims what it may, some thousands of them; so does every return of a
+ * ticket, and every retirement. To be called now and then. */
+void epoch_settle(struct epoch *e);
+
 /* Calls reclaim(r, arg) when E2 allows, possibly before it returns. */
 void epoch_retire(struct epoch *e, struct retired *r,
                   void (*reclaim)(struct retired *r, void *arg), void *arg);

@@ -594,6 +594,7 @@ void keyspace_settle(struct keyspace *ks)
             name_order_settle(ks->dbs[i], ks->clock_s);
         }
     }
+    epoch_settle(ks->epoch);
 }
 
 /* ---- checking ---------------------------------------------------------- */

@@ -297,8 +297,7 @@ slot_id slots_blocks_take_used(struct slots *s)
 
 /* ---- beginning and ending ------------------------------------------------ */
 
-/* The live slots of a block that lies in one page. */
-static uint32_t live_of(const struct slots *s, uint32_t block)
+uint32_t slots_block_live(const struct slots *s, uint32_t block)
 {
     struct row_place at = row_place(&s->geometry, block * SLOTS_BLOCK);
     const struct page *p = s->dir->pages[at.page];
@@ -324,7 +323,7 @@ static void count_seen(struct slots *s)
         }
     }
     for (block = SLOTS_BLOCK_FIRST; block < n; block++) {
-        uint32_t live = block_count(live_of(s, block));
+        uint32_t live = block_count(slots_block_live(s, block));
 
         if (live) {
             b->state[block] = (uint8_t)(b->state[block] + live);

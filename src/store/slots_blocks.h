@@ -107,6 +107,9 @@ static inline uint32_t slots_n_blocks(const struct slots *s)
 enum slots_block_kind slots_block_kind(const struct slots *s, uint32_t block);
 uint32_t slots_block_free(const struct slots *s, uint32_t block);
 
+/* Which of its slots are live; not for the first SLOTS_BLOCK_FIRST. */
+uint32_t slots_block_live(const struct slots *s, uint32_t block);
+
 /* Whether its rows are tail: GENERAL or DRAINING. */
 bool slots_block_is_general(const struct slots *s, uint32_t block);
 

@@ -17,7 +17,6 @@ enum {
     PART_ROWS = 4096, /* of a batch: builders find lists of one while the loop
                        * moves rows of the one before */
     BATCH_BLOCKS = 1024,
-    LOOK_BLOCKS = 65536, /* blocks looked at for a batch */
     UNIT_ROWS = 256,
     CHUNK = 32,            /* rows moved at a time */
     SLICE_NS = 400 * 1000, /* of the loop's time */
@@ -49,17 +48,13 @@ enum err lists_job_fit(struct lists_job *job, uint32_t rows, uint32_t blocks)
 bool lists_job_take(struct lists_job *job, uint32_t block)
 {
     const struct slots *s = lists_slots(job->home);
-    uint32_t before = job->n, i;
+    uint32_t before = job->n, live;
 
     if (job->n + IVF_BLOCK > job->cap || job->n_blocks == job->cap_blocks) {
         return false;
     }
-    for (i = 0; i < IVF_BLOCK; i++) {
-        slot_id slot = block * IVF_BLOCK + i;
-
-        if (slots_is_live(s, slot)) {
-            job->slots[job->n++] = slot;
-        }
+    for (live = slots_block_live(s, block); live; live &= live - 1) {
+        job->slots[job->n++] = block * IVF_BLOCK + (slot_id)__builtin_ctz(live);
     }
     if (job->n > before) {
         job->blocks[job->n_blocks++] = block;
