@@ -198,6 +198,8 @@ static void check(const char *key)
     const struct vset *v;
 
     finish_jobs();
+    while (cmd_jobs_run(&w.env)) { /* what waited for a node to be linked */
+    }
     v = find_set(key);
     vset_validate(v);
     if (v->graph) {
