@@ -135,6 +135,7 @@ struct graph_view {
     const struct hnsw *hnsw; /* NULL: everything is tail */
     uint64_t start;          /* hnsw_start() */
     uint32_t nodes;          /* dead ones included */
+    uint32_t dead;           /* of them, about */
     slot_id fresh_from;
     slot_id raw_from;    /* of fresh slots: those in no bucket */
     const slot_id *late; /* used slots of the tail that are in none */

@@ -36,6 +36,7 @@ void graph_view_take(const struct vset *v, struct graph_view *out)
         out->hnsw = g->hnsw;
         out->start = hnsw_start(g->hnsw);
         out->nodes = hnsw_count(g->hnsw);
+        out->dead = g->n_dead + g->n_dying;
         out->fresh_from = g->fresh_from;
         out->raw_from = graph_raw_from(g);
         out->n_late = g->late_n - graph_raw_late(g);

@@ -157,11 +157,11 @@ static void begin_graph(const struct search *s, struct hnsw_search *h)
         .want = s->cap_extra,
         .ef = search_hnsw_ef(s),
         /* A pool that is made long for a filter's sake is long enough. */
-        .k = s->filter ? 0 : s->scan.best.cap,
+        .k = s->filter ? 0 : search_graph_k(s),
     };
     if (s->plan == PLAN_TWO_HOP) {
         h->ef = s->ef;
-        h->k = s->scan.best.cap;
+        h->k = search_graph_k(s);
         h->two_hop = &s->memo->verdicts;
         h->seeds = s->seeds;
         h->n_seeds = s->n_seeds;

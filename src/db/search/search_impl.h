@@ -159,6 +159,10 @@ int64_t search_plan_ns(const struct search *s, enum search_plan plan,
 /* The size of PLAN_HNSW's pool. thread any. */
 uint32_t search_hnsw_ef(const struct search *s);
 
+/* How many of the graph's nodes are as many live ones as are wanted. thread
+ * any. */
+size_t search_graph_k(const struct search *s);
+
 /* Nanoseconds, about: of scanning rows; and questions to the filter among rows
  * in no order. */
 double search_scan_ns(const struct search *s, double rows);

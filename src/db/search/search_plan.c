@@ -24,6 +24,7 @@ enum {
     LIST_BYTES_PER_NS = 24,
     MEMO_NS = 5,           /* one that is */
     LIST_ROWS_PER_NS = 16, /* known to fail: passed over */
+    WITH_DEAD_MOST = 8,
 };
 
 static double score_ns(const struct vec_format *f)
@@ -165,6 +166,22 @@ static uint32_t effort(const struct search *s, const struct search_request *r)
     return ef < (double)s->ef_most ? (uint32_t)ef : s->ef_most;
 }
 
+/* Dead nodes that are not swept yet take up places in a search's pool: to have
+ * as many of the others it is made longer. */
+static double with_dead(const struct search *s, double n)
+{
+    const struct graph_view *g = &s->graph;
+    double live = g->dead < g->nodes ? g->nodes - g->dead : 0;
+
+    return live * WITH_DEAD_MOST > g->nodes ? n * g->nodes / live
+                                            : n * WITH_DEAD_MOST;
+}
+
+size_t search_graph_k(const struct search *s)
+{
+    return (size_t)lround(with_dead(s, (double)s->scan.best.cap));
+}
+
 static void consider(struct search *s, enum search_plan plan, uint32_t ef)
 {
     int64_t ns = search_plan_ns(s, plan, ef);
@@ -185,6 +202,7 @@ static void consider_graph(struct search *s, const struct search_request *r)
     if (!s->ef) {
         return;
     }
+    s->ef = (uint32_t)fmin(with_dead(s, s->ef), s->ef_most);
     consider(s, PLAN_HNSW, search_hnsw_ef(s));
     if (s->memo && s->share < TWO_HOP_SHARE) {
         consider(s, PLAN_TWO_HOP, s->ef);

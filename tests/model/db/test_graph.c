@@ -602,6 +602,49 @@ static void test_rows_that_come_again_have_links_of_their_own(void **state)
     end();
 }
 
+/* Of the k nearest, by the distances. */
+static double recall_with(uint32_t ef)
+{
+    enum { QUERIES = 300 };
+    struct ranked found, truth;
+    size_t hits = 0, i;
+    float q[DIM];
+    int n;
+
+    for (n = 0; n < QUERIES; n++) {
+        random_vector(q);
+        search_now(q, true, 0, &truth);
+        search_now(q, false, ef, &found);
+        for (i = 0; i < found.n; i++) {
+            hits += found.distance[i] <= truth.distance[K - 1];
+        }
+    }
+    return (double)hits / QUERIES / K;
+}
+
+static void test_the_dead_do_not_cost_recall(void **state)
+{
+    double before, beside_dead;
+    uint32_t i;
+
+    (void)state;
+    begin(VEC_F16, VEC_L2, 1);
+    put_from_to(0, NAMES);
+    make_graph();
+    settle();
+    before = recall_with(K + 2);
+    for (i = 0; i < NAMES; i += 2) {
+        take(i);
+    }
+    assert_int_equal(w.set->graph->n_dying, NAMES / 2); /* and not swept */
+    beside_dead = recall_with(K + 2);
+    if (beside_dead < before - 0.03) {
+        fail_msg("found %.3f, and %.3f when half were dead", before,
+                 beside_dead);
+    }
+    end();
+}
+
 static void test_formats_and_metrics(void **state)
 {
     static const enum vec_type types[] = {VEC_F32, VEC_F16, VEC_BF16, VEC_I8};
@@ -633,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_entries_die_among_copies),
         cmocka_unit_test(test_everything_is_equal),
         cmocka_unit_test(test_rows_that_come_again_have_links_of_their_own),
+        cmocka_unit_test(test_the_dead_do_not_cost_recall),
         cmocka_unit_test(test_formats_and_metrics),
         cmocka_unit_test(test_slots_are_used_again),
         cmocka_unit_test(test_any_search_at_any_time),
