@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -217,4 +218,23 @@ enum err file_sync_dir(const char *path, struct err_ctx *ctx)
     }
     close(fd);
     return rc == 0 ? ERR_OK : ERR_IO;
+}
+
+enum err file_lock_dir(const char *path, int *fd, struct err_ctx *ctx)
+{
+    int dir = file_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int rc;
+
+    if (dir < 0) {
+        return fail_io(ctx, "opening", path);
+    }
+    do {
+        rc = flock(dir, LOCK_EX | LOCK_NB);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno == EWOULDBLOCK) {
+        close(dir);
+        return err_set(ctx, ERR_BUSY, "%s is in use by another process", path);
+    }
+    *fd = dir;
+    return ERR_OK;
 }

@@ -46,4 +46,10 @@ enum err file_replace(const char *path, struct bytes content,
  * fails  ERR_IO. */
 enum err file_sync_dir(const char *path, struct err_ctx *ctx) MUST_USE;
 
+/* Claims a directory for as long as *fd is open, here or in a child, or its
+ * process lives. Where the file system knows no locks it is taken to be free.
+ *
+ * fails  ERR_BUSY when somebody else has it; ERR_IO. */
+enum err file_lock_dir(const char *path, int *fd, struct err_ctx *ctx) MUST_USE;
+
 #endif

@@ -1,5 +1,6 @@
 /* Syncing the log, switching it, starting and ending it: see aof.h. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 enum {
     SYNC_PERIOD_US = 900000, /* and what has gathered: less than a second */
     SYNC_LATE_US = 2000000,
+    CLAIM_US = 10000000,
     DIR_MAX = PATH_MAX - AOF_NAME_MAX - 2,
 };
 
@@ -21,6 +23,28 @@ enum {
 void aof_path(const struct aof *a, const char *name, char out[PATH_MAX])
 {
     snprintf(out, PATH_MAX, "%.*s/%.255s", DIR_MAX, a->dir, name);
+}
+
+/* Two servers that write to one log would destroy it. The directory stays ours
+ * while the server lives, or uses another. */
+static enum err claim_dir(struct aof *a, struct err_ctx *ctx)
+{
+    enum err err;
+    int fd;
+
+    if (a->dir_fd >= 0 && strcmp(a->claimed, a->dir) == 0) {
+        return ERR_OK;
+    }
+    err = file_lock_dir(a->dir, &fd, ctx);
+    if (err) {
+        return err;
+    }
+    if (a->dir_fd >= 0) {
+        close(a->dir_fd);
+    }
+    a->dir_fd = fd;
+    memcpy(a->claimed, a->dir, sizeof(a->claimed));
+    return ERR_OK;
 }
 
 enum err aof_open_dir(struct aof *a, struct err_ctx *ctx)
@@ -33,13 +57,34 @@ enum err aof_open_dir(struct aof *a, struct err_ctx *ctx)
         return err_set(ctx, ERR_IO, "the path of %s is too long", name);
     }
     if (mkdir(a->dir, 0755) == 0) {
-        return file_sync_dir(here, ctx);
+        enum err err = file_sync_dir(here, ctx);
+
+        return err ? err : claim_dir(a, ctx);
     }
     if (errno != EEXIST) {
         return err_set(ctx, ERR_IO, "making the directory %s: %s", a->dir,
                        strerror(errno));
     }
-    return ERR_OK;
+    return claim_dir(a, ctx);
+}
+
+/* A server that was killed may still be waiting for the disk. */
+static enum err open_dir_patiently(struct aof *a, struct err_ctx *ctx)
+{
+    time_us until = clock_mono_us() + CLAIM_US;
+    bool said = false;
+    enum err err;
+
+    while ((err = aof_open_dir(a, ctx)) == ERR_BUSY &&
+           clock_mono_us() < until) {
+        if (!said) {
+            LOG_WARN(AOF, "waiting for another process to leave the log",
+                     "dir=%s", a->dir);
+            said = true;
+        }
+        poll(NULL, 0, 10);
+    }
+    return err;
 }
 
 enum err aof_save_manifest(const char *dir, const char *name,
@@ -317,7 +362,7 @@ enum err aof_create(struct server *s, struct aof **out)
     enum err err;
 
     a->s = s;
-    a->file.fd = a->slate.file.fd = -1;
+    a->dir_fd = a->file.fd = a->slate.file.fd = -1;
     a->rw.file.fd = a->rw.out_fd = a->rw.null_fd = -1;
     a->rw.last_s = -1;
     aof_manifest_init(&a->manifest);
@@ -404,7 +449,7 @@ enum err aof_start(struct aof *a, struct err_ctx *ctx)
     if (!a->s->config.appendonly) {
         return ERR_OK;
     }
-    err = aof_open_dir(a, ctx);
+    err = open_dir_patiently(a, ctx);
     if (!err) {
         child_remove_leftovers(a->dir, AOF_TEMP_PREFIX, AOF_TEMP_SUFFIX);
         a->recovers = true;
@@ -467,6 +512,9 @@ void aof_destroy(struct aof *a)
     buf_deinit(&a->recovered);
     aof_file_close(&a->file);
     aof_manifest_deinit(&a->manifest);
+    if (a->dir_fd >= 0) {
+        close(a->dir_fd);
+    }
     mem_free(a);
 }
 

@@ -123,7 +123,9 @@ struct aof_backup {
 struct aof {
     struct server *s;
     enum aof_state state;
-    char dir[PATH_MAX]; /* absolute; "" before the first use */
+    char dir[PATH_MAX];     /* absolute; "" before the first use */
+    int dir_fd;             /* keeps other servers out of it; -1: not ours */
+    char claimed[PATH_MAX]; /* dir, when it was opened */
     struct aof_manifest manifest;
     struct aof_file file;
     char file_name[AOF_NAME_MAX + 1];

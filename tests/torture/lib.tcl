@@ -92,9 +92,10 @@ proc torture::await {pid} {
         if {![catch {
             set c [resp::connect $port]
             set code [catch {$c ping} answer]
+            set ours [harness::is_it $c $pid]
             $c close
             set answer
-        }] && $answer eq "PONG"} { return 1 }
+        }] && $answer eq "PONG" && $ours} { return 1 }
         after 3
     }
     error "the server neither serves nor ends: [tail_of_log]"

@@ -214,8 +214,21 @@ static enum err remove_slate(const struct check_log *log, struct err_ctx *ctx)
     return ERR_OK;
 }
 
-enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
-                       struct err_ctx *ctx)
+/* A server that has the log open would go on where it was. */
+static enum err lock_log(const struct check_log *log, int *lock,
+                         struct err_ctx *ctx)
+{
+    const char *path = log->manifest_path;
+    const char *slash = strrchr(path, '/');
+    char dir[PATH_MAX];
+
+    snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) : 1,
+             slash ? path : ".");
+    return file_lock_dir(*dir ? dir : "/", lock, ctx);
+}
+
+static enum err cut(const struct check_log *log, size_t at, uint64_t offset,
+                    struct err_ctx *ctx)
 {
     const struct check_log_file *f = &log->files[at];
     enum err err = ERR_OK;
@@ -243,6 +256,21 @@ enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
     }
     if (fd >= 0) {
         close(fd);
+    }
+    return err;
+}
+
+enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
+                       struct err_ctx *ctx)
+{
+    int lock = -1;
+    enum err err = log->has_manifest ? lock_log(log, &lock, ctx) : ERR_OK;
+
+    if (!err) {
+        err = cut(log, at, offset, ctx);
+    }
+    if (lock >= 0) {
+        close(lock);
     }
     return err;
 }

@@ -38,7 +38,7 @@ void check_log_close(struct check_log *log);
  * manifest forgets the later files, then they are removed, then it is cut, each
  * synced before the next.
  *
- * fails  ERR_IO. */
+ * fails  ERR_IO; ERR_BUSY when a server has the log. */
 enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
                        struct err_ctx *ctx) MUST_USE;
 

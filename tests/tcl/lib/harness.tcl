@@ -176,15 +176,22 @@ proc harness::launch {dir} {
         set end [expr {[clock milliseconds] + $patience_ms}]
         while {[clock milliseconds] < $end && [alive $pid]} {
             if {![catch {set c [resp::connect $port]}]} {
-                catch {$c ping}
+                set ours [is_it $c $pid]
                 $c close
-                return [dict create port $port pid $pid dir $dir log $dir/log]
+                if {$ours} { return [dict create port $port pid $pid dir $dir log $dir/log] }
             }
             after 10
         }
         catch {exec kill -9 $pid}
     }
     error "cannot start $binary: [log_of $dir/log]"
+}
+
+# Whether who answers on a connection is that process; one with a password does not
+# tell.
+proc harness::is_it {c pid} {
+    if {[catch {$c info server} text]} { return [alive $pid] }
+    return [expr {[regexp {process_id:(\d+)} $text - who] && $who == $pid}]
 }
 
 proc harness::alive {pid} {

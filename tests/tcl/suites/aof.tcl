@@ -252,6 +252,8 @@ start_server {appendonly yes appendfsync always save {""}} {
 
     test {aof-load-truncated no refuses a log that is cut short} {
         r set d 4
+        exec kill -9 [srv pid]
+        wait_for {![harness::alive [srv pid]]}
         exec truncate -s -5 [increment]
         assert_match "*appendonly.aof.1.incr.aof*cut short*" \
             [refusal_of [srv dir] --aof-load-truncated no]
@@ -554,6 +556,33 @@ start_server {save {""}} {
         set digest [r debug digest]
         crash_and_restart
         assert_equal $digest [r debug digest]
+    }
+}
+
+# ---- one server --------------------------------------------------------------
+
+start_server {appendonly yes appendfsync always save {""}} {
+    test {a log that a server has is not another's, nor cut by a tool} {
+        r set a 1
+        set second [srv dir]/second
+        set pid [exec $::harness::binary [srv dir]/vectra.conf --dir [srv dir] \
+                     --port [harness::free_port] > $second 2>@1 &]
+        wait_for {[string match "*waiting for another process*" [harness::log_of $second]]}
+        set check [file join [file dirname $::harness::binary] vectra-check-aof]
+        assert {[catch {exec $check --truncate-to-lsn 1 --yes [log_dir]} words]}
+        assert_match "*in use by another process*" $words
+        r set b 2
+        # Until the first is gone, however that came about.
+        exec kill -9 [srv pid]
+        wait_for {[string match "*is ready*" [harness::log_of $second]]}
+        assert {[regexp {is ready port=(\d+)} [harness::log_of $second] - port]}
+        set c [resp::connect $port]
+        assert_equal {a b} [lsort [$c keys *]]
+        $c close
+        exec kill -9 $pid
+        wait_for {![harness::alive $pid]}
+        crash_and_restart
+        assert_equal {a b} [lsort [r keys *]]
     }
 }
 
