@@ -136,7 +136,8 @@ enum err aof_slate_put(struct aof_slate_file *f, const char *name, uint64_t lsn,
         .magic = FRAME_MAGIC, .lsn = lsn, .len = (uint32_t)stream.len};
     struct iovec v[2] = {{&head, sizeof(head)},
                          {(void *)(uintptr_t)stream.data, stream.len}};
-    size_t at = f->at;
+    /* The same bytes again and again: they stay in the caches. */
+    size_t at = *used ? f->at : FRAMES_AT;
     size_t room, skipped = 0;
 
     if (stream.len > CAPACITY - ALIGN) {

@@ -125,6 +125,11 @@ void aof_job_done(struct aof_job *job)
     loop_wake(loop);
 }
 
+void aof_job_quiet(struct aof_job *job)
+{
+    atomic_store_explicit(&job->done, true, memory_order_release);
+}
+
 bool aof_job_ended(struct aof_job *job)
 {
     if (job->under_way &&

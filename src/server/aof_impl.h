@@ -161,10 +161,12 @@ enum err aof_save_manifest(const char *dir, const char *name,
                            const struct aof_manifest *m,
                            struct err_ctx *ctx) MUST_USE;
 
-/* Gives a job to a thread; run() ends with aof_job_done(). */
+/* Gives a job to a thread; run() ends with aof_job_done(), or aof_job_quiet(),
+ * of which the loop learns in a later turn. */
 void aof_job_start(struct aof *a, struct aof_job *job, struct reaper *thread,
                    void (*run)(struct reaper_job *job));
 void aof_job_done(struct aof_job *job);
+void aof_job_quiet(struct aof_job *job);
 
 /* True once, when it has ended. */
 bool aof_job_ended(struct aof_job *job);

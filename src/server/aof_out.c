@@ -263,7 +263,7 @@ static void run_write(struct reaper_job *job)
 
     w->job.err =
         aof_file_append(&w->file, &w->batch, &w->job.error, &w->job.why);
-    aof_job_done(&w->job);
+    aof_job_quiet(&w->job);
 }
 
 static void hand_over(struct aof *a)
@@ -315,21 +315,22 @@ static void write_poll(struct aof *a)
 
 /* ---- the turn's part --------------------------------------------------- */
 
-/* Whether what the turn has made may wait for the thread. */
+/* Whether what the turn has made may wait for the thread. Not while somebody
+ * wants it synced, or is about to do something with the whole of the log. */
 static bool may_gather(struct aof *a)
 {
     bool is_little = a->s->commands.stream.out.len < LITTLE;
 
     return a->state == AOF_ON && a->trouble == AOF_FINE && !a->is_suspect &&
            !aof_is_always(a) && !aof_switch_is_near(a) &&
-           !a->backup.is_ending && (!is_little || a->write.job.under_way) &&
-           slate_is_ready(a);
+           !a->backup.is_ending && !a->waiters &&
+           (!is_little || a->write.job.under_way) && slate_is_ready(a);
 }
 
 /* Whether the thread is to have what has gathered. */
 static bool is_enough(const struct aof *a)
 {
-    return a->s->commands.stream.out.len >= ENOUGH || a->waiters ||
+    return a->s->commands.stream.out.len >= ENOUGH ||
            a->s->turn_started_at - a->slate.since >= GATHER_US;
 }
 

@@ -65,11 +65,33 @@ static void any_length_and_any_split_sum_up_alike(void **state)
     }
 }
 
+/* The processor sums up several stretches of what is long at once. */
+static void what_is_long_sums_up_like_what_is_short(void **state)
+{
+    static uint8_t data[20000];
+    struct rng rng;
+    size_t i, n;
+
+    (void)state;
+    cm_seed(&rng);
+    for (i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)rng_next(&rng);
+    }
+    for (n = 2900; n <= sizeof(data); n += 1 + rng_next(&rng) % 97) {
+        size_t at = rng_next(&rng) % n;
+
+        assert_int_equal(crc32c(7, data, n), crc32c_portable(7, data, n));
+        assert_int_equal(crc32c(crc32c(0, data, at), data + at, n - at),
+                         crc32c_portable(0, data, n));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_sums_come_out),
         cmocka_unit_test(any_length_and_any_split_sum_up_alike),
+        cmocka_unit_test(what_is_long_sums_up_like_what_is_short),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
