@@ -21,7 +21,7 @@ enum {
 
 static void unit_of_walk(struct graph_job *job, struct hnsw_scratch *s)
 {
-    const uint32_t *lost;
+    const struct hnsw_lost *lost;
     size_t n;
 
     if (hnsw_walk_step(job->walk, WALK_NODES)) {

@@ -244,19 +244,28 @@ size_t hnsw_bitmap_words(const struct hnsw *h);
 
 /* ---- checking ------------------------------------------------------------ */
 
-/* Walks the graph from its entry, `budget` nodes per call, and says when it is
- * done; then *lost lists the nodes that no path leads to. fails  NULL. */
+/* A node, and a level it has that no search which is led there comes to it on.
+ */
+struct hnsw_lost {
+    uint32_t node;
+    int level;
+};
+
+/* Walks the graph as searches do, level by level from its entry, `budget` nodes
+ * per call, and says when it is done; then *lost lists what no path leads to.
+ * fails  NULL. */
 struct hnsw_walk;
 struct hnsw_walk *hnsw_walk_begin(struct hnsw *h);
 
 /* thread any, one at a time. True when there is more. */
 bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget);
-size_t hnsw_walk_lost(const struct hnsw_walk *w, const uint32_t **lost);
+size_t hnsw_walk_lost(const struct hnsw_walk *w, const struct hnsw_lost **lost);
 void hnsw_walk_end(struct hnsw_walk *w);
 
 /* Makes a node that was lost somebody's neighbour, whatever that costs. */
-void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
-                   const uint64_t *dead, struct hnsw_scratch *scratch);
+void hnsw_reattach(struct hnsw *h, struct hnsw_lost lost,
+                   const struct row_map *rows, const uint64_t *dead,
+                   struct hnsw_scratch *scratch);
 
 /* Whether a node is in the graph. thread the owner, and whoever works on the
  * graph for it. */

@@ -4,16 +4,20 @@
 #include "base/mem.h"
 #include "index/hnsw/hnsw_impl.h"
 
+enum { LOST_MIN = 64 };
+
 /* ---- what is out of reach ------------------------------------------------ */
 
 struct hnsw_walk {
     struct hnsw *h;
     uint32_t n; /* node numbers are below */
     uint64_t *seen;
-    uint32_t *queue; /* nodes reached; afterwards the lost ones */
+    uint32_t *queue; /* nodes reached, on this level or one above it */
     uint32_t head, tail;
-    uint32_t counted; /* nodes below it that were not reached are in queue */
-    size_t n_lost;
+    int level;
+    uint32_t counted; /* nodes below it that were not reached are in lost */
+    struct hnsw_lost *lost;
+    size_t n_lost, cap_lost;
 };
 
 static void reach(struct hnsw_walk *w, uint32_t node)
@@ -39,57 +43,86 @@ struct hnsw_walk *hnsw_walk_begin(struct hnsw *h)
     }
     memset(w->seen, 0, w->n / 8 + 8);
     if (entry != ENTRY_NONE) {
+        w->level = entry_level(entry);
         reach(w, entry_node(entry));
     }
     return w;
 }
 
-/* Reaches what a node links to, on every level: a part of level 0 that only an
- * upper level leads to is found by searches, too. */
+/* Searches follow the links of a level only from nodes that they have come to
+ * on it, or above. */
 static void reach_from(struct hnsw_walk *w, uint32_t node)
 {
-    int level;
+    const link *row = hnsw_row_of_links(w->h, node, w->level);
     uint32_t i;
 
-    for (level = hnsw_level(w->h, node); level >= 0; level--) {
-        const link *row = hnsw_row_of_links(w->h, node, level);
+    for (i = 0; i < links_on(w->h, w->level); i++) {
+        uint32_t id = link_load(&row[i]);
 
-        for (i = 0; i < links_on(w->h, level); i++) {
-            uint32_t id = link_load(&row[i]);
-
-            if (id == LINK_NONE) {
-                break;
-            }
-            reach(w, id & ~LINK_CHAIN);
+        if (id == LINK_NONE) {
+            break;
         }
+        reach(w, id & ~LINK_CHAIN);
     }
 }
 
-/* Of 64 nodes those in the graph that were not reached. */
+/* Without memory for it the next walk finds it again. */
+static void add_lost(struct hnsw_walk *w, uint32_t node)
+{
+    if (w->n_lost == w->cap_lost) {
+        size_t cap = w->cap_lost ? 2 * w->cap_lost : LOST_MIN;
+        struct hnsw_lost *more = mem_try_realloc(w->lost, cap * sizeof(*more));
+
+        if (!more) {
+            return;
+        }
+        w->lost = more;
+        w->cap_lost = cap;
+    }
+    w->lost[w->n_lost++] = (struct hnsw_lost){node, w->level};
+}
+
+/* Of 64 nodes those that have this level and were not reached. What hangs in a
+ * chain is led to on level 0 alone. */
 static void note_lost(struct hnsw_walk *w, uint32_t first)
 {
-    uint64_t lost = page_of(w->h, first)->linked[first % NODES_PER_PAGE / 64] &
-                    ~w->seen[first / 64];
+    const struct node_page *p = page_of(w->h, first);
+    uint32_t word = first % NODES_PER_PAGE / 64;
+    uint64_t lost = p->linked[word] & ~w->seen[first / 64];
 
+    if (w->level > 0) {
+        lost &= p->has_upper[word] & ~p->chained[word];
+    }
     for (; lost; lost &= lost - 1) {
-        w->queue[w->n_lost++] = first + (uint32_t)__builtin_ctzll(lost);
+        uint32_t node = first + (uint32_t)__builtin_ctzll(lost);
+
+        if (hnsw_level(w->h, node) >= w->level) {
+            add_lost(w, node);
+        }
     }
 }
 
 bool hnsw_walk_step(struct hnsw_walk *w, uint32_t budget)
 {
-    for (; budget > 0 && w->head < w->tail; budget--) {
-        reach_from(w, w->queue[w->head++]);
+    for (; budget > 0; budget--) {
+        if (w->head < w->tail) {
+            reach_from(w, w->queue[w->head++]);
+        } else if (w->counted < w->n) {
+            note_lost(w, w->counted);
+            w->counted += 64;
+        } else if (w->level > 0) {
+            w->level--;
+            w->head = w->counted = 0;
+        } else {
+            return false;
+        }
     }
-    for (; budget > 0 && w->counted < w->n; budget--, w->counted += 64) {
-        note_lost(w, w->counted);
-    }
-    return w->head < w->tail || w->counted < w->n;
+    return true;
 }
 
-size_t hnsw_walk_lost(const struct hnsw_walk *w, const uint32_t **lost)
+size_t hnsw_walk_lost(const struct hnsw_walk *w, const struct hnsw_lost **lost)
 {
-    *lost = w->queue;
+    *lost = w->lost;
     return w->n_lost;
 }
 
@@ -97,6 +130,7 @@ void hnsw_walk_end(struct hnsw_walk *w)
 {
     mem_free(w->seen);
     mem_free(w->queue);
+    mem_free(w->lost);
     mem_free(w);
 }
 
@@ -105,15 +139,16 @@ void hnsw_walk_end(struct hnsw_walk *w)
 /* The place of the link a row can best do without: a free one, else the one to
  * the farthest node. */
 static uint32_t weakest_link(const struct hnsw *h, const struct row_map *rows,
-                             uint32_t node, struct hnsw_scratch *s)
+                             uint32_t node, int level, struct hnsw_scratch *s)
 {
-    const link *row = base_links(h, node);
+    const link *row = hnsw_row_of_links(h, node, level);
+    const uint32_t cap = links_on(h, level);
     const struct vec_query *q = vec_query_from_row(
         h->options.format, node_row(h, rows, node), s->choose_query);
     uint32_t at = 0, worst = 0;
     size_t n = 0;
 
-    for (; at < h->row_links; at++) {
+    for (; at < cap; at++) {
         uint32_t id = link_load(&row[at]);
 
         if (id == LINK_NONE) {
@@ -123,7 +158,7 @@ static uint32_t weakest_link(const struct hnsw *h, const struct row_map *rows,
     }
     hnsw_rows_of(h, rows, s->ids, n, s->rows);
     vec_gather(q, s->rows, n, s->keys);
-    for (at = 1; at < h->row_links; at++) {
+    for (at = 1; at < cap; at++) {
         bool chain = link_load(&row[worst]) & LINK_CHAIN;
 
         if (!(link_load(&row[at]) & LINK_CHAIN) &&
@@ -134,12 +169,13 @@ static uint32_t weakest_link(const struct hnsw *h, const struct row_map *rows,
     return worst;
 }
 
-static bool leads_to(const struct hnsw *h, uint32_t from, uint32_t to)
+static bool leads_to(const struct hnsw *h, uint32_t from, int level,
+                     uint32_t to)
 {
-    const link *row = base_links(h, from);
+    const link *row = hnsw_row_of_links(h, from, level);
     uint32_t i;
 
-    for (i = 0; i < h->row_links; i++) {
+    for (i = 0; i < links_on(h, level); i++) {
         uint32_t id = link_load(&row[i]);
 
         if (id == LINK_NONE) {
@@ -152,10 +188,35 @@ static bool leads_to(const struct hnsw *h, uint32_t from, uint32_t to)
     return false;
 }
 
-void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
-                   const uint64_t *dead, struct hnsw_scratch *s)
+/* Who was in a chain has no links on the levels above 0: of those around it
+ * some are chosen. */
+static void fill_row(struct hnsw *h, struct hnsw_lost lost,
+                     const struct row_map *rows, const uint64_t *dead,
+                     struct hnsw_scratch *s)
+{
+    link *row = hnsw_row_of_links(h, lost.node, lost.level);
+    size_t n = 0, i;
+
+    if (lost.level == 0 || link_load(row) != LINK_NONE) {
+        return;
+    }
+    for (i = 0; i < s->n_pool; i++) {
+        if (!bit_test(dead, pool_node(s->pool[i])) &&
+            pool_node(s->pool[i]) != lost.node) {
+            s->merge[n++] = s->pool[i] & ~(uint64_t)POOL_DONE;
+        }
+    }
+    n = hnsw_choose(h, rows, s->merge, n, h->options.m, links_least(h), s);
+    hnsw_write_links(row, h->options.m, LINK_NONE, s->chosen, n);
+}
+
+void hnsw_reattach(struct hnsw *h, struct hnsw_lost lost,
+                   const struct row_map *rows, const uint64_t *dead,
+                   struct hnsw_scratch *s)
 {
     struct beam beam = {.h = h, .rows = rows, .n_slots = UINT32_MAX, .s = s};
+    const uint32_t node = lost.node;
+    const uint32_t cap = links_on(h, lost.level);
     uint32_t best = LINK_NONE;
     size_t i;
 
@@ -163,10 +224,10 @@ void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
     hnsw_scratch_fit_choice(s, h, h->options.ef);
     beam.query = vec_query_from_row(h->options.format, node_row(h, rows, node),
                                     s->plan_query);
-    if (!hnsw_beam_descend(&beam, 0)) {
+    if (!hnsw_beam_descend(&beam, lost.level)) {
         return;
     }
-    hnsw_beam_widen(&beam, 0, h->options.ef);
+    hnsw_beam_widen(&beam, lost.level, h->options.ef);
     for (i = 0; i < s->n_pool; i++) {
         uint32_t id = pool_node(s->pool[i]);
 
@@ -176,23 +237,25 @@ void hnsw_reattach(struct hnsw *h, uint32_t node, const struct row_map *rows,
         if (bit_test(dead, id)) {
             continue;
         }
-        if (leads_to(h, id, node)) {
+        if (leads_to(h, id, lost.level, node)) {
             return;
         }
         if (best == LINK_NONE) {
             best = id;
         }
-        if (link_load(&base_links(h, id)[h->row_links - 1]) == LINK_NONE) {
+        if (link_load(&hnsw_row_of_links(h, id, lost.level)[cap - 1]) ==
+            LINK_NONE) {
             best = id; /* near, and it has room */
             break;
         }
     }
+    fill_row(h, lost, rows, dead, s);
     /* Among many copies the node may have been passed over. */
     if (best != LINK_NONE &&
-        !hnsw_row_has(base_links(h, best), h->row_links, node)) {
-        uint32_t at = weakest_link(h, rows, best, s);
+        !hnsw_row_has(hnsw_row_of_links(h, best, lost.level), cap, node)) {
+        uint32_t at = weakest_link(h, rows, best, lost.level, s);
 
-        link_store(&base_links(h, best)[at], node);
+        link_store(&hnsw_row_of_links(h, best, lost.level)[at], node);
     }
 }
 

@@ -158,7 +158,7 @@ static void kill_row(struct world *w, uint32_t row)
 static size_t reattach_lost(struct world *w)
 {
     struct hnsw_walk *walk = hnsw_walk_begin(w->h);
-    const uint32_t *lost;
+    const struct hnsw_lost *lost;
     size_t n, i;
 
     while (hnsw_walk_step(walk, 100)) {
@@ -169,6 +169,38 @@ static size_t reattach_lost(struct world *w)
     }
     hnsw_walk_end(walk);
     return n;
+}
+
+/* Nodes that have a level and are come to on it by nobody who follows links
+ * from the entry, level by level. */
+static size_t out_of_reach(const struct world *w)
+{
+    uint64_t entry = hnsw_start(w->h) - 1;
+    uint32_t *queue = malloc(ROWS_MAX * sizeof(*queue)), links[128];
+    bool *seen = calloc(ROWS_MAX, sizeof(*seen));
+    size_t head, tail = 0, lost = 0, n, i;
+    int level = (int)(entry >> 32);
+
+    queue[tail++] = (uint32_t)entry;
+    seen[(uint32_t)entry] = true;
+    for (; level >= 0; level--) {
+        for (head = 0; head < tail; head++) {
+            n = hnsw_links(w->h, queue[head], level, links, ARRAY_LEN(links));
+            for (i = 0; i < n; i++) {
+                if (!seen[links[i]]) {
+                    seen[links[i]] = true;
+                    queue[tail++] = links[i];
+                }
+            }
+        }
+        for (i = 0; i < w->n; i++) {
+            lost += hnsw_is_linked(w->h, (uint32_t)i) && !seen[i] &&
+                    hnsw_level(w->h, (uint32_t)i) >= level;
+        }
+    }
+    free(queue);
+    free(seen);
+    return lost;
 }
 
 /* Sweeps what is dead, and brings back what came loose. */
@@ -559,6 +591,34 @@ static void copies_come_and_go(void **state)
     }
 }
 
+/* On all levels, though with few links whole neighbourhoods die. */
+static void all_that_remains_is_in_reach(void **state)
+{
+    struct world w;
+    uint32_t i;
+    int round;
+
+    (void)state;
+    make(&w, VEC_I8, VEC_COSINE, 16, 4, 20);
+    for (i = 0; i < 6000; i++) {
+        invent(&w, i);
+    }
+    link_range(&w, 0, 6000, 0);
+    for (round = 0; round < 6; round++) {
+        for (i = 0; i < 6000; i++) {
+            if (w.in[i] && rng_below(&w.rng, 3) == 0) {
+                kill_row(&w, i);
+            }
+        }
+        sweep(&w);
+        if (out_of_reach(&w)) {
+            fail_msg("%zu of %u are out of reach", out_of_reach(&w),
+                     hnsw_count(w.h));
+        }
+    }
+    unmake(&w);
+}
+
 static void an_entry_that_goes_is_replaced(void **state)
 {
     struct world w;
@@ -685,6 +745,7 @@ int main(void)
         cmocka_unit_test(equal_rows_do_not_hide_the_others),
         cmocka_unit_test(rows_that_are_all_equal_or_zero),
         cmocka_unit_test(copies_come_and_go),
+        cmocka_unit_test(all_that_remains_is_in_reach),
         cmocka_unit_test(an_entry_that_goes_is_replaced),
         cmocka_unit_test(searches_that_forget_find_as_much),
         cmocka_unit_test(one_node_is_a_graph),
