@@ -19,6 +19,7 @@
  * usage: ledger [name=value ...], the names in options_read(). */
 #include "ledger.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -192,6 +193,8 @@ int main(int argc, char **argv)
     if (!options_read(argc, argv)) {
         return 2;
     }
+    signal(SIGPIPE,
+           SIG_IGN); /* a server that is killed is an error of send() */
     clients = calloc(opt.n_clients, sizeof(*clients));
     for (i = 0; i < opt.n_clients; i++) {
         clients[i].id = i;
