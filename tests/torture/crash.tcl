@@ -10,6 +10,7 @@ namespace eval torture {
     variable scenarios {
         always   {400 crash_always}
         everysec {200 crash_everysec}
+        slate    {100 crash_slate}
         snapshot {100 crash_snapshot}
         bgsave   {100 crash_bgsave}
         rewrite  {100 crash_rewrite}
@@ -20,7 +21,7 @@ namespace eval torture {
     }
     # How many of each there are in `make test`; of faults, per mille.
     variable samples {
-        always 10 everysec 6 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 lists 2 del 2
+        always 10 everysec 6 slate 3 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 lists 2 del 2
         faults 10 powerloss 60 fulldisk 2
     }
     # A data folder serves this many rounds.
@@ -87,6 +88,12 @@ proc torture::crash_always {n} {
 
 proc torture::crash_everysec {n} {
     return [crash_rounds $n [policy everysec] {clients=6} torture::crash_at_once]
+}
+
+# Much at once, which is on the slate before it is in the log, with rewrites.
+proc torture::crash_slate {n} {
+    return [crash_rounds $n [policy everysec auto-aof-rewrite-min-size 2mb] \
+                {clients=6 depth=40 bulk=400} torture::crash_at_once]
 }
 
 # ---- while something goes on -------------------------------------------------
