@@ -59,7 +59,9 @@ struct lists_job {
     struct completion turn; /* the loop's next, while is_yielding */
     bool is_running;        /* a phase */
     bool is_yielding;
-    bool is_waiting; /* see lists_job_wait() */
+    bool is_waiting;   /* see lists_job_wait() */
+    bool is_urgent;    /* the next phase is: workers work it */
+    struct pool *pool; /* whose threads work the phase */
     uint64_t hold;
     uint64_t ticket; /* JOB_TRAIN, while has_ticket */
     bool has_ticket;

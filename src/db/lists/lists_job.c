@@ -34,7 +34,7 @@ static bool step(struct task *t, struct worker *w)
         }
     }
     if (atomic_fetch_sub_explicit(&job->active, 1, memory_order_acq_rel) == 1) {
-        pool_complete(job->home->keyspace->builders, &job->completion);
+        pool_complete(job->pool, &job->completion);
     }
     return false;
 }
@@ -65,15 +65,30 @@ static void turn_came(struct completion *c)
     go_on(job);
 }
 
+/* What makes searches of the moment quicker is not left to threads that come
+ * after all others. Of the workers one half, so that the loop has a processor
+ * for the writes. */
+static struct pool *pool_for(const struct lists_job *job, unsigned *most)
+{
+    const struct keyspace *ks = job->home->keyspace;
+
+    if (!job->is_urgent) {
+        return ks->builders;
+    }
+    *most = (pool_size(ks->pool) + 1) / 2;
+    return ks->pool;
+}
+
 void lists_job_phase(struct lists_job *job, uint32_t n_units, unsigned most)
 {
-    struct pool *pool = job->home->keyspace->builders;
+    struct pool *pool = pool_for(job, &most);
     unsigned n = job->n_tasks < most ? job->n_tasks : most;
     unsigned i;
 
     n = n < n_units ? n : n_units;
     n = n ? n : 1;
     job->is_running = true;
+    job->pool = pool;
     job->n_units = n_units;
     atomic_store_explicit(&job->next_unit, 0, memory_order_relaxed);
     atomic_store_explicit(&job->active, n, memory_order_relaxed);

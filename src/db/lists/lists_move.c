@@ -18,6 +18,8 @@ enum {
                        * moves rows of the one before */
     BATCH_BLOCKS = 1024,
     UNIT_ROWS = 256,
+    URGENT_BYTES = 4 << 20, /* of a tail */
+    URGENT_ROWS = 4096,
     CHUNK = 32,            /* rows moved at a time */
     SLICE_NS = 400 * 1000, /* of the loop's time */
     OF_LATE_ROWS = 4096,   /* the weight of one is 1 in so many, at least */
@@ -342,6 +344,17 @@ static void filled(struct lists_job *job)
 
 static bool begin_batch(struct lists_job *job);
 
+/* Rows come faster than builders, whom everybody else goes before, find lists
+ * for them, and every search scans them. */
+static bool is_urgent(const struct lists_job *job)
+{
+    const struct lists_home *h = job->home;
+    uint32_t rows = URGENT_BYTES / h->set->format.row_bytes;
+
+    rows = rows < URGENT_ROWS ? URGENT_ROWS : rows;
+    return job->lists->is_filled && slots_tail_count(lists_slots(h)) > rows;
+}
+
 static void hand_part(struct lists_job *job)
 {
     uint32_t left = job->n - job->handed;
@@ -349,6 +362,7 @@ static void hand_part(struct lists_job *job)
 
     job->part = job->handed;
     job->handed += n;
+    job->is_urgent = is_urgent(job);
     lists_job_phase(job, (n + UNIT_ROWS - 1) / UNIT_ROWS, UINT32_MAX);
 }
 
