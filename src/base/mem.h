@@ -66,8 +66,10 @@ void mem_stats_read(struct mem_stats *out);
 size_t mem_resident(void); /* of the process, from the kernel */
 const char *mem_allocator(void);
 
-/* Gives unused dirty pages back to the system. */
+/* Gives unused dirty pages back to the system: all of them, or those that
+ * nobody has wanted for some seconds. */
 void mem_purge(void);
+void mem_decay(void);
 
 /* For tests: the n-th mem_try_*() or region_alloc() from now on fails (0: none
  * does). */

@@ -192,3 +192,10 @@ void mem_purge(void)
 {
     mem_raw_arena_purge(MALLCTL_ARENAS_ALL);
 }
+
+/* By itself jemalloc looks at an arena only while it is allocated from, so that
+ * one at rest would keep what it has. */
+void mem_decay(void)
+{
+    arena_ctl(MALLCTL_ARENAS_ALL, "decay");
+}

@@ -80,6 +80,10 @@ const char *mem_allocator(void)
     return "libc";
 }
 
+void mem_decay(void)
+{
+}
+
 void mem_purge(void)
 {
     malloc_trim(0);

@@ -11,6 +11,8 @@
  * as Redis spends; otherwise hz times a second. */
 enum { EXPIRE_BUDGET_US = 1000, EXPIRE_AGAIN_US = 4000 };
 
+enum { DECAY_EVERY_US = 1000000 };
+
 static void set_time(struct server *s)
 {
     keyspace_set_time(s->ks, clock_wall_ms(), clock_mono_us());
@@ -45,6 +47,25 @@ static void sample_rates(struct server *s)
     metrics_sample(&s->output_rate, n->output_bytes, now);
 }
 
+static void run_decay(struct reaper_job *job)
+{
+    (void)job;
+    mem_decay();
+}
+
+/* Memory that is not used goes back to the system, on the background thread;
+ * when that has nothing to do, it is through with the last time, too. */
+static void decay(struct server *s)
+{
+    time_us now = clock_mono_us();
+
+    if (now - s->decayed_us >= DECAY_EVERY_US && !reaper_pending(s->reaper)) {
+        s->decayed_us = now;
+        s->decay.run = run_decay;
+        reaper_submit(s->reaper, &s->decay);
+    }
+}
+
 void server_cron(void *arg)
 {
     struct server *s = arg;
@@ -63,5 +84,6 @@ void server_cron(void *arg)
     server_clients_look(s);
     exchange_look(s->exchanges);
     sample_rates(s);
+    decay(s);
     (void)mem_used(); /* keeps the peak up to date */
 }

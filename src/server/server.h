@@ -53,6 +53,8 @@ struct server {
     time_us turn_started_at;
     uint64_t turns;
     uint64_t cron_runs;
+    struct reaper_job decay; /* of unused memory */
+    time_us decayed_us;      /* when it was last submitted */
     char run_id[41];
     char replid[41];
     bool shutting_down;

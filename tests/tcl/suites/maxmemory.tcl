@@ -217,6 +217,27 @@ start_server {} {
         r flushall
     }
 
+    # Nobody sends anything meanwhile: it comes back by itself.
+    if {[string match jemalloc* [info_field mem_allocator]]} {
+        test {the system has the memory of a set again while the server rests} {
+            proc resident {} {
+                set f [open /proc/[srv pid]/statm]
+                set pages [lindex [read $f] 1]
+                close $f
+                return $pages
+            }
+            set blob [fill_blob 1000 100]
+            set before [resident]
+            r vcreate rests DIM 100 INDEX FLAT
+            for {set i 0} {$i < 300} {incr i} {
+                r vmadd rests 1000 FP32 $blob {*}[fill_names 1000 $i:]
+            }
+            set most [expr {$before + ([resident] - $before) / 2}]
+            r del rests
+            wait_for {[resident] < $most}
+        }
+    }
+
     test {memory comes back when sets go} {
         r flushall
         wait_for {[info_field lazyfree_pending_objects] == 0}
