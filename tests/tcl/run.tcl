@@ -1,5 +1,6 @@
 # Runs suites: tclsh tests/tcl/run.tcl [NAME...]   (default: all; `quick` runs
-# those that take a moment). VERBOSE=1 names every test, SEED=n repeats a run.
+# those that take a moment). VERBOSE=1 says how long every test took, SEED=n
+# repeats a run.
 
 set here [file dirname [file normalize [info script]]]
 source $here/lib/resp.tcl

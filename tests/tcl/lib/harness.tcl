@@ -26,6 +26,7 @@ namespace eval harness {
 proc test {name body} {
     variable ::harness::passed
     variable ::harness::failed
+    set began [clock milliseconds]
     if {[catch {uplevel 1 $body} message options]} {
         incr failed
         puts "FAIL: $name"
@@ -36,7 +37,7 @@ proc test {name body} {
         lappend ::harness::failures "$::harness::suite: $name"
     } else {
         incr passed
-        if {[info exists ::env(VERBOSE)]} { puts "ok: $name" }
+        if {[info exists ::env(VERBOSE)]} { puts "ok: $name, [expr {[clock milliseconds] - $began}] ms" }
     }
 }
 
