@@ -44,6 +44,7 @@ static inline void keyspace_begin(int n_dbs, const struct cmd_host *host)
     keyspace_set_builders(w.ks, w.builders);
     cmd_env_init(&w.env, w.ks, host);
     w.env.settings.slowlog_slower_than_us = -1;
+    w.env.settings.bulk_max = 1 << 20;
 }
 
 static inline void finish_jobs(void)

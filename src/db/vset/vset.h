@@ -222,6 +222,7 @@ enum err vset_set_index(struct vset *v, const struct vset_options *wanted,
 /* A check of a set that goes on while it is written to: what is looked at in
  * one call is looked at in one instant. */
 struct vset_check {
+    const struct vset *of;
     slot_id next;
     uint64_t seq; /* when it began */
     uint32_t n_live, n_attributes;
@@ -229,7 +230,8 @@ struct vset_check {
 };
 void vset_check_begin(struct vset_check *c, const struct vset *v);
 
-/* Looks at n slots; true when there is more. */
+/* Looks at n slots; true when there is more. Begins anew when v is another set,
+ * which has taken the place of the one there was. */
 bool vset_check_step(struct vset_check *c, const struct vset *v, uint32_t n);
 
 /* Checks every invariant below; aborts on a violation. */

@@ -39,7 +39,7 @@ void vset_info_read(const struct vset *v, struct vset_info *out)
 
 void vset_check_begin(struct vset_check *c, const struct vset *v)
 {
-    *c = (struct vset_check){.seq = epoch_now(v->keyspace->epoch)};
+    *c = (struct vset_check){.of = v, .seq = epoch_now(v->keyspace->epoch)};
 }
 
 static const char *check_element(const struct vset *v, slot_id slot)
@@ -53,6 +53,9 @@ bool vset_check_step(struct vset_check *c, const struct vset *v, uint32_t n)
 {
     const struct slots *s = &v->elements.slots;
 
+    if (c->of != v) {
+        vset_check_begin(c, v);
+    }
     c->broken = graph_check_slots(v, c->next, n);
     if (!c->broken) {
         c->broken = lists_check_slots(v, c->next, n);

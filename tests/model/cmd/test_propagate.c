@@ -62,6 +62,7 @@ static void side_begin(struct side *s)
     s->ks = keyspace_create(DBS, w.pool, w.reaper);
     cmd_env_init(&s->env, s->ks, &host);
     s->env.settings.slowlog_slower_than_us = -1;
+    s->env.settings.bulk_max = 1 << 20;
     client_init(&s->client, 1, NULL);
     s->client.authenticated = true;
 }

@@ -418,6 +418,33 @@ static void past_the_limit_nothing_is_added(void **state)
     end();
 }
 
+/* Codes of a set take its place: what was counted of the one is not added to
+ * what is counted of the other. */
+static void a_check_begins_anew_with_another_set(void **state)
+{
+    struct vset_check check;
+    struct vset *first;
+    uint32_t i;
+
+    (void)state;
+    begin(VEC_I8);
+    first = w.set;
+    for (i = 0; i < NAMES; i++) {
+        add(i);
+    }
+    make_set();
+    for (i = 0; i < NAMES / 2; i++) {
+        add(i);
+    }
+    vset_check_begin(&check, first);
+    assert_true(vset_check_step(&check, first, NAMES / 3));
+    while (vset_check_step(&check, w.set, NAMES / 3)) {
+    }
+    assert_null(check.broken);
+    vset_drop(first);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +455,7 @@ int main(void)
         cmocka_unit_test(memory_comes_back_when_a_set_is_dropped),
         cmocka_unit_test(an_empty_set_takes_less_than_a_kilobyte),
         cmocka_unit_test(past_the_limit_nothing_is_added),
+        cmocka_unit_test(a_check_begins_anew_with_another_set),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
