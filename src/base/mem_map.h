@@ -30,9 +30,8 @@ void mem_touch(void *ptr, size_t size);
 
 /* Gives the whole pages of a block back to the system, of which the block
  * remains: it reads as zeros, and is found memory for as it is written to.
- * Returns how many bytes that are, at least, whatever its
- * alignment; 0 when it cannot be done. mem_want() says that it will
- * be written to, by and by. */
+ * Returns how many bytes that are, at least, whatever its alignment; 0 when it
+ * cannot be done. mem_want() says that it will be written to, by and by. */
 size_t mem_discard(void *ptr, size_t size);
 void mem_want(void *ptr, size_t size);
 

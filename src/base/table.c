@@ -275,8 +275,7 @@ static void give_back(struct table *t, uint64_t hash, struct table_segment *seg)
     segment_free(t, buddy);
 }
 
-/* ---- life and changes
- * -------------------------------------------------------- */
+/* ---- life and changes -------------------------------------------------- */
 
 void table_init(struct table *t, int ref_bytes, struct region *region,
                 uint64_t (*hash)(uint64_t ref, void *arg), void *arg)

@@ -220,6 +220,20 @@ enum err file_sync_dir(const char *path, struct err_ctx *ctx)
     return rc == 0 ? ERR_OK : ERR_IO;
 }
 
+int file_pieces_left(struct iovec **v, int n, size_t done)
+{
+    while (n > 0 && done >= (*v)->iov_len) {
+        done -= (*v)->iov_len;
+        (*v)++;
+        n--;
+    }
+    if (n > 0) {
+        (*v)->iov_base = (char *)(*v)->iov_base + done;
+        (*v)->iov_len -= done;
+    }
+    return n;
+}
+
 enum err file_lock_dir(const char *path, int *fd, struct err_ctx *ctx)
 {
     int dir = file_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);

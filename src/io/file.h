@@ -10,6 +10,7 @@
 #define VECTRA_IO_FILE_H
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -21,6 +22,10 @@ int file_open(const char *path, int flags, mode_t mode);
 int file_fsync(int fd);
 int file_fdatasync(int fd);
 int file_truncate(int fd, off_t size);
+
+/* Takes what was written off the front of n pieces; returns how many are left,
+ * from *v on. */
+int file_pieces_left(struct iovec **v, int n, size_t done);
 
 /* Appends the content of a file, or of what is left on a descriptor, to *out.
  * `name` is for the words of an error.

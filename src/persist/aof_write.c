@@ -66,15 +66,7 @@ static bool write_all(int fd, struct iovec *v, int n)
             errno = done == 0 ? EIO : errno;
             return false;
         }
-        while (n > 0 && (size_t)done >= v->iov_len) {
-            done -= (ssize_t)v->iov_len;
-            v++;
-            n--;
-        }
-        if (n > 0) {
-            v->iov_base = (char *)v->iov_base + done;
-            v->iov_len -= (size_t)done;
-        }
+        n = file_pieces_left(&v, n, (size_t)done);
     }
 }
 
