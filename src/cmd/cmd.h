@@ -61,9 +61,11 @@ struct cmd_env {
     size_t n_errors;
     uint64_t total_commands;
     uint64_t total_errors;
+    uint64_t denied_auths; /* wrong user or password */
     struct slowlog slowlog;
     struct table watches; /* see multi.c */
     size_t n_watches;
+    size_t n_watching; /* clients that have some */
     struct client **monitors;
     size_t n_monitors;
     struct cmd_job *jobs; /* see job.c */

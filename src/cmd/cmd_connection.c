@@ -59,6 +59,7 @@ static bool authenticate(struct cmd_ctx *ctx, struct bytes user,
 {
     if (!bytes_equal(user, bytes_str("default")) ||
         !acl_password_check(&ctx->env->settings.password, password)) {
+        ctx->env->denied_auths++;
         cmd_error(ctx, WRONGPASS);
         return false;
     }

@@ -146,6 +146,7 @@ enum err multi_watch(struct cmd_env *env, struct client *c, struct bytes key)
         mem_free(w);
         return ERR_NOMEM;
     }
+    env->n_watching += c->watched == NULL;
     w->next_of_client = c->watched;
     c->watched = w;
     env->n_watches++;
@@ -174,6 +175,7 @@ static void unwatch(struct cmd_env *env, struct watched_key *w)
 
 void multi_unwatch_all(struct cmd_env *env, struct client *c)
 {
+    env->n_watching -= c->watched != NULL;
     while (c->watched) {
         struct watched_key *w = c->watched;
 

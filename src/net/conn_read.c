@@ -185,6 +185,7 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg)
     }
     c->last_read_at = n->now;
     c->input_total += (uint64_t)got;
+    n->stats.reads++;
     n->stats.input_bytes += (uint64_t)got;
     if (own) {
         c->in.len += (size_t)got;

@@ -262,6 +262,7 @@ static bool send_some(struct conn *c, size_t *left)
     *left -= (size_t)n;
     c->sent += (size_t)n;
     c->output_total += (uint64_t)n;
+    c->net->stats.writes++;
     c->net->stats.output_bytes += (uint64_t)n;
     if (c->piece_first && c->sent == b->len) {
         drop_piece(c);

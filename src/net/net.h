@@ -69,6 +69,7 @@ struct net_handler {
 struct net_stats {
     uint64_t connections; /* ever accepted and admitted */
     uint64_t rejected;
+    uint64_t reads, writes; /* that moved bytes */
     uint64_t input_bytes;
     uint64_t output_bytes;
     uint64_t query_limit_closes;

@@ -370,7 +370,7 @@ void server_reset_stats(void *server)
     memset(env->counters, 0, sizeof(env->counters));
     memset(env->errors, 0, sizeof(env->errors));
     env->n_errors = 0;
-    env->total_commands = env->total_errors = 0;
+    env->total_commands = env->total_errors = env->denied_auths = 0;
     /* Changes since the start are no statistic: clients compare them. */
     s->ks->stats.hits = s->ks->stats.misses = s->ks->stats.expired = 0;
     search_pool_stats_reset(s->ks->searches);

@@ -722,7 +722,10 @@ start_server {appendonly yes appendfsync everysec save {""} auto-aof-rewrite-per
                 $c select [expr {$round % 16}]
                 for {set i 0} {$i < 5} {incr i} { $c send append k:$i [string repeat $round 9000] }
             }
-            if {$round % 10 == 5} { r bgrewriteaof }
+            if {$round % 10 == 5} {
+                wait_for {[info_field aof_rewrite_in_progress] == 0}
+                r bgrewriteaof
+            }
             foreach c $clients { for {set i 0} {$i < 5} {incr i} { $c read } }
         }
         set digest [r debug digest]

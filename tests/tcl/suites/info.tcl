@@ -119,6 +119,37 @@ start_server {} {
         wait_for {[info_field connected_clients] == 1}
     }
 
+    test {reads, writes and clients that watch are counted} {
+        lassign [list [info_field total_reads_processed] \
+                     [info_field total_writes_processed]] reads writes
+        set c [client]
+        $c watch a b
+        $c watch c
+        assert_equal {1 3} [list [info_field watching_clients] [info_field total_watched_keys]]
+        $c unwatch
+        assert_equal {0 0} [list [info_field watching_clients] [info_field total_watched_keys]]
+        $c watch a
+        $c close
+        wait_for {[info_field watching_clients] == 0}
+        assert {[info_field total_reads_processed] >= $reads + 4}
+        assert {[info_field total_writes_processed] >= $writes + 4}
+    }
+
+    test {refused passwords are counted} {
+        r config resetstat
+        catch {r auth default nonsense}
+        r config set requirepass secret
+        set c [client]
+        catch {$c auth wrong}
+        catch {$c hello 3 auth nobody secret}
+        $c auth secret
+        $c close
+        r config set requirepass ""
+        assert_equal 2 [info_field acl_access_denied_auth]
+        r config resetstat
+        assert_equal 0 [info_field acl_access_denied_auth]
+    }
+
     test {rates follow what happens and fall again} {
         wait_for {[r ping] eq "PONG" && [info_field instantaneous_ops_per_sec] > 10}
         assert {[info_field instantaneous_input_kbps] > 0}

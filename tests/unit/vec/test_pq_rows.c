@@ -144,7 +144,7 @@ static double key_by_hand(const struct fixture *x, const float *query,
                           const uint8_t *row)
 {
     float *unit = malloc(sizeof(float) * x->f.dim);
-    double qx = 0, qq = 0, nn = 0, ratio, norm, key;
+    double qx = 0, qq = 0, ratio, norm, key;
     uint16_t bits;
     uint32_t i, j;
 
@@ -155,7 +155,6 @@ static double key_by_hand(const struct fixture *x, const float *query,
         j = i % x->pq->part;
         unit[i] = x->pq->points[((size_t)part * x->pq->part + j) * 16 + code];
         qx += (double)unit[i] * (double)query[i];
-        nn += (double)unit[i] * (double)unit[i];
         qq += (double)query[i] * (double)query[i];
     }
     memcpy(&bits, row + x->f.factor_at + 4, 2);
