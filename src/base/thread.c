@@ -11,7 +11,12 @@
 
 #include "base/mem.h"
 
-enum { LOW_NICE = 7, LOW_SLICE_NS = 100000 };
+enum {
+    LOW_NICE = 7,
+    NICE_MAX = 19,
+    LOW_SLICE_NS = 100000,
+    PROMPT_SLICE_NS = 100000,
+};
 
 struct thread {
     pthread_t id;
@@ -69,19 +74,39 @@ struct sched_terms {
     uint64_t deadline, period;
 };
 
+/* False where the kernel does not know how. */
+static bool set_terms(uint32_t policy, int nice, uint64_t slice_ns)
+{
+    struct sched_terms t = {.size = sizeof(t),
+                            .policy = policy,
+                            .nice = nice,
+                            .slice_ns = slice_ns};
+
+    return syscall(SYS_sched_setattr, 0, &t, 0) == 0;
+}
+
 void thread_lower_priority(void)
 {
     /* On Linux these belong to the thread; 0 means the caller. A batch thread
      * displaces nobody when it wakes. Giving way costs it the rest of its slice
      * and, since Linux 6.18, a slice that it has not had: were that one of the
      * usual millisecond and a half, it would starve beside busy neighbours. */
-    struct sched_terms t = {.size = sizeof(t),
-                            .policy = SCHED_BATCH,
-                            .nice = LOW_NICE,
-                            .slice_ns = LOW_SLICE_NS};
+    int nice = getpriority(PRIO_PROCESS, 0) + LOW_NICE;
 
-    if (syscall(SYS_sched_setattr, 0, &t, 0) != 0) {
-        setpriority(PRIO_PROCESS, 0, LOW_NICE);
+    nice = nice < NICE_MAX ? nice : NICE_MAX;
+    if (!set_terms(SCHED_BATCH, nice, LOW_SLICE_NS)) {
+        setpriority(PRIO_PROCESS, 0, nice);
+    }
+}
+
+void thread_wake_at_once(bool on)
+{
+    /* Who wakes displaces a thread whose slice is longer than its own, if it
+     * has not had more than its share; else it may wait for a whole slice, some
+     * milliseconds. */
+    if (sched_getscheduler(0) == SCHED_OTHER) {
+        (void)set_terms(SCHED_OTHER, getpriority(PRIO_PROCESS, 0),
+                        on ? PROMPT_SLICE_NS : 0);
     }
 }
 

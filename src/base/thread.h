@@ -3,6 +3,8 @@
 #ifndef VECTRA_BASE_THREAD_H
 #define VECTRA_BASE_THREAD_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct thread;
@@ -20,6 +22,10 @@ void thread_join(struct thread *t);
 /* Asks the scheduler to prefer others over the calling thread, which calls
  * thread_give_way() often. */
 void thread_lower_priority(void);
+
+/* Asks it to let the calling thread, which sleeps and wakes often, run as soon
+ * as it wakes. Threads and processes that it starts afterwards inherit that. */
+void thread_wake_at_once(bool on);
 
 /* Lets a thread run that waits for this processor, if there is one. */
 void thread_give_way(void);

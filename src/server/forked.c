@@ -9,6 +9,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+
 static void close_others(const int *keep, size_t n)
 {
     unsigned from = STDERR_FILENO + 1;
@@ -35,6 +37,7 @@ void forked_settle(pid_t parent, const char *name, const int *keep, size_t n)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGCHLD, &action, NULL);
     prctl(PR_SET_NAME, name);
+    thread_wake_at_once(false); /* the parent does, and comes first */
     /* Nobody would give the file its name when the parent is gone. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {

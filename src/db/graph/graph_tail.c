@@ -26,7 +26,8 @@ enum {
     RAW_BYTES = 384 << 10, /* scanned by every search: 25 us */
     RAW_MIN = 1024,
     RAW_MAX = 16384,
-    BUCKETS_FROM = 8,         /* times as much raw is worth training for */
+    BUCKETS_FROM = 2,         /* times as much raw is worth training for */
+    URGENT_FROM = 8,          /* and to let everything else wait */
     ASSIGN_MAX = 64 * 1024,   /* rows of one job */
     SEGMENT_MAX = 128 * 1024, /* so that memory comes back bit by bit */
     MERGE_MIN = 4,            /* segments at a time */
@@ -254,8 +255,9 @@ static void begin_training(struct graph *g)
         return;
     }
     f = formats_of(job);
-    job->training = buckets_training_begin(
-        &f, &g->set->memory, g->set->elements.slots.n_slots, g->set->seed);
+    job->training = buckets_training_begin(&f, &g->set->memory,
+                                           g->set->elements.slots.n_slots,
+                                           graph_waiting(g), g->set->seed);
     if (!job->training) {
         graph_job_end(job, false);
         return;
@@ -392,7 +394,7 @@ static bool has_room(const struct graph *g, uint32_t rows)
 
 bool graph_tail_is_urgent(const struct graph *g)
 {
-    return g->tail_job && graph_raw_rows(g) >= g->raw_bound * BUCKETS_FROM;
+    return g->tail_job && graph_raw_rows(g) >= g->raw_bound * URGENT_FROM;
 }
 
 void graph_tail_pump(struct graph *g)
@@ -413,7 +415,8 @@ void graph_tail_pump(struct graph *g)
         return;
     } else if (g->centroids && raw >= bound / 2 && has_room(g, raw)) {
         begin_assigning(g);
-    } else if (!begin_merging(g) && !g->buckets && g->centroids) {
+    } else if (!begin_merging(g) && !g->buckets && g->centroids &&
+               graph_waiting(g) == 0) {
         buckets_centroids_release(g->centroids);
         g->centroids = NULL;
     }

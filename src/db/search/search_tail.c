@@ -17,13 +17,18 @@ enum {
     PROBES_MIN = 8,
     EF_TYPICAL = 100,
     PROBES_TYPICAL = 72, /* of BUCKETS_MAX, with that */
+    AHEAD = 16,          /* pieces of buckets that are fetched */
+    FETCH_BYTES = 1024,  /* of each at most: the processor sees the rest */
+    ROWS_TYPICAL = 500,  /* but that many rows of few, with that */
 };
 
 /* Buckets of n that are looked at: more with more effort, about as recall in a
  * graph grows with it, and so many that a filter leaves as much. */
 static uint32_t probes_of(const struct search *s, uint32_t n)
 {
-    double share = (double)PROBES_TYPICAL / BUCKETS_MAX * s->ef / EF_TYPICAL;
+    double typical = (double)PROBES_TYPICAL / BUCKETS_MAX;
+    double of_few = (double)ROWS_TYPICAL / (s->graph.bucketed + 1);
+    double share = (of_few > typical ? of_few : typical) * s->ef / EF_TYPICAL;
     double probes;
 
     if (s->filter) {
@@ -149,23 +154,40 @@ static void find_among(struct finding *f, const uint8_t *codes,
     }
 }
 
-static void find(struct finding *f, const struct bucket_segment *segment,
-                 uint32_t bucket)
+/* What of a segment is in a bucket: a few rows here, a few there. */
+struct piece {
+    const struct bucket_segment *segment;
+    uint32_t at, end;
+};
+
+static void find(struct finding *f, const struct piece *p)
 {
     struct search *s = f->search;
+    const struct bucket_segment *segment = p->segment;
     size_t row_bytes = segment->centroids->codes->row_bytes;
-    uint32_t end;
-    uint32_t at =
-        buckets_entries_from(segment, bucket, s->graph.fresh_from, &end);
+    uint32_t at = p->at;
 
-    s->scored += end - at;
-    s->tail_scored += end - at;
-    while (at < end) {
-        uint32_t n = end - at < AT_A_TIME ? end - at : AT_A_TIME;
+    s->scored += p->end - at;
+    s->tail_scored += p->end - at;
+    while (at < p->end) {
+        uint32_t n = p->end - at < AT_A_TIME ? p->end - at : AT_A_TIME;
 
         find_among(f, segment->codes + at * row_bytes, segment->slots + at, n);
         at += n;
     }
+}
+
+/* Has the beginning of it on its way from memory. */
+static void fetch(const struct piece *p)
+{
+    size_t row_bytes = p->segment->centroids->codes->row_bytes;
+    const uint8_t *codes = p->segment->codes + p->at * row_bytes;
+    size_t bytes = (p->end - p->at) * row_bytes, i;
+
+    for (i = 0; i < bytes && i < FETCH_BYTES; i += CACHE_LINE) {
+        __builtin_prefetch(codes + i);
+    }
+    __builtin_prefetch(p->segment->slots + p->at);
 }
 
 /* The buckets whose centroids are nearest, nearest first. */
@@ -205,21 +227,47 @@ static bool comes_first(const struct bucket_dir *d, uint32_t i)
     return true;
 }
 
-/* In all segments with the centroids of the i-th. */
-static void probe(struct finding *f, uint32_t i)
+/* Pieces that are on their way from memory, in order. */
+struct fetched {
+    struct piece pieces[AHEAD];
+    uint32_t n, done;
+};
+
+static void add(struct finding *f, struct fetched *q, const struct piece *p)
+{
+    if (q->n - q->done == AHEAD) {
+        find(f, &q->pieces[q->done++ % AHEAD]);
+    }
+    q->pieces[q->n++ % AHEAD] = *p;
+    fetch(p);
+}
+
+/* In all segments with the centroids of the first-th. */
+static void probe(struct finding *f, uint32_t first)
 {
     const struct search *s = f->search;
     const struct bucket_dir *d = s->graph.buckets;
-    const struct bucket_centroids *c = d->segments[i]->centroids;
+    const struct bucket_centroids *c = d->segments[first]->centroids;
     uint32_t buckets[BUCKETS_MAX];
-    uint32_t n = nearest(s, c, buckets), at, j;
+    uint32_t n = nearest(s, c, buckets), at, i;
+    struct fetched q = {.n = 0};
 
     for (at = 0; at < n && !search_should_stop(s); at++) {
-        for (j = i; j < d->n; j++) {
-            if (d->segments[j]->centroids == c) {
-                find(f, d->segments[j], buckets[at]);
+        for (i = first; i < d->n; i++) {
+            struct piece p = {.segment = d->segments[i]};
+
+            if (p.segment->centroids != c) {
+                continue;
+            }
+            p.at = buckets_entries_from(p.segment, buckets[at],
+                                        s->graph.fresh_from, &p.end);
+            if (p.at < p.end) {
+                add(f, &q, &p);
             }
         }
+    }
+    while (q.done < q.n) {
+        find(f, &q.pieces[q.done++ % AHEAD]);
     }
 }
 

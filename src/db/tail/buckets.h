@@ -77,12 +77,13 @@ void buckets_centroids_release(struct bucket_centroids *c);
 struct bucket_training;
 
 /* Begins training centroids on a sample of the first n_slots slots, at least
- * one.
+ * one, for so many rows.
  *
  * fails  NULL when memory is out. */
 struct bucket_training *buckets_training_begin(const struct bucket_formats *f,
                                                struct region *region,
-                                               uint32_t n_slots, uint64_t seed);
+                                               uint32_t n_slots,
+                                               uint32_t n_rows, uint64_t seed);
 uint32_t buckets_training_units(const struct bucket_training *t);
 void buckets_training_unit(struct bucket_training *t, uint32_t unit);
 void buckets_training_next(struct bucket_training *t);

@@ -40,7 +40,8 @@ static double key_ns(const struct vec_format *codes)
     return 1 + (double)codes->row_bytes / 100;
 }
 
-/* Centroids for so many rows: fewer, of more, where a row takes longer. */
+/* Centroids for so many rows: fewer, of more, where a row takes longer. What
+ * training takes grows with the square of their number. */
 static uint32_t count_for(const struct vec_format *codes, uint32_t rows)
 {
     uint32_t n = BUCKETS_MAX;
@@ -119,9 +120,10 @@ static bool place(struct bucket_centroids *c, uint32_t i, float *x)
 
 struct bucket_training *buckets_training_begin(const struct bucket_formats *f,
                                                struct region *region,
-                                               uint32_t n_slots, uint64_t seed)
+                                               uint32_t n_slots,
+                                               uint32_t n_rows, uint64_t seed)
 {
-    uint32_t count = count_for(f->codes, n_slots);
+    uint32_t count = count_for(f->codes, n_rows);
     uint64_t most = BUCKET_SAMPLE_BYTES / f->codes->row_bytes;
     uint64_t n = (uint64_t)count * BUCKET_SAMPLE_ROWS;
     struct bucket_training *t = mem_try_alloc(sizeof(*t));

@@ -208,6 +208,35 @@ static void test_buckets_of_every_format_and_metric(void **state)
     }
 }
 
+/* Of a few rows all buckets are looked into: it would cost more to choose. */
+static void test_none_of_a_few_rows_is_missed(void **state)
+{
+    struct ranked exact, through;
+    float q[DIM];
+    size_t i, j;
+
+    (void)state;
+    begin_with_a_short_raw_part(VEC_F32, VEC_L2);
+    put_from_to(0, 60);
+    make_graph();
+    settle();
+    hold_the_graph(true);
+    fill_buckets(60, 400);
+    assert_true(w.set->graph->centroids->n >= 16);
+    for (i = 0; i < 200; i++) {
+        random_vector(q);
+        search_now(q, true, 0, &exact);
+        search_now(q, false, 100, &through);
+        assert_int_equal(through.n, K);
+        for (j = 0; j < K; j++) {
+            assert_true(through.distance[j] == exact.distance[j]);
+        }
+    }
+    hold_the_graph(false);
+    settle();
+    end();
+}
+
 /* ---- slots that are used again ------------------------------------------- */
 
 /* T2, B4: its first vector's bucket says nothing about its second one. */
@@ -365,6 +394,7 @@ static void test_memory_runs_out_in_a_burst(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_none_of_a_few_rows_is_missed),
         cmocka_unit_test(test_a_slot_used_again_is_found_where_it_is),
         cmocka_unit_test(test_a_search_keeps_the_segments_it_saw),
         cmocka_unit_test(test_graphs_and_sets_go_while_rows_are_assigned),
