@@ -1,7 +1,9 @@
 /* What happens hz times a second, in slices that do not hold the loop. */
 #include "base/log.h"
+#include "base/thread.h"
 #include "db/graph/graph.h"
 #include "db/lists/lists.h"
+#include "db/search/search.h"
 #include "server/aof.h"
 #include "server/exchange.h"
 #include "server/server.h"
@@ -11,7 +13,10 @@
  * as Redis spends; otherwise hz times a second. */
 enum { EXPIRE_BUDGET_US = 1000, EXPIRE_AGAIN_US = 4000 };
 
-enum { DECAY_EVERY_US = 1000000 };
+enum {
+    DECAY_EVERY_US = 1000000,
+    PROMPT_FROM = 200, /* searches a second on workers */
+};
 
 static void set_time(struct server *s)
 {
@@ -66,6 +71,24 @@ static void decay(struct server *s)
     }
 }
 
+/* Where workers search the loop does not wait for the end of their slices. Else
+ * it had better wake a little later: more requests have come by then. */
+static void be_prompt(struct server *s)
+{
+    struct search_pool_stats stats;
+    uint64_t n;
+    bool wanted;
+
+    search_pool_stats_read(s->ks->searches, &stats);
+    n = stats.worker_runs - s->searches_seen;
+    wanted = n * (uint64_t)s->config.hz >= PROMPT_FROM;
+    s->searches_seen = stats.worker_runs;
+    if (wanted != s->is_prompt) {
+        s->is_prompt = wanted;
+        thread_wake_at_once(wanted);
+    }
+}
+
 void server_cron(void *arg)
 {
     struct server *s = arg;
@@ -84,6 +107,7 @@ void server_cron(void *arg)
     server_clients_look(s);
     exchange_look(s->exchanges);
     sample_rates(s);
+    be_prompt(s);
     decay(s);
     (void)mem_used(); /* keeps the peak up to date */
 }

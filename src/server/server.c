@@ -122,7 +122,6 @@ static bool turn_end(void *arg)
 
 enum err server_run(struct server *s, struct err_ctx *ctx)
 {
-    thread_wake_at_once(true);
     loop_run(s->loop);
     return s->failure ? err_set(ctx, s->failure, "%s", s->failed_why.text)
                       : ERR_OK;

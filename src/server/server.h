@@ -55,6 +55,8 @@ struct server {
     uint64_t cron_runs;
     struct reaper_job decay; /* of unused memory */
     time_us decayed_us;      /* when it was last submitted */
+    uint64_t searches_seen;  /* of those on workers, by the cron */
+    bool is_prompt;          /* see thread_wake_at_once() */
     char run_id[41];
     char replid[41];
     bool shutting_down;
