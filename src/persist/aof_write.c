@@ -70,6 +70,85 @@ static bool write_all(int fd, struct iovec *v, int n)
     }
 }
 
+/* ---- past the cache ---------------------------------------------------- */
+
+static size_t total(const struct iovec *v, int n)
+{
+    size_t sum = 0;
+
+    while (n > 0) {
+        sum += v[--n].iov_len;
+    }
+    return sum;
+}
+
+static void copy_front(uint8_t *to, const struct iovec *v, size_t len)
+{
+    while (len > 0) {
+        size_t part = v->iov_len < len ? v->iov_len : len;
+
+        memcpy(to, v->iov_base, part);
+        to += part;
+        len -= part;
+        v++;
+    }
+}
+
+/* As write(), but for whole blocks, which begin where one of the file does.
+ * Some file systems refuse; those of memory do nothing else. */
+static ssize_t write_blocks(struct aof_file *f, const void *blocks, size_t len)
+{
+    ssize_t done = -1;
+    int error;
+
+    if (fcntl(f->fd, F_SETFL, O_APPEND | O_DIRECT) == 0) {
+        done = write(f->fd, blocks, len);
+    }
+    error = errno;
+    (void)fcntl(f->fd, F_SETFL, O_APPEND);
+    if (done < 0 && (error == EINVAL || error == EOPNOTSUPP)) {
+        f->is_cached = true;
+        return 0;
+    }
+    errno = error;
+    return done;
+}
+
+/* What fills blocks of the file goes there past the cache; what is before and
+ * behind goes through it, so that the file's end is where it should be. The
+ * kernel keeps one consistent with the other, page by page. */
+static bool write_past_cache(struct aof_file *f, struct iovec *v, int n,
+                             uint8_t *room)
+{
+    uint64_t at = f->size;
+    size_t left = total(v, n);
+
+    while (left > 0 && !f->is_cached) {
+        size_t len = AOF_BLOCK - at % AOF_BLOCK;
+        bool fills = len == AOF_BLOCK && left >= AOF_BLOCK;
+        ssize_t done;
+
+        if (fills) {
+            len = left < AOF_ROOM ? left - left % AOF_BLOCK : AOF_ROOM;
+        } else if (len > left) {
+            len = left;
+        }
+        copy_front(room, v, len);
+        done = fills ? write_blocks(f, room, len) : write(f->fd, room, len);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done < 0 || (done == 0 && !f->is_cached)) {
+            errno = done == 0 ? EIO : errno;
+            return false;
+        }
+        n = file_pieces_left(&v, n, (size_t)done);
+        left -= (size_t)done;
+        at += (size_t)done;
+    }
+    return write_all(f->fd, v, n);
+}
+
 /* ---- files ------------------------------------------------------------- */
 
 static enum err open_file(struct aof_file *f, const char *path, int flags,
@@ -159,7 +238,8 @@ enum err aof_file_append(struct aof_file *f, const struct aof_batch *b,
     v[0] = (struct iovec){ts, ts_len};
     v[1] = (struct iovec){(void *)(uintptr_t)b->stream.data, b->stream.len};
     v[2] = (struct iovec){note, note_len};
-    if (!write_all(f->fd, v, 3)) {
+    if (b->room ? !write_past_cache(f, v, 3, b->room)
+                : !write_all(f->fd, v, 3)) {
         *error = errno;
         f->has_rest = true;
         (void)cut_rest(f);

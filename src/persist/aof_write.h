@@ -27,11 +27,18 @@
 
 enum { AOF_ANNOTATION_MAX = 128 };
 
+/* Room for bytes on their way past the kernel's page cache, in whole blocks of
+ * the file. Such a write costs a fifth of one into fresh pages of the cache and
+ * waits for the disk, but is not there for good before a sync either. */
+enum { AOF_BLOCK = 4096, AOF_ROOM = 512 * 1024 };
+
 struct aof_batch {
     struct bytes stream; /* whole commands */
     uint64_t end;        /* the LSN behind them */
     uint64_t synced;     /* or AOF_NOT_SYNCED */
     int64_t unix_s;      /* 0, or for a line "#TS:" before them */
+    uint8_t *room;       /* NULL, or AOF_ROOM bytes at a multiple of AOF_BLOCK:
+                          * what fills blocks passes the cache by, if it can */
 };
 
 /* Puts a batch's annotation at `out` and returns its length. crc: of the bytes
@@ -45,6 +52,7 @@ struct aof_file {
     uint64_t lsn;    /* at that place */
     int64_t last_ts; /* of the last line "#TS:" */
     bool has_rest;   /* a failed write may have left bytes past size */
+    bool is_cached;  /* nothing passes the cache by: it was refused */
 };
 
 /* Makes a fresh file and syncs its first line, or opens one to go on with at
@@ -57,7 +65,8 @@ enum err aof_file_open(struct aof_file *f, const char *path, uint64_t size,
                        uint64_t lsn, struct err_ctx *ctx) MUST_USE;
 void aof_file_close(struct aof_file *f);
 
-/* Writes a batch; one of ordinary size with one system call.
+/* Writes a batch; one of ordinary size with one system call. Whichever way it
+ * goes, the file then ends behind it, and others read it as usual.
  *
  * fails  ERR_IO, errno is in *error and words in ctx; what was written of the
  *        batch is cut off again, now or before the next one. */

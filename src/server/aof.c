@@ -514,6 +514,7 @@ void aof_destroy(struct aof *a)
     reaper_destroy(a->disk);
     aof_slate_close(&a->slate.file);
     buf_deinit(&a->write.bytes);
+    mem_free(a->write.room);
     buf_deinit(&a->recovered);
     aof_file_close(&a->file);
     aof_manifest_deinit(&a->manifest);

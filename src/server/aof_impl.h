@@ -66,8 +66,11 @@ struct aof_write {
     struct aof_job job;
     struct reaper *thread;
     struct buf bytes; /* empty when none is */
+    uint8_t *room;    /* AOF_ROOM bytes, once there was a batch for them */
     struct aof_batch batch;
     struct aof_file file; /* becomes the log's */
+    time_us took_us;
+    time_us shun_us, shun_until; /* the disk, when it is slow: see aof_out.c */
 };
 
 enum aof_stage {

@@ -31,6 +31,9 @@ enum {
     ENOUGH = 256 * 1024,  /* for the thread */
     GATHER_US = 50000,    /* or what came in this time */
     KEEP_BYTES = 1 << 20, /* of the buffer, between batches */
+    SLOW_US = 10000,      /* a disk to be left alone for a while: */
+    SHUN_US = 100000,
+    SHUN_MAX_US = 2000000,
 };
 
 /* ---- trouble ----------------------------------------------------------- */
@@ -260,10 +263,23 @@ void aof_slate_recover(const struct aof *a, const char *name, uint64_t lsn,
 static void run_write(struct reaper_job *job)
 {
     struct aof_write *w = CONTAINER_OF(job, struct aof_write, job.job);
+    time_us start = clock_mono_us();
 
     w->job.err =
         aof_file_append(&w->file, &w->batch, &w->job.error, &w->job.why);
+    w->took_us = clock_mono_us() - start;
     aof_job_quiet(&w->job);
+}
+
+/* Past the cache goes what a disk takes as fast as it comes: more than the
+ * usual has gathered when it does not. Where nobody syncs, only the cache keeps
+ * the order in which batches reach the disk; what waits there would leave
+ * holes. */
+static bool may_pass_cache_by(const struct aof *a)
+{
+    return a->s->config.appendfsync != AOF_FSYNC_NO &&
+           a->s->commands.stream.out.len <= AOF_ROOM &&
+           a->s->turn_started_at >= a->write.shun_until;
 }
 
 static void hand_over(struct aof *a)
@@ -273,11 +289,33 @@ static void hand_over(struct aof *a)
     struct buf empty = w->bytes;
 
     w->batch = aof_next_batch(a);
+    if (may_pass_cache_by(a)) {
+        if (!w->room) {
+            w->room = mem_calloc_aligned(AOF_ROOM, AOF_BLOCK);
+        }
+        w->batch.room = w->room;
+    }
     w->file = a->file;
     w->bytes = stream->out;
     stream->out = empty;
     a->slate.gathered = 0;
     aof_job_start(a, &w->job, w->thread, run_write);
+}
+
+/* A disk that keeps the thread waiting would soon keep the loop waiting. */
+static void note_time(struct aof *a)
+{
+    struct aof_write *w = &a->write;
+
+    if (!w->batch.room) {
+        return;
+    }
+    if (w->took_us < SLOW_US) {
+        w->shun_us = w->shun_us > SHUN_US ? w->shun_us * 15 / 16 : SHUN_US;
+        return;
+    }
+    w->shun_us = w->shun_us * 2 < SHUN_MAX_US ? w->shun_us * 2 : SHUN_MAX_US;
+    w->shun_until = a->s->turn_started_at + w->shun_us;
 }
 
 /* The stream is as if nobody had tried. */
@@ -301,6 +339,7 @@ static void write_poll(struct aof *a)
         return;
     }
     a->file = w->file;
+    note_time(a);
     if (w->job.err) {
         take_back(a);
         aof_enter_trouble(a, AOF_WRITE_FAILED, w->job.error, w->job.why.text);
