@@ -264,7 +264,8 @@ static void give_back(struct table *t, uint64_t hash, struct table_segment *seg)
     if (buddy->depth != seg->depth || buddy->used >= buddy->cap / 4) {
         return;
     }
-    joined = segment_create(t, seg->cap, (uint8_t)(seg->depth - 1));
+    joined = segment_create(t, seg->cap > buddy->cap ? seg->cap : buddy->cap,
+                            (uint8_t)(seg->depth - 1));
     if (!joined) {
         return;
     }

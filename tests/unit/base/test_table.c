@@ -442,6 +442,42 @@ static void fit(struct table *t)
     } while (cursor);
 }
 
+static uint64_t itself(uint64_t ref, void *arg)
+{
+    (void)arg;
+    return ref;
+}
+
+/* A segment that was made small joins one that was not. */
+static void two_segments_that_join_have_room_for_both(void **state)
+{
+    const uint64_t high = (uint64_t)1 << 63;
+    struct table t;
+    uint64_t i;
+
+    (void)state;
+    table_init(&t, 8, NULL, itself, NULL);
+    for (i = 0; i < 450; i++) {
+        uint64_t ref = i << 7 | (i % 3 == 0 ? high : 0);
+
+        assert_int_equal(table_insert(&t, ref, ref), ERR_OK);
+    }
+    for (i = 9; i < 450; i += 3) {
+        assert_true(table_remove(&t, i << 7 | high, i << 7 | high));
+    }
+    fit(&t);
+    for (i = 151; i < 450; i++) {
+        if (i % 3) {
+            assert_true(table_remove(&t, i << 7, i << 7));
+        }
+    }
+    assert_true(table_remove(&t, high, high));
+    assert_true(table_remove(&t, 3 << 7 | high, 3 << 7 | high));
+    table_validate(&t);
+    assert_int_equal(t.count, 101);
+    table_deinit(&t);
+}
+
 static void a_table_that_fits_takes_less_and_grows_as_before(void **state)
 {
     struct table t;
@@ -505,6 +541,7 @@ int main(void)
         cmocka_unit_test(a_failed_allocation_leaves_the_table_as_it_was),
         cmocka_unit_test(the_cost_of_an_insertion_is_an_upper_bound),
         cmocka_unit_test(what_a_table_will_take_is_known_before),
+        cmocka_unit_test(two_segments_that_join_have_room_for_both),
         cmocka_unit_test(a_table_that_fits_takes_less_and_grows_as_before),
     };
 
