@@ -172,6 +172,7 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg)
     ssize_t got;
 
     (void)what;
+    loop_note_request(n->loop);
     got = read(fd, at, room);
     if (got == 0 && (c->slot_first || conn_unsent(c) > 0)) {
         conn_close_after_replies(c); /* it may still read what it asked for */

@@ -8,17 +8,21 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
+#include "net/look.h"
 
 enum { SIGNALS_MAX = 8 };
 
 struct loop_timer {
     struct event event;
+    struct loop *loop;
     void (*fn)(void *arg);
     void *arg;
 };
 
 struct loop_signal {
     struct event event;
+    struct loop *loop;
     int signo;
     void (*fn)(int signo, void *arg);
     void *arg;
@@ -35,6 +39,11 @@ struct loop {
     struct loop_signal signals[SIGNALS_MAX];
     int n_signals;
     bool stopping;
+    bool (*idle)(void *arg, bool looked); /* NULL: never looks */
+    void *idle_arg;
+    struct look look;
+    unsigned events, requests; /* of this turn */
+    unsigned asked; /* requests of the last turn with any; 0: it slept since */
 };
 
 struct event_base *loop_base(struct loop *l)
@@ -48,6 +57,7 @@ static void wake_ready(evutil_socket_t fd, short what, void *arg)
     uint64_t n;
     ssize_t got = read(fd, &n, sizeof(n));
 
+    l->events++;
     (void)what;
     (void)got; /* the count does not matter, and a spurious wake is harmless */
     if (l->on_wake) {
@@ -60,6 +70,7 @@ enum err loop_create(struct loop **out)
     struct loop *l = mem_calloc(1, sizeof(*l));
     struct event_config *config = event_config_new();
 
+    look_init(&l->look);
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (config) {
         event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK |
@@ -103,6 +114,21 @@ void loop_on_turn_end(struct loop *l, bool (*fn)(void *arg), void *arg)
     l->turn_arg = arg;
 }
 
+void loop_on_idle(struct loop *l, bool (*fn)(void *arg, bool looked), void *arg)
+{
+    /* Who asks needs a processor, too. */
+    l->idle = thread_cpu_count() > 1 ? fn : NULL;
+    l->idle_arg = arg;
+}
+
+void loop_note_request(struct loop *l)
+{
+    l->events++;
+    if (l->idle && l->requests++ == 0) {
+        look_note_request(&l->look, clock_mono_ns());
+    }
+}
+
 void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg)
 {
     l->on_wake = fn;
@@ -123,6 +149,7 @@ static void timer_ready(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    t->loop->events++;
     t->fn(t->arg);
 }
 
@@ -139,6 +166,7 @@ struct loop_timer *loop_timer_start(struct loop *l, int64_t period_us,
 {
     struct loop_timer *t = mem_calloc(1, sizeof(*t));
 
+    t->loop = l;
     t->fn = fn;
     t->arg = arg;
     event_assign(&t->event, l->base, -1, EV_PERSIST, timer_ready, t);
@@ -158,6 +186,7 @@ static void signal_ready(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    s->loop->events++;
     s->fn(s->signo, s->arg);
 }
 
@@ -168,6 +197,7 @@ void loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg),
 
     ASSERT(l->n_signals < SIGNALS_MAX);
     s = &l->signals[l->n_signals++];
+    s->loop = l;
     s->signo = signo;
     s->fn = fn;
     s->arg = arg;
@@ -175,13 +205,55 @@ void loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg),
     event_add(&s->event, NULL);
 }
 
+/* Runs what is ready. */
+static void run_ready(struct loop *l)
+{
+    event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
+/* True when something came. */
+static bool look_on(struct loop *l)
+{
+    int64_t until = clock_mono_ns() + LOOK_NS;
+
+    do {
+        run_ready(l);
+        if (l->events) {
+            return true;
+        }
+        if (!l->idle(l->idle_arg, true)) {
+            return false;
+        }
+    } while (clock_mono_ns() < until);
+    look_note_miss(&l->look);
+    return false;
+}
+
+static void wait_for_events(struct loop *l)
+{
+    l->asked = l->requests ? l->requests : l->asked;
+    l->events = l->requests = 0;
+    if (l->idle && l->asked) {
+        if (l->asked > 1 || !l->idle(l->idle_arg, false)) {
+            look_note_others(&l->look);
+        } else if (look_is_wanted(&l->look) && look_on(l)) {
+            return;
+        }
+    }
+    l->asked = 0;
+    event_base_loop(l->base, EVLOOP_ONCE);
+}
+
 void loop_run(struct loop *l)
 {
     bool more = false;
 
     while (!l->stopping) {
-        event_base_loop(l->base,
-                        more ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
+        if (more) {
+            run_ready(l);
+        } else {
+            wait_for_events(l);
+        }
         more = l->turn_end ? l->turn_end(l->turn_arg) : false;
     }
     l->stopping = false; /* it may be run again */

@@ -24,6 +24,13 @@ void loop_destroy(struct loop *l);
  * at once: the next turn then does not wait. */
 void loop_on_turn_end(struct loop *l, bool (*fn)(void *arg), void *arg);
 
+/* Called after a turn with one request: whether the loop may look for the next
+ * one for a while (see look.h), since what was asked for is done and took
+ * longer than waking does, and nobody has a use for this processor; `looked`:
+ * so it has, and nothing was ready. Without it the loop sleeps. */
+void loop_on_idle(struct loop *l, bool (*fn)(void *arg, bool looked),
+                  void *arg);
+
 /* Called on the loop thread after loop_wake(). */
 void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg);
 

@@ -9,4 +9,7 @@
 
 struct event_base *loop_base(struct loop *l);
 
+/* A request has come, or may have. */
+void loop_note_request(struct loop *l);
+
 #endif

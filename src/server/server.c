@@ -120,6 +120,19 @@ static bool turn_end(void *arg)
     return more;
 }
 
+/* What takes some microseconds is not worth looking on for, a search is.
+ * Workers and builders have better uses for a processor. */
+static bool may_look_on(void *arg, bool looked)
+{
+    struct server *s = arg;
+
+    if (looked) {
+        search_pool_rest(s->ks->searches);
+    }
+    return search_pool_has_ended(s->ks->searches) && s->ks->n_graph_jobs == 0 &&
+           s->ks->n_lists_jobs == 0 && !child_is_busy(s->child);
+}
+
 enum err server_run(struct server *s, struct err_ctx *ctx)
 {
     loop_run(s->loop);
@@ -252,6 +265,7 @@ static enum err start_engine(struct server *s, struct err_ctx *ctx)
     }
     loop_on_wake(s->loop, drain_workers, s);
     loop_on_turn_end(s->loop, turn_end, s);
+    loop_on_idle(s->loop, may_look_on, s);
     err = server_listen(s, ctx);
     return err ? err : server_loading_begin(s, load_data, ctx);
 }

@@ -266,7 +266,8 @@ enum err search_create(struct vset *v, struct search_request *r,
  * over would only cost the time it takes to wake a worker. */
 static bool is_alone(const struct search_pool *p)
 {
-    return p->under_way == 0 && clock_mono_ns() - p->ended_ns > LONE_GAP_NS;
+    return p->under_way == 0 &&
+           (p->rested || clock_mono_ns() - p->ended_ns > LONE_GAP_NS);
 }
 
 bool search_is_cheap(const struct search *s)
@@ -312,6 +313,7 @@ static void search_end(struct search *s)
     struct search_pool *p = s->pool;
 
     p->ended_ns = clock_mono_ns();
+    p->rested = false;
     if (s->alone_ns && !s->filter && !s->cancelled) {
         if (s->plan == PLAN_HNSW) {
             graph_note_pace(s->set, s->expected_ns, s->alone_ns);

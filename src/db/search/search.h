@@ -134,6 +134,13 @@ void search_pool_set_inline(struct search_pool *p, bool all);
 
 size_t search_pool_under_way(const struct search_pool *p);
 
+/* One has ended a moment ago, and none is under way. */
+bool search_pool_has_ended(const struct search_pool *p);
+
+/* Nobody wants anything just now: the next search will not have waited behind
+ * the one before it. */
+void search_pool_rest(struct search_pool *p);
+
 struct search_pool_stats {
     uint64_t inline_runs; /* on the loop thread */
     uint64_t worker_runs;

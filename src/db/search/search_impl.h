@@ -94,6 +94,7 @@ struct search_pool {
     size_t n_rings, cap_rings;
     size_t under_way;
     int64_t ended_ns; /* when the last search ended */
+    bool rested;      /* since then there was nothing to do */
     bool all_inline;
     struct search_pool_stats stats;
 };

@@ -1,5 +1,6 @@
 /* What searches use in turn: blocks of memory, rings, a thread's scratch. See
  * search.h. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "db/search/search_impl.h"
 #include "index/ivf/centroids.h"
@@ -8,6 +9,7 @@ enum {
     BLOCK_SMALL = 4 * 1024, /* and SEARCH_BLOCK_LARGE are kept */
     BLOCKS_KEPT = 2048,     /* of each */
     REPLY_KEEP = 64 * 1024,
+    LATELY_NS = 200000,
     ANSWER_FREE = 64 * 1024, /* bytes of an answer that maxmemory lets pass */
 };
 
@@ -78,6 +80,16 @@ void search_pool_destroy(struct search_pool *p)
 void search_pool_set_inline(struct search_pool *p, bool all)
 {
     p->all_inline = all;
+}
+
+void search_pool_rest(struct search_pool *p)
+{
+    p->rested = true;
+}
+
+bool search_pool_has_ended(const struct search_pool *p)
+{
+    return p->under_way == 0 && clock_mono_ns() - p->ended_ns < LATELY_NS;
 }
 
 size_t search_pool_under_way(const struct search_pool *p)

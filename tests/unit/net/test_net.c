@@ -276,6 +276,45 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* ---- waiting ----------------------------------------------------------- */
+
+enum { SLEEPS_FIRST = 65 }; /* requests, to see how long that takes */
+
+static int asks_fd;
+static size_t n_idle, n_looked;
+
+/* Once the loop looks on, the next request comes. */
+static bool may_look(void *arg, bool looked)
+{
+    (void)arg;
+    n_idle++;
+    if (looked && n_looked++ == 0) {
+        say(asks_fd, "more\r\n");
+    }
+    return true;
+}
+
+static void what_comes_while_the_loop_looks_is_served(void **state)
+{
+    size_t i;
+
+    (void)state;
+    asks_fd = client();
+    n_idle = n_looked = 0;
+    loop_on_idle(loop, may_look, NULL);
+    for (i = 1; i <= SLEEPS_FIRST; i++) {
+        say(asks_fd, "x\r\n");
+        turn_until_requests(i);
+    }
+    assert_int_equal(n_looked, 0);
+    if (n_idle == 0) {
+        skip(); /* one processor: it does not look */
+    }
+    turn_until_requests(i);
+    assert_int_equal(n_looked, 1);
+    close(asks_fd);
+}
+
 /* ---- requests ---------------------------------------------------------- */
 
 static void a_pipeline_is_handed_up_request_by_request(void **state)
@@ -825,6 +864,7 @@ int main(void)
         T(replies_wait_for_their_sync),
         T(nothing_waits_for_more_than_two_syncs),
         T(held_replies_go_with_their_connection),
+        T(what_comes_while_the_loop_looks_is_served),
         T(a_pipeline_is_handed_up_request_by_request),
         T(half_a_request_waits_for_the_other_half),
         T(an_idle_connection_owns_no_buffer),
