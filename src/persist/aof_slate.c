@@ -16,7 +16,6 @@ enum {
     ALIGN = 64,
     FRAMES_AT = ALIGN,
     CAPACITY = AOF_SLATE_SIZE - FRAMES_AT,
-    PART = 32 * 1024, /* of the file, when it is made; see aof_write.c */
 };
 
 struct header {
@@ -70,15 +69,15 @@ static bool write_at(int fd, struct iovec *v, int n, off_t at)
 /* The whole file, so that it has all of its blocks. */
 static bool fill(int fd, uint64_t key)
 {
-    uint8_t *part = mem_calloc(1, PART);
+    uint8_t *part = mem_calloc(1, FILE_PART);
     struct header h = {.key = key};
     bool ok = true;
     off_t at;
 
     memcpy(h.magic, header_magic, sizeof(h.magic));
     memcpy(part, &h, sizeof(h));
-    for (at = 0; at < AOF_SLATE_SIZE && ok; at += PART) {
-        struct iovec v = {part, PART};
+    for (at = 0; at < AOF_SLATE_SIZE && ok; at += FILE_PART) {
+        struct iovec v = {part, FILE_PART};
 
         ok = write_at(fd, &v, 1, at);
         memset(part, 0, sizeof(h));

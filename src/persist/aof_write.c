@@ -31,18 +31,13 @@ size_t aof_annotation(const struct aof_batch *b, uint32_t crc,
                                   "%08" PRIx32 "\r\n", crc);
 }
 
-/* A long piece goes in parts of this size. One write of 200 KB costs four times
- * the processor time of as many of 32 KB: the kernel then takes large pages for
- * the file, cold ones (Linux 6.18, ext4). */
-enum { WRITE_PART = 32 * 1024 };
-
 static ssize_t write_some(int fd, const struct iovec *v, int n)
 {
-    if (v->iov_len > WRITE_PART) {
-        return write(fd, v->iov_base, WRITE_PART);
+    if (v->iov_len > FILE_PART) {
+        return write(fd, v->iov_base, FILE_PART);
     }
-    return n > 1 && v[1].iov_len > WRITE_PART ? writev(fd, v, 1)
-                                              : writev(fd, v, n);
+    return n > 1 && v[1].iov_len > FILE_PART ? writev(fd, v, 1)
+                                             : writev(fd, v, n);
 }
 
 /* All of the pieces, of which the last is not empty; errno on failure. */

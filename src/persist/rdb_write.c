@@ -128,7 +128,7 @@ static void write_out(struct rdb_out *out, const uint8_t *data, size_t len)
         out->crc = crc64(out->crc, data, len);
     }
     while (len > 0) {
-        ssize_t done = write(out->fd, data, len);
+        ssize_t done = write(out->fd, data, len < FILE_PART ? len : FILE_PART);
 
         if (done < 0 && errno == EINTR) {
             continue;
