@@ -103,6 +103,11 @@ void graph_pump_all(struct keyspace *ks);
 
 /* ---- files ------------------------------------------------------------- */
 
+/* Whether so many elements are worth pages for that many nodes: a graph that
+ * came with its set is kept so long, however small the set. */
+bool graph_fills(uint32_t count, uint32_t room);
+bool graph_came_along(const struct vset *v);
+
 /* A graph that is read from a file, for a set whose slots are there; nobody
  * knows of it until it is installed.
  *

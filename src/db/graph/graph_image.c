@@ -16,6 +16,21 @@ void graph_image_abandon(struct graph *g)
     graph_destroy(g);
 }
 
+enum { FILLS_SHARE = 16 };
+
+bool graph_fills(uint32_t count, uint32_t room)
+{
+    return count >= room / FILLS_SHARE;
+}
+
+bool graph_came_along(const struct vset *v)
+{
+    const struct graph *g = v->graph;
+
+    return g && hnsw_has_levels(g->hnsw) &&
+           graph_fills(vset_count(v), hnsw_room(g->hnsw));
+}
+
 /* Nodes lie below the tail. */
 static bool has_nodes_from(const struct graph *g, slot_id slot)
 {
@@ -62,7 +77,9 @@ enum err graph_image_install(struct graph *g, slot_id fresh_from, bool walk)
     g->walked_at = hnsw_count(g->hnsw);
     graph_enlist(g);
     v->graph = g;
-    graph_count_levels(g, v->elements.slots.n_slots);
+    while (g->counted_to < v->elements.slots.n_slots) {
+        graph_count_levels(g, v->elements.slots.n_slots);
+    }
     return ERR_OK;
 }
 

@@ -256,7 +256,8 @@ void graph_pump(struct vset *v, bool any)
         return;
     }
     if (v->graph && v->options.index == VSET_INDEX_AUTO && !v->graph->job) {
-        index_choice_review(v, vset_count(v) < graph_given_up_at(v));
+        index_choice_review(v, vset_count(v) < graph_given_up_at(v) &&
+                                   !graph_came_along(v));
     }
     if (v->graph) {
         graph_count_levels(v->graph, v->elements.slots.n_slots);

@@ -44,7 +44,9 @@ struct index_choice index_choose(const struct index_facts *f)
         f->now == VSET_INDEX_FLAT ? f->graph_at : f->graph_at * 2 / 3;
 
     if (f->count < least) {
-        return (struct index_choice){VSET_INDEX_FLAT, INDEX_SMALL};
+        return f->came_along
+                   ? (struct index_choice){VSET_INDEX_HNSW, INDEX_CAME}
+                   : (struct index_choice){VSET_INDEX_FLAT, INDEX_SMALL};
     }
     if (wants_lists(f, &c.reason)) {
         c.index = VSET_INDEX_IVF;
@@ -116,6 +118,7 @@ static void facts_of(const struct vset *v, struct index_facts *f)
 
     *f = (struct index_facts){
         .now = index_of(v),
+        .came_along = graph_came_along(v),
         .count = vset_count(v),
         .graph_at = graph_worthwhile_at(v),
         .lists_at = lists_worthwhile_at(v),
@@ -192,6 +195,9 @@ void index_choice_why(const struct vset *v, char *text, size_t size)
                  "%u elements are scanned faster than a graph is searched; "
                  "from %u on there is one",
                  f.count, f.graph_at);
+        break;
+    case INDEX_CAME:
+        snprintf(text, size, "the set came with its graph");
         break;
     case INDEX_LARGE:
         snprintf(text, size,

@@ -1,7 +1,8 @@
 /* Which index a set has that is to choose for itself, and why.
  *
- * Small sets are scanned. From where a scan takes longer a set has a graph,
- * which finds most for the least work, unless
+ * Small sets are scanned, unless they came with a graph, which is kept. From
+ * where a scan takes longer a set has a graph, which finds most for the least
+ * work, unless
  *
  *   memory    maxmemory leaves no room for a graph of what there is
  *   size      there are more elements than a graph is built of in a day or two
@@ -34,6 +35,7 @@ enum {
 
 struct index_facts {
     enum vset_index now; /* FLAT, HNSW or IVF */
+    bool came_along;     /* the graph there is: see graph_came_along() */
     uint32_t count;
     uint32_t graph_at;    /* elements from which a graph is worth while */
     uint32_t lists_at;    /* and lists */
@@ -45,6 +47,7 @@ struct index_facts {
 
 enum index_reason {
     INDEX_SMALL,
+    INDEX_CAME,
     INDEX_LARGE,
     INDEX_NO_ROOM,
     INDEX_TOO_MANY,

@@ -6,8 +6,8 @@
  * the slots they lie in, and the graph's links, so that reading it computes
  * next to nothing. What is rebuilt is the table of names and what filters read.
  *
- * Redis's ("vectorset") has the vectors, names and attributes; its graph is
- * checked, but not kept: see docs/COMPATIBILITY.md.
+ * Redis's ("vectorset") has the same, the graph by the nodes' ids: what is
+ * sound of it becomes the set's graph, see docs/COMPATIBILITY.md.
  *
  * thread writing: the loop, or a copy of the process, which allocates nothing;
  *        reading: the loop, or who takes turns with it. */

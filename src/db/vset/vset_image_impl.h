@@ -32,7 +32,8 @@ enum image_flag {
     IMAGE_OWNERS = 1 << 10,   /* slots are as they were, and whose they are */
     IMAGE_TRAINING = 1 << 11, /* lists were being trained */
     IMAGE_PQ = 1 << 12,       /* rows are codes, of books that follow */
-    IMAGE_FLAGS_ALL = (1 << 13) - 1,
+    IMAGE_LEVELS = 1 << 13,   /* the graph's nodes have levels of their own */
+    IMAGE_FLAGS_ALL = (1 << 14) - 1,
 };
 
 /* Whether slots keep their numbers; then bitmaps tell which are in use. */
@@ -53,6 +54,7 @@ enum block_kind {
     BLOCK_TRAINED,
     BLOCK_OWNERS,
     BLOCK_BOOKS,
+    BLOCK_LEVELS,
     BLOCK_KIND_COUNT,
 };
 
@@ -76,7 +78,7 @@ enum {
 static inline bool block_gain_is_bounded(enum block_kind kind)
 {
     return kind == BLOCK_MATRIX || kind == BLOCK_BOOKS || kind == BLOCK_ROWS ||
-           kind == BLOCK_LINKS || kind == BLOCK_TRAINED;
+           kind == BLOCK_LINKS || kind == BLOCK_TRAINED || kind == BLOCK_LEVELS;
 }
 
 /* Groups of 32 slots that may belong to a list. */

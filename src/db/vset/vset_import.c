@@ -2,8 +2,8 @@
  * docs/formats/vectorset.md.
  *
  * Vectors come as they are stored, so codes, norms and ranges are taken over to
- * the bit. The graph is checked as Redis checks it, link by link, and then left
- * behind: which of our nodes have upper levels is not Redis's choice.
+ * the bit. The graph is checked as Redis checks it, link by link, and then made
+ * ours (vset_import_graph.c).
  *
  * Whether every link has its counterpart is told as Redis tells it: each end
  * puts a number drawn from both into a sum by exclusive or, which is zero in
@@ -27,6 +27,7 @@ enum {
     M_DEFAULT = 16,
     GAIN_MAX = 128, /* Redis's compression gains less than 88 times */
     FLOATS_AT_ONCE = 256,
+    SORT_SHORT = 64,
 };
 
 struct importer {
@@ -39,7 +40,7 @@ struct importer {
     uint64_t max_id;
     uint64_t key[2], sum[2]; /* of pairs of links */
     uint64_t *links;         /* of one node and level */
-    uint32_t links_cap;
+    struct redis_links kept; /* of all */
 };
 
 static bool corrupt(struct importer *m, const char *what)
@@ -169,11 +170,30 @@ static int compare_ids(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
+static void sort_ids(uint64_t *ids, size_t n)
+{
+    size_t i, j;
+
+    if (n > SORT_SHORT) {
+        qsort(ids, n, sizeof(*ids), compare_ids);
+        return;
+    }
+    for (i = 1; i < n; i++) {
+        uint64_t id = ids[i];
+
+        for (j = i; j > 0 && ids[j - 1] > id; j--) {
+            ids[j] = ids[j - 1];
+        }
+        ids[j] = id;
+    }
+}
+
+/* Sorts them, too. */
 static bool are_unique(uint64_t *ids, size_t n)
 {
     size_t i;
 
-    qsort(ids, n, sizeof(*ids), compare_ids);
+    sort_ids(ids, n);
     for (i = 1; i < n; i++) {
         if (ids[i] == ids[i - 1]) {
             return false;
@@ -223,6 +243,7 @@ static bool get_level(struct parameters *p, uint64_t id, uint32_t level,
     if (!are_unique(m->links, n)) {
         return corrupt(m, "a node links to another twice");
     }
+    vset_links_row(&m->kept, level, m->links, (uint32_t)n);
     if (version == 0) {
         return true;
     }
@@ -233,7 +254,8 @@ static bool get_level(struct parameters *p, uint64_t id, uint32_t level,
            corrupt(m, "a node's worst link is none");
 }
 
-static bool get_node(struct importer *m, uint64_t *id, uint64_t *factors)
+static bool get_node(struct importer *m, slot_id slot, uint64_t *id,
+                     uint64_t *factors)
 {
     struct parameters p = {.m = m};
     uint64_t head;
@@ -250,6 +272,7 @@ static bool get_node(struct importer *m, uint64_t *id, uint64_t *factors)
     if (level > LEVEL_MAX || head >> 24 > NODE_VERSION_MAX) {
         return corrupt(m, "a node's level or version is out of range");
     }
+    vset_links_node(&m->kept, slot, level);
     for (i = 0; i <= level; i++) {
         if (!get_level(&p, *id, i, (uint32_t)(head >> 24))) {
             return false;
@@ -328,11 +351,42 @@ static bool get_element(struct importer *m, slot_id slot)
         return corrupt(m, "a vector has the wrong length");
     }
     memcpy(row, s.data, s.len);
-    if (!get_node(m, id, &factors)) {
+    if (!get_node(m, slot, id, &factors)) {
         return false;
     }
     m->max_id = *id > m->max_id ? *id : m->max_id;
     return set_factors(m, row, factors);
+}
+
+/* Whether they go up, or all down, with the slots; nearly always. */
+static bool ids_are_in_order(const struct importer *m)
+{
+    bool up = m->n < 2 || m->ids[1] > m->ids[0];
+    uint32_t i = 1;
+
+    while (i < m->n && m->ids[i] != m->ids[i - 1] &&
+           (m->ids[i] > m->ids[i - 1]) == up) {
+        i++;
+    }
+    return i >= m->n;
+}
+
+static bool ids_are_unique(struct importer *m)
+{
+    uint64_t *ids;
+    bool fine;
+
+    if (ids_are_in_order(m)) {
+        return true;
+    }
+    ids = mem_try_alloc(m->n * sizeof(*ids));
+    if (!ids) {
+        return rdb_fail(m->in, ERR_NOMEM, "out of memory");
+    }
+    memcpy(ids, m->ids, m->n * sizeof(*ids));
+    fine = are_unique(ids, m->n);
+    mem_free(ids);
+    return fine || corrupt(m, "two nodes have the same id");
 }
 
 /* The newest comes first, and gets the last slot. */
@@ -351,7 +405,7 @@ static bool get_elements(struct importer *m)
     if (m->sum[0] | m->sum[1]) {
         return corrupt(m, "a link leads to no node, or is not reciprocal");
     }
-    return are_unique(m->ids, m->n) || corrupt(m, "two nodes have the same id");
+    return ids_are_unique(m);
 }
 
 static bool no_node(const void *arg, slot_id slot)
@@ -370,10 +424,10 @@ static bool make_room(struct importer *m)
     if (bytes / GAIN_MAX > rdb_in_left(m->in)) {
         return corrupt(m, "a vector set is longer than what is left");
     }
-    m->links_cap = 3 * m->options.m;
     m->ids = mem_try_alloc(m->n * sizeof(*m->ids));
-    m->links = mem_try_alloc(m->links_cap * sizeof(*m->links));
-    if (!m->ids || !m->links) {
+    m->links = mem_try_alloc(3 * m->options.m * sizeof(*m->links));
+    if (!m->ids || !m->links ||
+        vset_links_begin(&m->kept, m->n, m->options.m) != ERR_OK) {
         return rdb_fail(m->in, ERR_NOMEM, "out of memory");
     }
     err = slots_extend(&m->set->elements.slots, m->n);
@@ -391,6 +445,10 @@ static bool import_set(struct importer *m)
     elements_image_finish(&v->elements, no_node, NULL);
     vset_fine_have_none(v);
     v->node_uid = m->max_id;
+    vset_links_install(&m->kept, v, m->ids, m->in);
+    if (m->in->err) {
+        return false;
+    }
     v->db->n_vectors += vset_count(v);
     graph_begin_if_due(v);
     return true;
@@ -417,5 +475,6 @@ struct vset *vset_import(struct rdb_in *in, struct keyspace *ks,
     }
     mem_free(m.ids);
     mem_free(m.links);
+    vset_links_end(&m.kept);
     return done ? m.set : NULL;
 }

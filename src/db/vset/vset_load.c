@@ -214,6 +214,23 @@ static bool get_lists_header(struct reader *r)
            vset_load_corrupt(r, "what lists were asked for is out of range");
 }
 
+/* Rows of links are as Redis's may be at most. */
+static bool get_shape(struct reader *r)
+{
+    struct hnsw_shape *s = &r->shape;
+
+    if (!(r->flags & IMAGE_LEVELS)) {
+        return true;
+    }
+    if (!(r->flags & IMAGE_GRAPH)) {
+        return vset_load_corrupt(r, "there are levels without a graph");
+    }
+    return get_number(r, 3 * r->graph_m, "room for links", &s->row_links) &&
+           get_number(r, 2 * r->graph_m, "room for links", &s->upper_links) &&
+           ((s->row_links >= 2 * r->graph_m && s->upper_links >= r->graph_m) ||
+            vset_load_corrupt(r, "there is too little room for links"));
+}
+
 static bool get_header(struct reader *r)
 {
     if (!get_options(r) || !get_counts(r)) {
@@ -236,7 +253,7 @@ static bool get_header(struct reader *r)
             return false;
         }
     }
-    return get_recall(r) && get_lists_header(r);
+    return get_shape(r) && get_recall(r) && get_lists_header(r);
 }
 
 /* ---- all of it --------------------------------------------------------- */
@@ -325,6 +342,7 @@ static bool load_sections(struct reader *r)
            (!(r->flags & IMAGE_PQ) || vset_load_books(r)) &&
            vset_load_rows(r) && vset_load_names(r) &&
            (!(r->flags & IMAGE_ATTRIBUTES) || vset_load_attributes(r)) &&
+           (!(r->flags & IMAGE_LEVELS) || vset_load_levels(r)) &&
            (!(r->flags & IMAGE_GRAPH) || vset_load_links(r)) &&
            (!(r->flags & IMAGE_LISTS) || vset_load_trained(r)) &&
            (!(r->flags & IMAGE_OWNERS) || vset_load_owners(r)) &&
@@ -366,6 +384,7 @@ static struct vset *load_own(struct rdb_in *in, struct keyspace *ks,
     buf_deinit(&r.live);
     buf_deinit(&r.trained);
     buf_deinit(&r.owners);
+    buf_deinit(&r.levels);
     return done ? r.set : NULL;
 }
 

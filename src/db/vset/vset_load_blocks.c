@@ -305,15 +305,22 @@ static bool part_to_fill(struct reader *r, const struct section *s)
     return true;
 }
 
+struct pool *vset_load_crew(const struct vset *v, uint64_t n_rows)
+{
+    return n_rows * v->format.row_bytes >= v->keyspace->shared_loads_from
+               ? v->keyspace->pool
+               : NULL;
+}
+
 void vset_load_share(struct reader *r)
 {
     uint64_t bytes = (uint64_t)r->n_rows * r->set->format.row_bytes;
     uint64_t share;
 
-    if (!r->ks->pool || bytes < r->ks->shared_loads_from) {
+    r->crew = vset_load_crew(r->set, r->n_rows);
+    if (!r->crew) {
         return;
     }
-    r->crew = r->ks->pool;
     r->most_parts = pool_size(r->crew) + PARTS_MORE;
     if (r->most_parts > PARTS_MAX) {
         r->most_parts = PARTS_MAX;

@@ -4,8 +4,8 @@
 #include "db/vset/vset_load_impl.h"
 
 enum {
-    CHECKS_AT_ONCE = 8192,  /* nodes, between two looks at the time */
-    CHECKS_UNDER_WAY = 16,  /* such units */
+    CHECKS_AT_ONCE = 8192, /* nodes, between two looks at the time */
+    UNITS_UNDER_WAY = 16,
     GRAPH_SHARE = 64,       /* memory of links, for each byte of input */
     GRAPH_SLACK = 64 << 20, /* and so much besides */
 };
@@ -66,8 +66,46 @@ static bool is_in_proportion(const struct reader *r)
 {
     uint128 room = (uint128)r->n_slots * hnsw_image_node_bytes(hnsw_of(r));
 
+    if (r->flags & IMAGE_LEVELS) {
+        room = hnsw_image_shape_bytes(hnsw_of(r), &r->shape, r->levels.data,
+                                      r->n_slots);
+    }
     return room <= GRAPH_SLACK ||
            (room - GRAPH_SLACK) / GRAPH_SHARE <= rdb_in_left(r->in);
+}
+
+static bool take_levels(struct reader *r, struct part *p, struct block *b)
+{
+    uint32_t i;
+
+    (void)p;
+    if (b->body.len != b->n) {
+        return vset_load_corrupt(r, "a block of levels has another length");
+    }
+    for (i = 0; i < b->n; i++) {
+        if (b->body.data[i] > HNSW_LEVEL_MAX) {
+            return vset_load_corrupt(r, "a level is out of range");
+        }
+    }
+    buf_append_bytes(&r->levels, b->body);
+    return true;
+}
+
+bool vset_load_levels(struct reader *r)
+{
+    static const struct section section = {.kind = BLOCK_LEVELS,
+                                           .take = take_levels};
+
+    return vset_load_section(r, &section, r->n_slots) && vset_load_settle(r);
+}
+
+static enum err make_room(struct reader *r)
+{
+    if (!(r->flags & IMAGE_LEVELS)) {
+        return hnsw_image_room(hnsw_of(r), r->n_slots);
+    }
+    return hnsw_image_room_as(hnsw_of(r), &r->shape, r->levels.data,
+                              r->n_slots);
 }
 
 /* There are as many rows as was said, so room for them is made at once. */
@@ -83,7 +121,7 @@ bool vset_load_links(struct reader *r)
     if (!is_in_proportion(r)) {
         graph_image_abandon(r->graph);
         r->graph = NULL;
-    } else if (hnsw_image_room(hnsw_of(r), r->n_slots) != ERR_OK) {
+    } else if (make_room(r) != ERR_OK) {
         return vset_load_fail(r, ERR_NOMEM);
     }
     return vset_load_section(r, &section, r->n_slots);
@@ -91,67 +129,95 @@ bool vset_load_links(struct reader *r)
 
 /* ---- checking ---------------------------------------------------------- */
 
-struct check {
+struct slot_unit {
     struct crew_unit unit;
-    struct hnsw *h;
-    struct row_map rows;
-    uint32_t node, end;
+    const struct slot_work *work;
+    uint32_t slot, end;
     const char *broken;
 };
 
-static void check_with(struct check *c, struct search_scratch *s)
+static void unit_with(struct slot_unit *u, struct search_scratch *s)
 {
-    c->broken = hnsw_image_check(c->h, &c->rows, &c->node, c->end, s->hnsw);
+    u->broken = u->work->run(u->work->arg, &u->slot, u->end, s);
 }
 
-static void check_run(struct crew_unit *u, struct worker *w)
+static void unit_run(struct crew_unit *unit, struct worker *w)
 {
-    check_with(CONTAINER_OF(u, struct check, unit), w->scratch);
+    unit_with(CONTAINER_OF(unit, struct slot_unit, unit), w->scratch);
+}
+
+static void unit_begin(struct slot_unit *u, const struct slot_work *w,
+                       uint32_t number, struct keyspace *ks)
+{
+    u->work = w;
+    u->slot = number * w->at_once;
+    u->end =
+        w->n_slots - u->slot < w->at_once ? w->n_slots : u->slot + w->at_once;
+    u->unit.run = unit_run;
+    if (w->crew) {
+        crew_begin(w->crew, &u->unit);
+    } else {
+        unit_with(u, ks->searches->scratch);
+    }
+}
+
+/* Units begin and end in order; the first that finds something is told of. */
+const char *vset_load_each(const struct slot_work *w, struct rdb_in *in,
+                           struct keyspace *ks, uint32_t *slot)
+{
+    uint32_t n_units =
+        (uint32_t)(((uint64_t)w->n_slots + w->at_once - 1) / w->at_once);
+    struct slot_unit units[UNITS_UNDER_WAY], *u;
+    const char *broken = NULL;
+    uint32_t begun = 0, ended;
+    bool fine = true;
+
+    for (ended = 0; ended < n_units && (fine || ended < begun); ended++) {
+        for (; fine && begun < n_units && begun < ended + UNITS_UNDER_WAY;
+             begun++) {
+            unit_begin(&units[begun % UNITS_UNDER_WAY], w, begun, ks);
+        }
+        u = &units[ended % UNITS_UNDER_WAY];
+        if (w->crew) {
+            crew_wait(&u->unit);
+        }
+        if (!broken && u->broken) {
+            broken = u->broken;
+            *slot = u->slot;
+        }
+        rdb_yield(in);
+        fine = !broken && !in->err;
+    }
+    return broken;
+}
+
+struct check {
+    struct hnsw *h;
+    struct row_map rows;
+};
+
+static const char *check_some(void *arg, uint32_t *slot, uint32_t end,
+                              struct search_scratch *s)
+{
+    const struct check *c = arg;
+
+    return hnsw_image_check(c->h, &c->rows, slot, end, s->hnsw);
+}
+
+const char *vset_load_check_nodes(struct vset *v, struct hnsw *h,
+                                  struct pool *crew, struct rdb_in *in,
+                                  uint32_t *slot)
+{
+    const struct slots *s = &v->elements.slots;
+    struct check c = {h, {&s->geometry, s->dir->rows}};
+    struct slot_work w = {check_some, &c, s->n_slots, CHECKS_AT_ONCE, crew};
+
+    return vset_load_each(&w, in, v->keyspace, slot);
 }
 
 static bool fail_node(struct reader *r, uint32_t node, const char *broken)
 {
     return rdb_fail(r->in, ERR_CORRUPT, "node %u: %s", node, broken);
-}
-
-/* Units begin and end in order; the first that finds something is told of. */
-static bool check_nodes(struct reader *r)
-{
-    const struct slots *s = &r->set->elements.slots;
-    uint32_t n_units = (uint32_t)(((uint64_t)r->n_slots + CHECKS_AT_ONCE - 1) /
-                                  CHECKS_AT_ONCE);
-    struct check units[CHECKS_UNDER_WAY], *c;
-    uint32_t begun = 0, ended;
-    bool fine = true;
-
-    for (ended = 0; ended < n_units && (fine || ended < begun); ended++) {
-        for (; fine && begun < n_units && begun < ended + CHECKS_UNDER_WAY;
-             begun++) {
-            c = &units[begun % CHECKS_UNDER_WAY];
-            c->h = hnsw_of(r);
-            c->rows = (struct row_map){&s->geometry, s->dir->rows};
-            c->node = begun * CHECKS_AT_ONCE;
-            c->end = r->n_slots - c->node < CHECKS_AT_ONCE
-                         ? r->n_slots
-                         : c->node + CHECKS_AT_ONCE;
-            c->unit.run = check_run;
-            if (r->crew) {
-                crew_begin(r->crew, &c->unit);
-            } else {
-                check_with(c, r->ks->searches->scratch);
-            }
-        }
-        c = &units[ended % CHECKS_UNDER_WAY];
-        if (r->crew) {
-            crew_wait(&c->unit);
-        }
-        if (fine && c->broken) {
-            fine = fail_node(r, c->node, c->broken);
-        }
-        rdb_yield(r->in);
-        fine = fine && !r->in->err;
-    }
-    return fine;
 }
 
 bool vset_load_check_links(struct reader *r)
@@ -168,7 +234,11 @@ bool vset_load_check_links(struct reader *r)
     if (broken) {
         return fail_node(r, r->entry, broken);
     }
-    if (!check_nodes(r)) {
+    broken = vset_load_check_nodes(r->set, h, r->crew, r->in, &node);
+    if (broken) {
+        return fail_node(r, node, broken);
+    }
+    if (r->in->err) {
         return false;
     }
     broken = r->has_chains ? hnsw_image_check_chains(h, &node) : NULL;

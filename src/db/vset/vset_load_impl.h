@@ -75,6 +75,8 @@ struct reader {
     uint32_t n_slots, n_rows, n_live;
     uint32_t graph_m, graph_ef, n_nodes, entry, fresh_from;
     struct hnsw_spread spread;
+    struct hnsw_shape shape; /* with IMAGE_LEVELS */
+    struct buf levels;       /* by slot, a byte each */
     struct graph *graph;
     bool has_chains;
     float recall[RECALL_EFS_MAX];
@@ -138,7 +140,9 @@ bool vset_load_rows(struct reader *r);
 bool vset_load_names(struct reader *r);
 bool vset_load_attributes(struct reader *r);
 
-/* Reads links; then, when everything has settled, checks them. */
+/* Reads levels, if the nodes have their own; links; then, when everything has
+ * settled, checks them. */
+bool vset_load_levels(struct reader *r);
 bool vset_load_links(struct reader *r);
 bool vset_load_check_links(struct reader *r);
 

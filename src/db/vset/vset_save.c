@@ -330,7 +330,7 @@ static void put_attributes(struct writer *w)
 static void put_links(struct writer *w)
 {
     const struct hnsw *h = graph_of(w->set);
-    size_t most = hnsw_image_node_max(hnsw_m(h));
+    size_t most = hnsw_image_node_max(h);
     uint32_t room =
         (uint32_t)((BLOCK_RAW_MAX - 2 * BLOCK_SLOTS_MAX / 8) / most);
     uint32_t first, i;
@@ -356,6 +356,24 @@ static void put_links(struct writer *w)
             }
         }
         flush(w, BLOCK_LINKS, first, n);
+    }
+}
+
+/* Of all slots, whatever they hold: numbers keep their levels. */
+static void put_levels(struct writer *w)
+{
+    const struct hnsw *h = graph_of(w->set);
+    uint32_t first = 0, i;
+
+    while (first < w->n_slots && !rdb_out_failed(w->out)) {
+        uint32_t n = w->n_slots - first;
+
+        n = n < BLOCK_SLOTS_MAX ? n : BLOCK_SLOTS_MAX;
+        for (i = 0; i < n; i++) {
+            w->s->raw[w->len++] = (uint8_t)hnsw_level(h, first + i);
+        }
+        flush(w, BLOCK_LEVELS, first, n);
+        first += n;
     }
 }
 
@@ -457,6 +475,7 @@ static void choose_flags(struct writer *w)
     w->flags |= is_calibrated(w) ? IMAGE_CALIBRATED : 0;
     if (w->flags & IMAGE_GRAPH) {
         w->flags |= IMAGE_SPREAD;
+        w->flags |= hnsw_has_levels(graph_of(v)) ? IMAGE_LEVELS : 0;
         w->flags |= graph_walk_is_due(v) ? IMAGE_WALK_DUE : 0;
     }
 }
@@ -512,6 +531,12 @@ static void put_header(struct writer *w)
         rdb_put_unsigned(w->out, spread.sum);
         rdb_put_unsigned(w->out, spread.n);
     }
+    if (flags & IMAGE_LEVELS) {
+        struct hnsw_shape shape = hnsw_image_shape(graph_of(v));
+
+        rdb_put_unsigned(w->out, shape.row_links);
+        rdb_put_unsigned(w->out, shape.upper_links);
+    }
     if (flags & IMAGE_CALIBRATED) {
         rdb_put_unsigned(w->out, v->calibrated_at);
         rdb_put_unsigned(w->out, RECALL_EFS_MAX);
@@ -533,6 +558,7 @@ static void put_parts(struct writer *w)
         {0, put_rows},
         {0, put_names},
         {IMAGE_ATTRIBUTES, put_attributes},
+        {IMAGE_LEVELS, put_levels},
         {IMAGE_GRAPH, put_links},
         {IMAGE_LISTS, put_trained},
         {IMAGE_OWNERS, put_owners},

@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "index/hnsw/hnsw_impl.h"
 
-enum { DIR_MIN = 8 };
+enum {
+    DIR_MIN = 8,
+    DRAWN_LEVEL_MAX = 15,
+};
 
 /* ---- levels ------------------------------------------------------------ */
 
@@ -32,16 +35,49 @@ int hnsw_level_of(uint64_t seed, uint32_t m, uint32_t node)
     uint64_t cut = UINT64_MAX / level_share(m);
     int level = 0;
 
-    while (random < cut && level < HNSW_LEVEL_MAX) {
+    while (random < cut && level < DRAWN_LEVEL_MAX) {
         level++;
         cut /= level_share(m);
     }
     return level;
 }
 
+/* Of a page's nodes with upper levels, how many come before one. */
+static uint32_t upper_before(const struct node_page *p, uint32_t at)
+{
+    uint64_t below = p->has_upper[at / 64] & (((uint64_t)1 << (at % 64)) - 1);
+
+    return p->upper_before[at / 64] + (uint32_t)__builtin_popcountll(below);
+}
+
+/* What room there is in a page says which level a node has. */
+static int level_in_page(const struct node_page *p, uint32_t at)
+{
+    uint32_t i;
+
+    if (!bit_test(p->has_upper, at)) {
+        return 0;
+    }
+    i = upper_before(p, at);
+    return (
+        int)((i + 1 < p->n_upper_nodes ? p->upper_at[i + 1] : p->n_upper_rows) -
+             p->upper_at[i]);
+}
+
 int hnsw_level(const struct hnsw *h, uint32_t node)
 {
+    if (UNLIKELY(h->has_levels) && node < node_room(h)) {
+        return level_in_page(page_of(h, node), node % NODES_PER_PAGE);
+    }
     return hnsw_level_of(h->options.seed, h->options.m, node);
+}
+
+/* A node's level when its page is made. */
+static int level_to_be(const struct hnsw *h, uint32_t node)
+{
+    return node < h->n_levels
+               ? h->levels[node]
+               : hnsw_level_of(h->options.seed, h->options.m, node);
 }
 
 /* ---- pages ------------------------------------------------------------- */
@@ -76,7 +112,7 @@ static void rows_free(struct hnsw *h, link *links, uint8_t *codes)
 
 static size_t upper_bytes(const struct hnsw *h, const struct node_page *p)
 {
-    return (size_t)p->n_upper_rows * h->options.m * sizeof(link);
+    return (size_t)p->n_upper_rows * h->upper_links * sizeof(link);
 }
 
 static size_t upper_at_bytes(const struct node_page *p)
@@ -117,7 +153,7 @@ static void page_levels(const struct hnsw *h, struct node_page *p,
     uint32_t i;
 
     for (i = 0; i < NODES_PER_PAGE; i++) {
-        int level = hnsw_level(h, first + i);
+        int level = level_to_be(h, first + i);
 
         if (i % 64 == 0) {
             p->upper_before[i / 64] = (uint16_t)p->n_upper_nodes;
@@ -159,7 +195,7 @@ static struct node_page *page_create(struct hnsw *h, uint32_t index,
     /* A node's rows are written before anything leads to it (PLAN), so pages
      * are not: it would take long to fault them in here. */
     for (i = 0; i < NODES_PER_PAGE; i++) {
-        int level = hnsw_level(h, first + i);
+        int level = level_to_be(h, first + i);
 
         if (level > 0) {
             p->upper_at[n++] = row;
@@ -288,18 +324,15 @@ enum err hnsw_reserve_apart(struct hnsw *h, uint32_t n)
 link *hnsw_row_of_links(const struct hnsw *h, uint32_t node, int level)
 {
     const struct node_page *p;
-    uint32_t at = node % NODES_PER_PAGE;
-    uint64_t below;
-    uint32_t i;
+    uint32_t row;
 
     if (level == 0) {
         return base_links(h, node);
     }
     p = page_of(h, node);
-    below = p->has_upper[at / 64] & (((uint64_t)1 << (at % 64)) - 1);
-    i = p->upper_before[at / 64] + (uint32_t)__builtin_popcountll(below);
-    return p->upper +
-           (size_t)(p->upper_at[i] + (uint32_t)level - 1) * h->options.m;
+    row = p->upper_at[upper_before(p, node % NODES_PER_PAGE)] +
+          (uint32_t)level - 1;
+    return p->upper + (size_t)row * h->upper_links;
 }
 
 /* ---- nodes ------------------------------------------------------------- */
@@ -358,6 +391,7 @@ static void init(struct hnsw *h, const struct hnsw_options *o)
     memset(h, 0, sizeof(*h));
     h->options = *o;
     h->row_links = 2 * o->m;
+    h->upper_links = o->m;
     h->own_codes = o->format->type != o->stored->type;
     h->code_bytes = h->own_codes ? code_stride(o->format->row_bytes) : 0;
 }
@@ -448,6 +482,16 @@ size_t hnsw_bitmap_words(const struct hnsw *h)
 uint32_t hnsw_m(const struct hnsw *h)
 {
     return h->options.m;
+}
+
+bool hnsw_has_levels(const struct hnsw *h)
+{
+    return h->has_levels;
+}
+
+uint32_t hnsw_room(const struct hnsw *h)
+{
+    return node_room(h);
 }
 
 const struct vec_format *hnsw_format(const struct hnsw *h)

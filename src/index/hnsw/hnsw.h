@@ -5,7 +5,8 @@
  * 2M ids; one node in M also has links on level 1, one in M^2 on level 2, and
  * so on. A node's level is a function of the graph's seed and the node's
  * number, so it is known before the node is linked and room for its links is
- * made with its page.
+ * made with its page. A graph that was built elsewhere says which levels its
+ * numbers have, for good (hnsw_image.h); those it does not speak of are drawn.
  *
  * Readers take no lock and write nothing shared. A link row is a row of
  * independent 32-bit ids, and any mixture of old and new ones is a valid set of
@@ -48,7 +49,7 @@
 enum {
     HNSW_M_MIN = 4,
     HNSW_M_MAX = 4096,
-    HNSW_LEVEL_MAX = 15,
+    HNSW_LEVEL_MAX = 16, /* nodes' own are one less at most */
 };
 
 /* Nodes past this stay out of the graph: ids have 31 bits. */
@@ -91,6 +92,13 @@ uint64_t hnsw_start(const struct hnsw *h);
 /* Nodes that are linked, dead ones included until they are swept. */
 uint32_t hnsw_count(const struct hnsw *h);
 uint32_t hnsw_m(const struct hnsw *h);
+
+/* Whether it was built elsewhere: levels are not drawn from the seed. */
+bool hnsw_has_levels(const struct hnsw *h);
+
+/* Nodes that its pages have room for. */
+uint32_t hnsw_room(const struct hnsw *h);
+
 const struct vec_format *hnsw_format(const struct hnsw *h);
 bool hnsw_has_codes(const struct hnsw *h);
 size_t hnsw_bytes(const struct hnsw *h);
@@ -98,7 +106,7 @@ size_t hnsw_bytes(const struct hnsw *h);
 /* A node's level, linked or not. thread any. */
 int hnsw_level(const struct hnsw *h, uint32_t node);
 
-/* The level nodes of a seed and M get; hnsw_level() of a graph to come. */
+/* The level nodes of a seed and M draw; hnsw_level() of a graph to come. */
 int hnsw_level_of(uint64_t seed, uint32_t m, uint32_t node);
 
 /* ---- scratch: one per thread that searches or builds --------------------- */

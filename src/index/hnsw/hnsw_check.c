@@ -207,7 +207,7 @@ static void fill_row(struct hnsw *h, struct hnsw_lost lost,
         }
     }
     n = hnsw_choose(h, rows, s->merge, n, h->options.m, links_least(h), s);
-    hnsw_write_links(row, h->options.m, LINK_NONE, s->chosen, n);
+    hnsw_write_links(row, h->upper_links, LINK_NONE, s->chosen, n);
 }
 
 void hnsw_reattach(struct hnsw *h, struct hnsw_lost lost,

@@ -32,9 +32,10 @@ static bool seen_add(struct seen *s, uint32_t id)
 
 /* ---- writing ----------------------------------------------------------- */
 
-size_t hnsw_image_node_max(uint32_t m)
+size_t hnsw_image_node_max(const struct hnsw *h)
 {
-    return 2 + (size_t)8 * m + HNSW_LEVEL_MAX * (2 + (size_t)4 * m);
+    return 2 + (size_t)4 * h->row_links +
+           HNSW_LEVEL_MAX * (2 + (size_t)4 * h->upper_links);
 }
 
 static void put_u16(uint8_t *to, uint32_t n)
@@ -154,6 +155,30 @@ void hnsw_image_set_spread(struct hnsw *h, struct hnsw_spread s)
     atomic_store_explicit(&h->spread_n, s.n, memory_order_relaxed);
 }
 
+/* The node itself is no neighbour of its own. */
+void hnsw_image_learn(struct hnsw *h, const struct row_map *rows, uint32_t node,
+                      struct hnsw_scratch *s)
+{
+    struct beam beam = {.h = h, .rows = rows, .n_slots = UINT32_MAX, .s = s};
+    size_t n = 0, i;
+
+    hnsw_scratch_fit(s, h, h->options.ef);
+    hnsw_scratch_fit_choice(s, h, h->options.ef);
+    beam.query = vec_query_from_row(h->options.format, node_row(h, rows, node),
+                                    s->plan_query);
+    s->n_pool = 0;
+    if (!hnsw_beam_descend(&beam, 0)) {
+        return;
+    }
+    hnsw_beam_widen(&beam, 0, h->options.ef);
+    for (i = 0; i < s->n_pool; i++) {
+        s->pool[n] = s->pool[i];
+        n += pool_node(s->pool[i]) != node;
+    }
+    s->n_pool = n;
+    hnsw_note_spread(h, s);
+}
+
 /* ---- reading ----------------------------------------------------------- */
 
 size_t hnsw_image_node_bytes(const struct hnsw *h)
@@ -164,6 +189,43 @@ size_t hnsw_image_node_bytes(const struct hnsw *h)
 enum err hnsw_image_room(struct hnsw *h, uint32_t n)
 {
     return hnsw_reserve_apart(h, n);
+}
+
+struct hnsw_shape hnsw_image_shape(const struct hnsw *h)
+{
+    return (struct hnsw_shape){h->row_links, h->upper_links};
+}
+
+size_t hnsw_image_shape_bytes(const struct hnsw *h, const struct hnsw_shape *s,
+                              const uint8_t *levels, uint32_t n)
+{
+    uint64_t rows = 0;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        rows += levels[i];
+    }
+    i = (n + NODES_PER_PAGE - 1) / NODES_PER_PAGE * NODES_PER_PAGE;
+    return i * ((size_t)s->row_links * sizeof(link) + h->code_bytes) +
+           rows * s->upper_links * sizeof(link);
+}
+
+enum err hnsw_image_room_as(struct hnsw *h, const struct hnsw_shape *s,
+                            const uint8_t *levels, uint32_t n)
+{
+    enum err err;
+
+    ASSERT(h->n_pages == 0 && s->row_links >= 2 * h->options.m &&
+           s->upper_links >= h->options.m);
+    h->row_links = s->row_links;
+    h->upper_links = s->upper_links;
+    h->has_levels = true;
+    h->levels = levels;
+    h->n_levels = n;
+    err = hnsw_reserve_apart(h, n);
+    h->levels = NULL;
+    h->n_levels = 0;
+    return err;
 }
 
 static bool has_before(const link *row, uint32_t n, uint32_t id)
@@ -267,6 +329,25 @@ const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
     }
     part->n_nodes++;
     return broken;
+}
+
+void hnsw_image_take(struct hnsw *h, uint32_t node,
+                     struct hnsw_image_part *part)
+{
+    set_bit(page_of(h, node)->linked, node);
+    part->n_nodes++;
+}
+
+void hnsw_image_take_row(struct hnsw *h, uint32_t node, int level,
+                         const uint32_t *ids, uint32_t n)
+{
+    link *row = hnsw_row_of_links(h, node, level);
+    uint32_t cap = links_on(h, level), i;
+
+    for (i = 0; i < cap; i++) {
+        atomic_store_explicit(&row[i], i < n ? ids[i] : LINK_NONE,
+                              memory_order_relaxed);
+    }
 }
 
 void hnsw_image_add(struct hnsw *h, const struct hnsw_image_part *part)

@@ -25,8 +25,8 @@
 #include "base/bytes.h"
 #include "index/hnsw/hnsw.h"
 
-/* The most bytes a node of a graph with that M takes. */
-size_t hnsw_image_node_max(uint32_t m);
+/* The most bytes a node takes. */
+size_t hnsw_image_node_max(const struct hnsw *h);
 
 /* Writes a node that is in the graph; returns how many bytes. */
 size_t hnsw_image_put(const struct hnsw *h, uint32_t node, uint8_t *to);
@@ -40,6 +40,21 @@ size_t hnsw_image_node_bytes(const struct hnsw *h);
 /* Makes room for nodes below n. fails  ERR_NOMEM. */
 enum err hnsw_image_room(struct hnsw *h, uint32_t n) MUST_USE;
 
+/* A graph that was built elsewhere: rows may be wider than 2 M and M, and which
+ * levels numbers have is not drawn. */
+struct hnsw_shape {
+    uint32_t row_links, upper_links; /* room in a row, on level 0 and above */
+};
+struct hnsw_shape hnsw_image_shape(const struct hnsw *h);
+
+/* Makes room in that shape, in a graph that has none, for nodes below n of the
+ * given levels; numbers keep them. fails  ERR_NOMEM.
+ * And the memory that takes, about. */
+enum err hnsw_image_room_as(struct hnsw *h, const struct hnsw_shape *s,
+                            const uint8_t *levels, uint32_t n) MUST_USE;
+size_t hnsw_image_shape_bytes(const struct hnsw *h, const struct hnsw_shape *s,
+                              const uint8_t *levels, uint32_t n);
+
 /* Reads a node below that, once, from the front of `in`, and notes it. fails
  * with words, NULL otherwise; the graph may then only be destroyed. */
 struct hnsw_image_part {
@@ -49,6 +64,13 @@ struct hnsw_image_part {
 const char *hnsw_image_get(struct hnsw *h, uint32_t node, bool chained,
                            struct bytes *in,
                            struct hnsw_image_part *part) MUST_USE;
+
+/* The same of a node that comes otherwise; its rows are given one by one, no
+ * longer than their room and checked by whoever gives them. */
+void hnsw_image_take(struct hnsw *h, uint32_t node,
+                     struct hnsw_image_part *part);
+void hnsw_image_take_row(struct hnsw *h, uint32_t node, int level,
+                         const uint32_t *ids, uint32_t n);
 
 /* Counts what was noted. */
 void hnsw_image_add(struct hnsw *h, const struct hnsw_image_part *part);
@@ -64,6 +86,10 @@ struct hnsw_spread {
 };
 struct hnsw_spread hnsw_image_spread(const struct hnsw *h);
 void hnsw_image_set_spread(struct hnsw *h, struct hnsw_spread s);
+
+/* Learns it by searching for a node, which is in the graph. */
+void hnsw_image_learn(struct hnsw *h, const struct row_map *rows, uint32_t node,
+                      struct hnsw_scratch *scratch);
 
 /* All nodes are there: sets the entry. fails  with words. */
 const char *hnsw_image_enter(struct hnsw *h, uint32_t entry) MUST_USE;

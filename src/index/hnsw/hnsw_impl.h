@@ -22,7 +22,7 @@ typedef _Atomic uint32_t link;
 struct node_page {
     link *links;        /* NODES_PER_PAGE rows of level 0 */
     uint8_t *codes;     /* NULL when the graph has none of its own */
-    link *upper;        /* rows of the upper levels, m ids each */
+    link *upper;        /* rows of the upper levels */
     uint32_t *upper_at; /* per node with upper levels: its first row */
     uint32_t n_upper_rows;
     uint32_t n_upper_nodes;
@@ -59,7 +59,11 @@ ALWAYS_INLINE int entry_level(uint64_t entry)
 
 struct hnsw {
     struct hnsw_options options;
-    uint32_t row_links; /* of level 0 */
+    uint32_t row_links;    /* of level 0 */
+    uint32_t upper_links;  /* of each level above */
+    bool has_levels;       /* of its own: those of nodes that have a page */
+    const uint8_t *levels; /* of nodes below n_levels, while pages are made */
+    uint32_t n_levels;
     bool own_codes;
     uint32_t code_bytes; /* from one row of own codes to the next */
     uint64_t level_cut;  /* see hnsw_level_of() */
@@ -95,7 +99,7 @@ link *hnsw_row_of_links(const struct hnsw *h, uint32_t node, int level);
 
 ALWAYS_INLINE uint32_t links_on(const struct hnsw *h, int level)
 {
-    return level == 0 ? h->row_links : h->options.m;
+    return level == 0 ? h->row_links : h->upper_links;
 }
 
 ALWAYS_INLINE const uint8_t *node_row(const struct hnsw *h,
@@ -350,7 +354,7 @@ ALWAYS_INLINE void hnsw_prefetch_links(const struct hnsw *h, uint32_t node)
 /* How full a row is made when it overflowed: the next few links are cheap. */
 ALWAYS_INLINE uint32_t links_wanted(const struct hnsw *h, int level)
 {
-    return level == 0 ? h->row_links - h->row_links / 8 : h->options.m;
+    return level == 0 ? h->row_links - h->row_links / 8 : h->upper_links;
 }
 
 /* Writes a row: `chain` (LINK_NONE for none), then the nodes of entries. */

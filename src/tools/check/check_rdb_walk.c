@@ -12,8 +12,8 @@
 enum {
     BLOCK_HEAD = 16,
     BLOCK_TAIL = 4,
-    BLOCK_KINDS = 9, /* and one more */
-    OUR_DIM = 3,     /* which unsigned fields these are */
+    BLOCK_KINDS = 10, /* and one more */
+    OUR_DIM = 3,      /* which unsigned fields these are */
     OUR_ELEMENTS = 12,
     REDIS_DIM = 0,
     REDIS_ELEMENTS = 1,

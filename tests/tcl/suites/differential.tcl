@@ -10,6 +10,10 @@ namespace eval differential {
         q8 {12 {Q8}} f32 {12 {NOQUANT}} bin {70 {BIN}} m4 {5 {Q8 M 4}} one {1 {NOQUANT}}
         red {20 {Q8 REDUCE 7}} redbin {20 {BIN REDUCE 9}} redf {9 {NOQUANT REDUCE 9}}
     }
+    variable graphs {
+        g:q8 12 {Q8} g:f32 12 {NOQUANT M 6} g:bin 70 {BIN M 8} g:m6 5 {Q8 M 6} g:wide 4 {Q8 M 40}
+        g:red 20 {Q8 M 5 REDUCE 7}
+    }
 }
 
 # The command of a Redis 8, or nothing.
@@ -116,6 +120,34 @@ proc differential::digests {c} {
     return $out
 }
 
+# Sets that are large enough for a graph that is worth its pages, of elements that come
+# and go. Such graphs lead everywhere; those of clusters may not, and are mended here.
+proc differential::grow {c} {
+    variable graphs
+    foreach {key dim options} $graphs {
+        for {set i 0} {$i < 400} {incr i} {
+            set reduce [expr {"REDUCE" in $options ? [lrange $options end-1 end] : {}}]
+            set after [lrange $options 0 end-[llength $reduce]]
+            $c vadd $key {*}$reduce fp32 [fp32 [random_vector $dim]] e$i {*}$after
+            if {$i % 5 == 4} { $c vrem $key e[expr {int(rand() * $i)}] }
+        }
+    }
+}
+
+# Layers from the top, without the order in them.
+proc differential::links {c} {
+    variable graphs
+    set out {}
+    foreach {key dim options} $graphs {
+        dict set about vinfo [$c vinfo $key]
+        lappend out $key [dict get $about vinfo max-level]
+        for {set i 0} {$i < 400} {incr i} {
+            lappend out e$i [lmap layer [$c vlinks $key e$i] {lsort $layer}]
+        }
+    }
+    return $out
+}
+
 # Runs the body with `r` connected to a server on what a folder holds.
 proc differential::loaded {from name directives body} {
     start_server $directives {
@@ -157,8 +189,10 @@ start_server {} {
         }
     }
 
-    test {what Redis dumps is restored} {
+    test {what Redis dumps is restored, graphs and all} {
+        differential::grow $other
         set want [differential::digests $other]
+        set links [differential::links $other]
         r flushall
         foreach key [$other keys *] {
             set ttl [$other pexpiretime $key]
@@ -166,14 +200,19 @@ start_server {} {
             assert_equal OK [r debug vcheck $key]
         }
         assert_equal $want [differential::digests r]
+        assert_equal $links [differential::links r]
+        r debug reload
+        assert_equal $links [differential::links r]
     }
 }
 
 test {a snapshot and a log that Redis wrote are loaded} {
     set want [differential::digests $other]
     $other save
+    set links [differential::links $other]
     differential::loaded $dir dump.rdb {} {
         assert_equal $want [differential::digests r]
+        assert_equal $links [differential::links r]
     }
     $other waitaof 1 0 0
     $other bgrewriteaof

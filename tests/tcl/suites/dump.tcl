@@ -414,4 +414,58 @@ start_server {} {
         r debug reload
         assert_equal c833f8faa2416a823e61e646d02f64c9dd04896a [r debug digest]
     }
+
+    # What Redis answered to VLINKS, by a sum: elements, levels from the top, names sorted.
+    proc links_sum {key} {
+        set lines {}
+        for {set i 0} {$i < 300} {incr i} {
+            set links [r vlinks $key e$i]
+            if {$links eq ""} continue
+            lappend lines "e$i [join [lmap level $links {join [lsort $level]}] /]"
+        }
+        return [zlib crc32 [join $lines \n]]
+    }
+
+    test {a graph that Redis 8 built is kept, and nothing is linked} {
+        set data [file join [file dirname [info script]] .. .. data]
+        file copy -force $data/redis-8.0.6-graphs.rdb [srv dir]/dump.rdb
+        assert_equal OK [r debug reload nosave]
+        set sets {graph:q8 250 4 313554005 graph:f32 130 4 4245017899 graph:bin 140 3 761537711
+                  graph:m4 195 3 1144466579}
+        set check {
+            assert_equal ed3b7b965b74da8b1913fffc10474aeda247eebc [r debug digest]
+            foreach {key n level sum} $sets {
+                set about [r vinfo $key]
+                assert_equal [list hnsw auto $n 0 0 $level] [lmap f {index index-asked index-nodes
+                    tail pending-index max-level} {dict get $about $f}]
+                assert_equal "the set came with its graph" [dict get $about index-why]
+                assert_equal $sum [links_sum $key] $key
+                assert_equal OK [r debug vcheck $key]
+            }
+        }
+        eval $check
+        # In our own form, too; and by COPY, DUMP and RESTORE.
+        assert_equal OK [r debug reload]
+        eval $check
+        foreach {key n level sum} $sets {
+            set dump [r dump $key]
+            r restore $key 0 $dump replace
+            assert_equal $dump [r dump $key] "$key: dumped again"
+            r copy $key other:$key
+            r rename other:$key $key
+        }
+        eval $check
+        # It is a graph like any other.
+        for {set i 0} {$i < 300} {incr i} {
+            r vadd graph:q8 fp32 [fp32 [random_vector 6]] more$i
+            r vrem graph:q8 e$i
+        }
+        wait_for_none {[dict get [r vinfo graph:q8] tail]}
+        assert_equal OK [r debug vcheck graph:q8]
+        assert_equal more7 [lindex [r vsim graph:q8 ele more7] 0]
+        # One that is asked for is built, with levels of its own.
+        r vtrain graph:m4 HNSW
+        assert {[links_sum graph:m4] != 1144466579}
+        assert_equal {hnsw hnsw} [lmap f {index index-asked} {dict get [r vinfo graph:m4] $f}]
+    }
 }

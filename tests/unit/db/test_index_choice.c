@@ -34,6 +34,20 @@ static void a_set_has_a_graph_from_where_scanning_takes_longer(void **state)
     assert_int_equal(choose(f, 7999).index, VSET_INDEX_FLAT);
 }
 
+static void a_graph_that_came_with_its_set_is_kept(void **state)
+{
+    struct index_facts f = usual;
+
+    (void)state;
+    f.now = VSET_INDEX_HNSW;
+    f.came_along = true;
+    assert_int_equal(choose(f, 100).index, VSET_INDEX_HNSW);
+    assert_int_equal(choose(f, 100).reason, INDEX_CAME);
+    assert_int_equal(choose(f, 12000).reason, INDEX_LARGE);
+    f.came_along = false;
+    assert_int_equal(choose(f, 100).index, VSET_INDEX_FLAT);
+}
+
 static void a_set_has_lists_when_there_is_no_room_for_a_graph(void **state)
 {
     struct index_facts f = usual;
@@ -142,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_set_has_a_graph_from_where_scanning_takes_longer),
+        cmocka_unit_test(a_graph_that_came_with_its_set_is_kept),
         cmocka_unit_test(a_set_has_lists_when_there_is_no_room_for_a_graph),
         cmocka_unit_test(a_huge_set_has_lists),
         cmocka_unit_test(a_set_that_changes_all_the_time_has_lists),
