@@ -233,6 +233,41 @@ static void rebase(struct resp_parser *p, struct resp_args *args,
     }
 }
 
+/* Takes what is short and there as a whole, such as the numbers of a vector in
+ * decimals; whatever looks different is left to parse_bulk_len(). Whether a
+ * length has one digit or two is as good as random: no branches. */
+ALWAYS_INLINE void take_short(struct resp_parser *p, struct resp_args *args,
+                              const struct resp_limits *limits,
+                              const uint8_t *data, size_t len)
+{
+    enum { SHORT_MAX = 99, WHOLE_MAX = 5 + SHORT_MAX + 2 };
+    size_t pos = p->pos, argc = p->argc;
+    size_t room = args->cap - argc;
+    size_t end =
+        argc + ((size_t)p->args_left < room ? (size_t)p->args_left : room);
+
+    if (p->bulk_len >= 0 || limits->bulk_max < SHORT_MAX) {
+        return;
+    }
+    for (; argc < end && len - pos >= WHOLE_MAX; argc++) {
+        const uint8_t *line = data + pos;
+        unsigned first = line[1] - (unsigned)'0';
+        unsigned second = line[2] - (unsigned)'0';
+        unsigned two = line[2] != '\r';
+        unsigned has = first + two * (9 * first + second);
+        unsigned is_two = (first != 0) & (second <= 9) & (line[3] == '\r');
+
+        if ((line[0] != '$') | (first > 9) | (two & (is_two ^ 1))) {
+            break;
+        }
+        args->at[argc] = bytes_of(line + 4 + two, has);
+        pos += 4 + two + has + 2;
+    }
+    p->args_left -= (int64_t)(argc - p->argc);
+    p->argc = argc;
+    p->pos = pos;
+}
+
 static enum resp_result
 parse_array(struct resp_parser *p, struct resp_args *args,
             const struct resp_limits *limits, uint8_t *data, size_t len,
@@ -249,7 +284,11 @@ parse_array(struct resp_parser *p, struct resp_args *args,
         rebase(p, args, data);
     }
     p->base = data;
-    while (p->args_left > 0) {
+    for (;;) {
+        take_short(p, args, limits, data, len);
+        if (p->args_left == 0) {
+            break;
+        }
         if (p->bulk_len < 0) {
             r = parse_bulk_len(p, limits, data, len, error, error_cap);
             if (r != RESP_READY) {

@@ -177,7 +177,7 @@ static void check_invalid(const char *text, const char *error,
                           const struct resp_limits *limits)
 {
     struct fixture f;
-    char copy[128];
+    char copy[1024];
 
     begin(&f);
     memcpy(copy, text, strlen(text) + 1);
@@ -213,6 +213,31 @@ static void malformed_requests_get_redis_s_errors(void **state)
     check_invalid("GET \"a\r\n",
                   "ERR Protocol error: unbalanced quotes in request",
                   &open_limits);
+}
+
+/* Wherever it stands among others, and whatever follows. */
+static void a_malformed_length_is_found_among_good_ones(void **state)
+{
+    static const char *const bad[] = {"$05", "$00", "$0x", "$1x", "$x1", "$",
+                                      "$-1", "$1 ", "$ 1", "$:1", "$1:"};
+    char text[1024];
+    size_t i, before, len;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(bad); i++) {
+        for (before = 0; before < 70; before += 23) {
+            len = (size_t)sprintf(text, "*99\r\n");
+            for (size_t k = 0; k < before; k++) {
+                len += (size_t)sprintf(text + len, "$1\r\n\r\r\n");
+            }
+            sprintf(text + len, "%s\r\n%.110d", bad[i], 0);
+            check_invalid(text, "ERR Protocol error: invalid bulk length",
+                          &open_limits);
+            sprintf(text + len, "#1\r\n%.110d", 0);
+            check_invalid(text, "ERR Protocol error: expected '$', got '#'",
+                          &open_limits);
+        }
+    }
 }
 
 static void strangers_may_send_little(void **state)
@@ -306,14 +331,15 @@ static void random_requests_in_random_pieces_agree(void **state)
     (void)state;
     cm_seed(&rng);
     for (round = 0; round < 3000; round++) {
-        uint8_t text[4096], args[16][64];
-        size_t lens[16], n = 1 + rng_below(&rng, 15), len, at = 0, i, k;
+        uint8_t text[16384], args[80][160];
+        size_t lens[80], n = 1 + rng_below(&rng, 79), len, at = 0, i, k;
+        size_t longest = 1 + rng_below(&rng, 160);
         enum resp_result r = RESP_MORE;
         struct fixture f;
 
         len = (size_t)sprintf((char *)text, "*%zu\r\n", n);
         for (i = 0; i < n; i++) {
-            lens[i] = rng_below(&rng, 64);
+            lens[i] = rng_below(&rng, longest);
             for (k = 0; k < lens[i]; k++) {
                 args[i][k] = (uint8_t)rng_next(&rng);
             }
@@ -348,6 +374,7 @@ int main(void)
         cmocka_unit_test(interrupted_requests_of_two_parsers_do_not_mix),
         cmocka_unit_test(the_size_of_a_large_argument_is_known_early),
         cmocka_unit_test(malformed_requests_get_redis_s_errors),
+        cmocka_unit_test(a_malformed_length_is_found_among_good_ones),
         cmocka_unit_test(strangers_may_send_little),
         cmocka_unit_test(endless_lines_are_cut_off),
         cmocka_unit_test(memory_follows_what_arrives_not_what_is_announced),
