@@ -154,6 +154,7 @@ enum err aof_slate_put(struct aof_slate_file *f, const char *name, uint64_t lsn,
 /* ---- reading ----------------------------------------------------------- */
 
 struct found {
+    size_t at; /* in the file */
     uint64_t lsn;
     struct bytes bytes;
 };
@@ -181,28 +182,40 @@ static size_t find_frames(struct bytes file, const char *name,
         if (f.magic == FRAME_MAGIC &&
             f.len <= file.len - at - sizeof(struct frame) &&
             f.sum == sum_of(&f, h.key, name, bytes)) {
-            all[n++] = (struct found){f.lsn, bytes_of(bytes, f.len)};
+            all[n++] = (struct found){at, f.lsn, bytes_of(bytes, f.len)};
         }
     }
     return n;
 }
 
+/* The file's bytes and frames; false when it is none. */
+static bool open_frames(const char *path, const char *name, struct buf *file,
+                        struct found **all, size_t *n)
+{
+    struct err_ctx why;
+
+    *file = BUF_INIT;
+    if (file_read(path, AOF_SLATE_SIZE, file, &why) != ERR_OK ||
+        file->len < FRAMES_AT ||
+        memcmp(file->data, header_magic, sizeof(header_magic)) != 0) {
+        buf_deinit(file);
+        return false;
+    }
+    *all = mem_alloc((file->len / ALIGN + 1) * sizeof(**all));
+    *n = find_frames(buf_bytes(file), name, *all);
+    return true;
+}
+
 void aof_slate_read(const char *path, const char *name, uint64_t lsn,
                     struct buf *out)
 {
-    struct buf file = BUF_INIT;
-    struct err_ctx why;
+    struct buf file;
     struct found *all;
     size_t i, n;
 
-    if (file_read(path, AOF_SLATE_SIZE, &file, &why) != ERR_OK ||
-        file.len < FRAMES_AT ||
-        memcmp(file.data, header_magic, sizeof(header_magic)) != 0) {
-        buf_deinit(&file);
+    if (!open_frames(path, name, &file, &all, &n)) {
         return;
     }
-    all = mem_alloc((file.len / ALIGN + 1) * sizeof(*all));
-    n = find_frames(buf_bytes(&file), name, all);
     qsort(all, n, sizeof(*all), by_lsn);
     for (i = 0; i < n && all[i].lsn <= lsn; i++) {
         uint64_t known = lsn - all[i].lsn;
@@ -215,4 +228,37 @@ void aof_slate_read(const char *path, const char *name, uint64_t lsn,
     }
     mem_free(all);
     buf_deinit(&file);
+}
+
+enum err aof_slate_cut(const char *path, const char *name, uint64_t lsn,
+                       struct err_ctx *ctx)
+{
+    static const struct frame nothing;
+    struct buf file;
+    struct found *all;
+    size_t i, n;
+    bool ok;
+    int fd;
+
+    if (!open_frames(path, name, &file, &all, &n)) {
+        return ERR_OK;
+    }
+    fd = file_open(path, O_WRONLY | O_CLOEXEC, 0);
+    ok = fd >= 0;
+    for (i = 0; i < n && ok; i++) {
+        struct iovec v = {(void *)(uintptr_t)&nothing, sizeof(nothing)};
+
+        ok = all[i].lsn + all[i].bytes.len <= lsn ||
+             write_at(fd, &v, 1, (off_t)all[i].at);
+    }
+    ok = ok && file_fdatasync(fd) == 0;
+    if (!ok) {
+        err_set(ctx, ERR_IO, "cutting %s: %s", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    mem_free(all);
+    buf_deinit(&file);
+    return ok ? ERR_OK : ERR_IO;
 }

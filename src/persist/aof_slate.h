@@ -47,4 +47,11 @@ enum err aof_slate_put(struct aof_slate_file *f, const char *name, uint64_t lsn,
 void aof_slate_read(const char *path, const char *name, uint64_t lsn,
                     struct buf *out);
 
+/* Has the increment's frames that end past `lsn` be nothing; on disk when this
+ * returns.
+ *
+ * fails  ERR_IO, with words. */
+enum err aof_slate_cut(const char *path, const char *name, uint64_t lsn,
+                       struct err_ctx *ctx) MUST_USE;
+
 #endif

@@ -93,6 +93,17 @@ static int fail(const struct err_ctx *ctx)
     return 1;
 }
 
+static void print_slate(const struct check_slate *s)
+{
+    if (s->to > s->from) {
+        printf("%s: %" PRIu64
+               " bytes that the log does not have yet, LSN %" PRIu64
+               " to %" PRIu64 ": the server goes on with them\n",
+               strrchr(s->path, '/') ? strrchr(s->path, '/') + 1 : s->path,
+               s->to - s->from, s->from, s->to);
+    }
+}
+
 /* Cuts file `at` of the log at `offset` and drops the files after it. */
 static int cut(const struct options *o, const struct check_log *log, size_t at,
                uint64_t offset)
@@ -110,7 +121,7 @@ static int cut(const struct options *o, const struct check_log *log, size_t at,
         printf("nothing was changed\n");
         return 1;
     }
-    if (check_log_cut(log, at, offset, &ctx) != ERR_OK) {
+    if (check_log_cut(log, at, offset, o->fix, &ctx) != ERR_OK) {
         return fail(&ctx);
     }
     printf("cut %s at offset %" PRIu64 "%s\n", f->name, offset,
@@ -171,6 +182,35 @@ static int too_late(const struct check_log *log)
     return 1;
 }
 
+/* The log itself has nothing past what is wanted. What is on the slate has no
+ * time but the file's own. */
+static int cut_slate(const struct options *o, const struct check_slate *s,
+                     const struct check_log *log)
+{
+    bool by_lsn = o->limit.lsn != CHECK_NO_LSN;
+    bool is_past = by_lsn ? s->to > o->limit.lsn : s->unix_s > o->limit.unix_s;
+    char question[128];
+    struct err_ctx ctx;
+
+    if (s->to == s->from || !is_past) {
+        printf("the log has nothing past that: nothing to cut\n");
+        return 0;
+    }
+    snprintf(question, sizeof(question),
+             "drop what the slate has behind LSN %" PRIu64 "?",
+             by_lsn ? o->limit.lsn : s->from);
+    if (!ask(o, question)) {
+        printf("nothing was changed\n");
+        return 1;
+    }
+    if (check_log_cut_slate(log, by_lsn ? o->limit.lsn : s->from, &ctx) !=
+        ERR_OK) {
+        return fail(&ctx);
+    }
+    printf("cut the slate\n");
+    return 0;
+}
+
 static int cut_to_limit(const struct options *o, const struct check_log *log)
 {
     size_t i, bad = first_bad(log);
@@ -193,8 +233,7 @@ static int cut_to_limit(const struct options *o, const struct check_log *log)
             return 1;
         }
     }
-    printf("the log has nothing past that: nothing to cut\n");
-    return 0;
+    return cut_slate(o, &log->slate, log);
 }
 
 /* ---- the command line -------------------------------------------------- */
@@ -258,6 +297,7 @@ int main(int argc, char **argv)
     for (i = 0; i < log.n; i++) {
         print_file(log.files[i].name, &log.files[i].scan);
     }
+    print_slate(&log.slate);
     bad = first_bad(&log);
     if (is_cut_wanted(&o)) {
         rc = base_is_later(&o, &log) ? too_late(&log) : cut_to_limit(&o, &log);

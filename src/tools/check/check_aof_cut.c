@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "io/file.h"
+#include "persist/aof_slate.h"
 
 static char *text_copy(const char *text)
 {
@@ -87,6 +88,58 @@ static void check_order(struct check_log *log)
     }
 }
 
+/* ---- the slate ----------------------------------------------------------- */
+
+/* Beside the manifest. */
+static char *slate_path(const char *manifest)
+{
+    const char *suffix = strrchr(manifest, '.');
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%.*s.slate", (int)(suffix - manifest),
+             manifest);
+    return text_copy(path);
+}
+
+/* Where the log ends; CHECK_NO_LSN: nobody knows. */
+static uint64_t end_of(const struct check_log *log)
+{
+    size_t i;
+
+    for (i = log->n; i > 0; i--) {
+        if (log->files[i - 1].scan.last_lsn != CHECK_NO_LSN) {
+            return log->files[i - 1].scan.last_lsn;
+        }
+    }
+    return log->base_lsn >= 0 ? (uint64_t)log->base_lsn : CHECK_NO_LSN;
+}
+
+/* As the server looks for it: of the last increment, or of one before it where
+ * those behind have nothing. */
+static void find_slate(struct check_log *log)
+{
+    struct check_slate *s = &log->slate;
+    struct buf found = BUF_INIT;
+    struct stat st;
+    size_t i;
+
+    s->path = slate_path(log->manifest_path);
+    s->from = s->to = end_of(log);
+    if (s->from == CHECK_NO_LSN || stat(s->path, &st) != 0) {
+        return;
+    }
+    s->unix_s = (int64_t)st.st_mtime;
+    for (i = log->n; i > (log->has_base ? 1 : 0) && found.len == 0; i--) {
+        s->name = log->files[i - 1].name;
+        aof_slate_read(s->path, s->name, s->from, &found);
+        if (log->files[i - 1].scan.units) {
+            break;
+        }
+    }
+    s->to = s->from + found.len;
+    buf_deinit(&found);
+}
+
 static enum err open_manifest(struct check_log *log, const char *path,
                               const struct check_limit *limit,
                               struct err_ctx *ctx)
@@ -126,6 +179,9 @@ static enum err open_manifest(struct check_log *log, const char *path,
         }
     }
     check_order(log);
+    if (!err) {
+        find_slate(log);
+    }
     return err;
 }
 
@@ -168,6 +224,7 @@ void check_log_close(struct check_log *log)
     if (log->has_manifest) {
         aof_manifest_deinit(&log->manifest);
         mem_free(log->manifest_path);
+        mem_free(log->slate.path);
     }
     memset(log, 0, sizeof(*log));
 }
@@ -197,18 +254,11 @@ static enum err forget_later(const struct check_log *log, const char *name,
     return err;
 }
 
-/* What the server had put there goes on where the log ended. */
 static enum err remove_slate(const struct check_log *log, struct err_ctx *ctx)
 {
-    const char *suffix = strrchr(log->manifest_path, '.');
-    char path[PATH_MAX];
+    const char *path = log->slate.path;
 
-    if (!suffix || strcmp(suffix, ".manifest") != 0) {
-        return ERR_OK;
-    }
-    snprintf(path, sizeof(path), "%.*s.slate",
-             (int)(suffix - log->manifest_path), log->manifest_path);
-    if (unlink(path) != 0 && errno != ENOENT) {
+    if (path && unlink(path) != 0 && errno != ENOENT) {
         return err_set(ctx, ERR_IO, "removing %s: %s", path, strerror(errno));
     }
     return ERR_OK;
@@ -228,7 +278,7 @@ static enum err lock_log(const struct check_log *log, int *lock,
 }
 
 static enum err cut(const struct check_log *log, size_t at, uint64_t offset,
-                    struct err_ctx *ctx)
+                    bool keep_slate, struct err_ctx *ctx)
 {
     const struct check_log_file *f = &log->files[at];
     enum err err = ERR_OK;
@@ -238,7 +288,7 @@ static enum err cut(const struct check_log *log, size_t at, uint64_t offset,
     if (log->has_manifest && at + 1 < log->n) {
         err = forget_later(log, f->name, ctx);
     }
-    if (!err && log->has_manifest) {
+    if (!err && !keep_slate) {
         err = remove_slate(log, ctx);
     }
     for (i = at + 1; i < log->n && !err; i++) {
@@ -261,13 +311,28 @@ static enum err cut(const struct check_log *log, size_t at, uint64_t offset,
 }
 
 enum err check_log_cut(const struct check_log *log, size_t at, uint64_t offset,
-                       struct err_ctx *ctx)
+                       bool keep_slate, struct err_ctx *ctx)
 {
     int lock = -1;
     enum err err = log->has_manifest ? lock_log(log, &lock, ctx) : ERR_OK;
 
     if (!err) {
-        err = cut(log, at, offset, ctx);
+        err = cut(log, at, offset, keep_slate, ctx);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
+    return err;
+}
+
+enum err check_log_cut_slate(const struct check_log *log, uint64_t lsn,
+                             struct err_ctx *ctx)
+{
+    int lock = -1;
+    enum err err = lock_log(log, &lock, ctx);
+
+    if (!err) {
+        err = aof_slate_cut(log->slate.path, log->slate.name, lsn, ctx);
     }
     if (lock >= 0) {
         close(lock);

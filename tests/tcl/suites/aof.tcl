@@ -697,6 +697,67 @@ start_server {appendonly yes appendfsync everysec save {""} auto-aof-rewrite-per
         assert {[r strlen b] != 50000}
     }
 
+    # {lsn of the log's end, lsn of the slate's end} by vectra-check-aof
+    proc slate_ends {} {
+        set said [exec [file join [file dirname $::harness::binary] vectra-check-aof] [log_dir]]
+        if {![regexp {slate: \d+ bytes that the log does not have yet, LSN (\d+) to (\d+)} $said - from to]} {
+            return {}
+        }
+        return [list $from $to]
+    }
+
+    test {what is on the slate is cut off, too, and only what is past the point} {
+        set check [file join [file dirname $::harness::binary] vectra-check-aof]
+        r config set appendonly no
+        r config set appendonly yes
+        wait_for {[info_field aof_rewrite_in_progress] == 0 &&
+                  [info_field aof_rewrite_scheduled] == 0}
+        have_slate
+        r set b first
+        wait_for {[info_field aof_buffer_length] == 0}
+        exec prlimit --pid [srv pid] --fsize=[file size [increment]]:unlimited
+        r set b [string repeat y 30000]
+        exec kill -9 [srv pid]
+        wait_for {![harness::alive [srv pid]]}
+        lassign [slate_ends] from to
+        assert {$to - $from > 30000 && $to - $from < 30500} "$from $to"
+        set whole [read_file [slate]]
+        # All of it, and nothing of it.
+        assert_match "*nothing to cut*" [exec $check --truncate-to-lsn $to --yes [log_dir]]
+        assert_match "*nothing to cut*" \
+            [exec $check --truncate-to-time [expr {[clock seconds] + 3600}] --yes [log_dir]]
+        assert_equal [list $from $to] [slate_ends]
+        assert_equal $whole [read_file [slate]]
+        assert {[catch {exec $check --truncate-to-lsn [expr {$to - 1}] [log_dir] << n\n}]}
+        assert_equal [list $from $to] [slate_ends]
+        # --fix of a torn end leaves it.
+        set f [open [increment] ab]
+        puts -nonewline $f "*3\r\n\$3\r\nSE"
+        close $f
+        exec $check --fix --yes [log_dir]
+        assert_equal [list $from $to] [slate_ends]
+        assert_match "*cut the slate*" [exec $check --truncate-to-lsn [expr {$to - 1}] --yes [log_dir]]
+        assert_equal {} [slate_ends]
+        crash_and_restart
+        assert_equal first [r get b]
+        # By time: all of it.
+        have_slate
+        r set b first
+        wait_for {[info_field aof_buffer_length] == 0}
+        exec prlimit --pid [srv pid] --fsize=[file size [increment]]:unlimited
+        r set b [string repeat y 30000]
+        exec kill -9 [srv pid]
+        wait_for {![harness::alive [srv pid]]}
+        assert {[slate_ends] ne ""}
+        file mtime [slate] 1000000000
+        assert_match "*nothing to cut*" [exec $check --truncate-to-time 2000000000 --yes [log_dir]]
+        file mtime [slate] 2000000001
+        assert_match "*cut the slate*" [exec $check --truncate-to-time 2000000000 --yes [log_dir]]
+        assert_equal {} [slate_ends]
+        crash_and_restart
+        assert_equal first [r get b]
+    }
+
     test {a log that is switched off, or a server that ends, leaves no slate} {
         have_slate
         r config set appendonly no

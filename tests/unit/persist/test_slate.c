@@ -130,6 +130,27 @@ static void a_gap_ends_it(void **state)
     assert_int_equal(found("a", 110), 100);
 }
 
+static void what_is_cut_off_is_gone(void **state)
+{
+    struct err_ctx why;
+
+    (void)state;
+    assert_int_equal(put("a", 0, 100), ERR_OK);
+    assert_int_equal(put("a", 100, 5000), ERR_OK);
+    assert_int_equal(put("a", 5100, 10), ERR_OK);
+    assert_int_equal(put("b", 100, 30), ERR_OK);
+    assert_int_equal(aof_slate_cut(path, "a", 5110, &why), ERR_OK);
+    assert_int_equal(found("a", 0), 5110);
+    assert_int_equal(aof_slate_cut(path, "a", 5109, &why), ERR_OK);
+    assert_int_equal(found("a", 0), 5100);
+    assert_int_equal(aof_slate_cut(path, "a", 5000, &why), ERR_OK);
+    assert_int_equal(found("a", 0), 100);
+    assert_int_equal(found("a", 5100), 0);
+    assert_int_equal(found("b", 100), 30);
+    assert_int_equal(aof_slate_cut("/tmp/vectra-no-such-file", "a", 0, &why),
+                     ERR_OK);
+}
+
 static void damage_ends_it(void **state)
 {
     (void)state;
@@ -202,6 +223,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_gap_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_ends_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_cut_off_is_gone, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(what_is_needed_is_not_written_over,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(laps_leave_what_is_not_taken, setup,
