@@ -436,6 +436,34 @@ static void random_decimals_are_read_like_strtod(void **state)
     }
 }
 
+/* Texts of up to ten characters, most of them a point among digits. The oracle
+ * takes what is refused, too. */
+static void little_texts_are_read_like_strtod(void **state)
+{
+    static const char some[] = "0123456789.eE+-x /:\x80\x1e";
+    char text[16];
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4 * MANY; i++) {
+        size_t len = rng_below(&rng, 11), k;
+
+        for (k = 0; k < len; k++) {
+            text[k] = (char)('0' + rng_below(&rng, 10));
+        }
+        if (len) {
+            text[rng_below(&rng, len)] = '.';
+            text[0] = i % 3 == 0 ? '-' : text[0];
+        }
+        if (len && i % 4 == 0) {
+            text[rng_below(&rng, len)] =
+                some[rng_below(&rng, sizeof(some) - 1)];
+        }
+        text[len] = '\0';
+        check(text);
+    }
+}
+
 static void every_power_of_ten_is_read_with_19_digits(void **state)
 {
     int q;
@@ -665,6 +693,7 @@ int main(void)
         cmocka_unit_test(any_double_printed_with_17_digits_is_read_back),
         cmocka_unit_test(denormals_are_judged_like_strtod),
         cmocka_unit_test(random_decimals_are_read_like_strtod),
+        cmocka_unit_test(little_texts_are_read_like_strtod),
         cmocka_unit_test(every_power_of_ten_is_read_with_19_digits),
         cmocka_unit_test(damaged_decimals_are_judged_like_strtod),
         cmocka_unit_test(hexadecimals_are_read_like_strtod),
