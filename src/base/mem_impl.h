@@ -20,6 +20,9 @@ unsigned mem_raw_arena_create(void); /* 0 when none can be had */
 void mem_raw_arena_destroy(unsigned arena);
 void *mem_raw_arena_alloc(unsigned arena, size_t size, size_t align);
 void mem_raw_arena_free(void *ptr, size_t size);
+/* How much of what follows a block belongs to its arena: mapped, and not in use
+ * so far. */
+size_t mem_raw_arena_behind(const void *ptr, size_t size);
 size_t mem_raw_arena_size(size_t size, size_t align); /* rounded */
 void mem_raw_arena_purge(unsigned arena);
 

@@ -12,6 +12,7 @@
 #include "base/mem_impl.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,36 @@ static void *map_huge(size_t size, size_t align)
     return (void *)aligned;
 }
 
+/* What was mapped for arenas lately. An arena cuts it up from its beginning, in
+ * the order in which blocks of all kinds are asked for. */
+enum { MAPPED_MAX = 64 };
+static _Atomic(uintptr_t) mapped_from[MAPPED_MAX], mapped_to[MAPPED_MAX];
+static _Atomic unsigned n_mapped;
+
+static void note_mapped(const void *p, size_t size)
+{
+    unsigned i = atomic_fetch_add(&n_mapped, 1) % MAPPED_MAX;
+
+    atomic_store(&mapped_to[i], 0);
+    atomic_store(&mapped_from[i], (uintptr_t)p);
+    atomic_store(&mapped_to[i], (uintptr_t)p + size);
+}
+
+size_t mem_raw_arena_behind(const void *ptr, size_t size)
+{
+    uintptr_t end = (uintptr_t)ptr + size;
+    unsigned i;
+
+    for (i = 0; i < MAPPED_MAX; i++) {
+        uintptr_t to = atomic_load(&mapped_to[i]);
+
+        if (end <= to && atomic_load(&mapped_from[i]) <= (uintptr_t)ptr) {
+            return to - end;
+        }
+    }
+    return 0;
+}
+
 static void *extent_alloc(extent_hooks_t *h, void *new_addr, size_t size,
                           size_t align, bool *zero, bool *commit,
                           unsigned arena)
@@ -70,6 +101,7 @@ static void *extent_alloc(extent_hooks_t *h, void *new_addr, size_t size,
     }
     p = map_huge(size, align > HUGE_PAGE ? align : HUGE_PAGE);
     if (p) {
+        note_mapped(p, size);
         *zero = true;
         *commit = true;
     }

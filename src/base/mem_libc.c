@@ -62,6 +62,13 @@ void mem_raw_arena_free(void *ptr, size_t size)
     free(ptr);
 }
 
+size_t mem_raw_arena_behind(const void *ptr, size_t size)
+{
+    (void)ptr;
+    (void)size;
+    return 0;
+}
+
 size_t mem_raw_arena_size(size_t size, size_t align)
 {
     (void)align;

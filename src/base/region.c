@@ -87,6 +87,13 @@ void region_free(struct region *r, void *ptr, size_t size, size_t align)
     mem_raw_arena_free(ptr, size);
 }
 
+void region_touch_on(void *ptr, size_t size)
+{
+    size_t behind = mem_raw_arena_behind(ptr, size);
+
+    mem_touch(ptr, size + (behind < REGION_AHEAD ? behind : REGION_AHEAD));
+}
+
 size_t region_sleep(struct region *r, void *ptr, size_t size)
 {
     size_t bytes = mem_discard(ptr, size);

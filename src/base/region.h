@@ -20,6 +20,7 @@
 enum {
     REGION_SHARED_ARENAS = 4,
     REGION_PRIVATE_MAX = 32,
+    REGION_AHEAD = 2 << 20, /* bytes behind a block: a huge page */
 };
 
 struct region {
@@ -43,6 +44,14 @@ void *region_alloc(struct region *r, size_t size, size_t align) MUST_USE;
 
 /* size and align as given to region_alloc(). NULL is ignored. */
 void region_free(struct region *r, void *ptr, size_t size, size_t align);
+
+/* Has the system find memory for a block that will be written to, and for some
+ * more that the region's next blocks will be cut from, so that who writes there
+ * is not held up: 2 MiB are cleared at a time, which takes up to some
+ * milliseconds. A block that was freed meanwhile is no harm.
+ *
+ * thread any. */
+void region_touch_on(void *ptr, size_t size);
 
 /* Gives what lies in a block back to the system: it reads as zeros. Returns the
  * bytes that count no more, until region_wake() of as many, before the block is

@@ -100,6 +100,8 @@ struct graph *graph_make(struct vset *v, uint32_t m, uint32_t ef)
         .seed = v->seed,
         .region = r,
         .epoch = v->keyspace->epoch,
+        .expect = vset_expect_writes,
+        .arg = v,
     };
 
     if (!g) {

@@ -315,6 +315,18 @@ static uint64_t *copy_dying(const struct graph *g)
     return copy;
 }
 
+/* Memory for the next batch is found while this one is linked. */
+static void expect_next(struct graph *g, uint32_t last, uint32_t size)
+{
+    slot_id end = g->set->elements.slots.n_slots;
+
+    end = end < HNSW_NODE_MAX ? end : HNSW_NODE_MAX;
+    end = end - last > 2 * size ? last + 2 * size : end;
+    if (last < end && mem_has_room(size * g->row_bytes)) {
+        hnsw_expect(g->hnsw, end);
+    }
+}
+
 void graph_begin_batch(struct graph *g)
 {
     uint32_t size = hnsw_batch_size(g->hnsw, UINT32_MAX);
@@ -348,6 +360,7 @@ void graph_begin_batch(struct graph *g)
             graph_job_end(job, false);
             return;
         }
+        expect_next(g, nodes[n - 1], size);
         job->gone = copy_dying(g);
         hnsw_batch_avoid(job->batch, job->gone);
         graph_run_phase(job, hnsw_batch_units(job->batch));

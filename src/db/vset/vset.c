@@ -37,11 +37,11 @@ static void touch(struct reaper_job *job)
 {
     struct touch_job *t = CONTAINER_OF(job, struct touch_job, job);
 
-    mem_touch(t->memory, t->bytes);
+    region_touch_on(t->memory, t->bytes);
     mem_free(t);
 }
 
-static void touch_in_background(void *arg, void *memory, size_t bytes)
+void vset_expect_writes(void *arg, void *memory, size_t bytes)
 {
     struct vset *v = arg;
     struct touch_job *t = mem_try_alloc(sizeof(*t));
@@ -95,7 +95,7 @@ struct vset *vset_create_pq(struct keyspace *ks, struct database *db,
     struct vset *v = mem_try_alloc(sizeof(*v));
     struct elements_ops ops = {.free_attr = vset_free_attribute,
                                .holds = holds_slot,
-                               .expect = touch_in_background,
+                               .expect = vset_expect_writes,
                                .arg = v};
     struct row_layout layout;
 

@@ -89,6 +89,10 @@ static inline void vset_note_unsettled(struct vset *v)
     }
 }
 
+/* Memory of the set will be written to before long: it is touched on the
+ * background thread. arg: the set. */
+void vset_expect_writes(void *arg, void *memory, size_t bytes);
+
 /* Frees an attribute that nobody looks at. arg: the set. */
 void vset_free_attribute(void *arg, void *attribute);
 

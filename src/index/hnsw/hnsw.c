@@ -275,14 +275,36 @@ static uint32_t pages_for(uint32_t n)
     return (uint32_t)(((uint64_t)n + NODES_PER_PAGE - 1) / NODES_PER_PAGE);
 }
 
+static void expect_writes(const struct hnsw *h, uint32_t page)
+{
+    const struct hnsw_options *o = &h->options;
+    struct node_dir *dir = atomic_load_explicit(&h->dir, memory_order_relaxed);
+    struct node_page *p = dir->pages[page];
+
+    if (o->expect) {
+        o->expect(o->arg, (void *)p->links, links_bytes(h));
+    }
+    if (o->expect && h->own_codes) {
+        o->expect(o->arg, p->codes, codes_bytes(h));
+    }
+}
+
 enum err hnsw_reserve(struct hnsw *h, uint32_t n)
 {
     enum err err = ERR_OK;
 
     while (!err && h->n_pages < pages_for(n)) {
         err = add_page(h, NULL, NULL);
+        if (!err) {
+            expect_writes(h, h->n_pages - 1);
+        }
     }
     return err;
+}
+
+void hnsw_expect(struct hnsw *h, uint32_t n)
+{
+    (void)!hnsw_reserve(h, n); /* there is time for that */
 }
 
 /* What is written to in a page at once, and what is not, are not taken in turn:

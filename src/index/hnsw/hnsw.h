@@ -68,6 +68,9 @@ struct hnsw_options {
     uint64_t seed;
     struct region *region;
     struct epoch *epoch;
+    /* Memory that will be written to before long; may be NULL. */
+    void (*expect)(void *arg, void *memory, size_t bytes);
+    void *arg;
 };
 
 /* Memory that a graph of n nodes takes, about; region and epoch of the options
@@ -201,6 +204,10 @@ struct hnsw_batch *hnsw_batch_begin(struct hnsw *h, const uint32_t *nodes,
  * where there are few others, and hang behind none of them in a chain. NULL for
  * none; the caller's, and stays. */
 void hnsw_batch_avoid(struct hnsw_batch *b, const uint64_t *gone);
+
+/* Nodes below n are to be linked by the next batches: makes room for them now,
+ * as far as there is memory, so that it is found elsewhere (`expect`). */
+void hnsw_expect(struct hnsw *h, uint32_t n);
 
 /* How big a batch is worth while on a graph of this size. */
 uint32_t hnsw_batch_size(const struct hnsw *h, uint32_t waiting);

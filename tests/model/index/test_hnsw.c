@@ -30,6 +30,17 @@ struct world {
     uint64_t scored;             /* by all searches */
 };
 
+/* Bytes that a graph said would be written to: nothing is in them yet, and it
+ * does not matter what. */
+static size_t expected;
+
+static void expect(void *arg, void *memory, size_t bytes)
+{
+    (void)arg;
+    memset(memory, 0xa5, bytes);
+    expected += bytes;
+}
+
 static void make(struct world *w, enum vec_type type, enum vec_metric metric,
                  uint32_t dim, uint32_t m, uint32_t ef)
 {
@@ -60,7 +71,8 @@ static void make(struct world *w, enum vec_type type, enum vec_metric metric,
                               .ef = ef,
                               .seed = 5,
                               .region = &w->region,
-                              .epoch = w->epoch};
+                              .epoch = w->epoch,
+                              .expect = expect};
     w->h = hnsw_create(&o);
     w->scratch[0] = hnsw_scratch_create();
     w->scratch[1] = hnsw_scratch_create();
@@ -456,6 +468,30 @@ static void the_graph_does_not_depend_on_who_builds_it(void **state)
     unmake(&b);
 }
 
+static void room_for_nodes_to_come_is_made_ahead(void **state)
+{
+    struct world w;
+    size_t before, after;
+    uint32_t i;
+
+    (void)state;
+    make(&w, VEC_F32, VEC_L2, 16, 8, 60);
+    for (i = 0; i < 3000; i++) {
+        invent(&w, i);
+    }
+    link_range(&w, 0, 500, 0);
+    before = expected;
+    hnsw_expect(w.h, 3000);
+    after = expected;
+    assert_true(after - before >= 2 * (size_t)1024 * (16 + 16 * 4));
+    hnsw_validate(w.h);
+    link_range(&w, 500, 3000, 0);
+    assert_true(expected == after); /* none was wanted beyond */
+    hnsw_expect(w.h, 3000);
+    assert_true(expected == after);
+    unmake(&w);
+}
+
 static void ten_turnovers_cost_no_recall(void **state)
 {
     enum { N = 2000 };
@@ -741,6 +777,7 @@ int main(void)
         cmocka_unit_test(ending_by_distance_finds_more_for_the_same_work),
         cmocka_unit_test(looking_past_what_fails_finds_as_much),
         cmocka_unit_test(the_graph_does_not_depend_on_who_builds_it),
+        cmocka_unit_test(room_for_nodes_to_come_is_made_ahead),
         cmocka_unit_test(ten_turnovers_cost_no_recall),
         cmocka_unit_test(equal_rows_do_not_hide_the_others),
         cmocka_unit_test(rows_that_are_all_equal_or_zero),

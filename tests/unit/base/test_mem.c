@@ -172,6 +172,10 @@ static void a_region_counts_every_byte_of_its_owner(void **state)
     assert_int_equal(r.bytes, region_cost(100, 1) + region_cost(3 << 20, 64));
     assert_int_equal(mem_used() - used, r.bytes);
     memset(large, 1, 3 << 20);
+    region_touch_on(large, 3 << 20);
+    assert_int_equal(((uint8_t *)large)[0], 1);
+    assert_int_equal(((uint8_t *)large)[(3 << 20) - 1], 1);
+    assert_int_equal(mem_used() - used, r.bytes);
     region_free(&r, small, 100, 1);
     region_free(&r, large, 3 << 20, 64);
     region_free(&r, NULL, 5, 1);
