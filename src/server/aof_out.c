@@ -28,7 +28,7 @@
 enum {
     RETRY_US = 1000000,
     LITTLE = 6 * 1024,    /* is written at once */
-    ENOUGH = 256 * 1024,  /* for the thread */
+    ENOUGH = 64 * 1024,   /* for the thread; more leaves the caches meanwhile */
     GATHER_US = 50000,    /* or what came in this time */
     KEEP_BYTES = 1 << 20, /* of the buffer, between batches */
     SLOW_US = 10000,      /* a disk to be left alone for a while: */
