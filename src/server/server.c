@@ -26,12 +26,13 @@ static void wake_loop(void *arg)
     loop_wake(arg);
 }
 
+/* What builders hand over is looked at when the turn ends, and only then: the
+ * loop's share of their work is a slice per turn. */
 static void drain_workers(void *arg)
 {
     struct server *s = arg;
 
     pool_drain(s->pool);
-    pool_drain(s->builders);
 }
 
 /* ---- forking ------------------------------------------------------------ */
