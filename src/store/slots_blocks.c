@@ -360,6 +360,62 @@ static void take_free_lists(struct slots *s)
     }
 }
 
+/* Slots of a block that are live; of any block. */
+static uint32_t live_of(const struct slots *s, uint32_t block)
+{
+    uint32_t live = 0, i;
+
+    if (block >= SLOTS_BLOCK_FIRST) {
+        return slots_block_live(s, block);
+    }
+    for (i = 0; i < SLOTS_BLOCK; i++) {
+        slot_id slot = block * SLOTS_BLOCK + i;
+
+        live |= (uint32_t)(slot < s->n_slots && slots_is_live(s, slot)) << i;
+    }
+    return live;
+}
+
+/* Where nobody holds dead slots, those that are neither live nor in limbo are
+ * the free ones: they need not be looked up one by one. */
+static bool take_all_others(struct slots *s)
+{
+    struct slots_blocks *b = s->blocks;
+    uint32_t n = slots_n_blocks(s), rest = s->n_slots % SLOTS_BLOCK, block, i;
+
+    if ((uint64_t)s->n_free + s->n_bunched + s->n_live + s->limbo_len !=
+        s->n_slots) {
+        return false;
+    }
+    for (block = 0; block < n; block++) {
+        b->free[block] = ~live_of(s, block);
+    }
+    if (rest) {
+        b->free[n - 1] &= ((uint32_t)1 << rest) - 1;
+    }
+    for (i = 0; i < s->limbo_len; i++) {
+        slot_id slot = s->limbo[(s->limbo_head + i) & (s->limbo_cap - 1)].slot;
+
+        b->free[slot / SLOTS_BLOCK] &= ~slot_bit(slot);
+    }
+    s->free_head = SLOT_NONE;
+    s->n_free = 0;
+    for (block = 0; block < n; block++) {
+        if (b->free[block]) {
+            s->n_free += block_count(b->free[block]);
+            open_set(b, block);
+        }
+    }
+    while (s->bunches) {
+        struct slot_bunch *next = s->bunches->next;
+
+        s->n_bunched -= s->bunches->n;
+        slots_bunch_discard(s->bunches);
+        s->bunches = next;
+    }
+    return true;
+}
+
 enum err slots_blocks_begin(struct slots *s, slots_lane_fn *lane, void *arg)
 {
     struct slots_blocks *b;
@@ -385,7 +441,9 @@ enum err slots_blocks_begin(struct slots *s, slots_lane_fn *lane, void *arg)
         return ERR_NOMEM;
     }
     count_seen(s);
-    take_free_lists(s);
+    if (!take_all_others(s)) {
+        take_free_lists(s);
+    }
     return ERR_OK;
 }
 
