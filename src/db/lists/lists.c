@@ -79,6 +79,7 @@ struct lists_home *lists_home_of(struct vset *v)
         h->set = v;
         h->keyspace = v->keyspace;
         h->pace = 1;
+        h->long_tail = lists_long_tail(v);
         v->lists = h;
         list_home(h);
     }

@@ -136,7 +136,7 @@ void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
         ASSERT(t->work);
     }
     for (i = first; i < first + n; i++) {
-        ivf_codes_encode(c, row_map_at(&job->rows, job->slots[i]), t->work,
+        ivf_codes_encode(c, row_map_at(&t->rows, job->slots[i]), t->work,
                          job->codes + (size_t)i * ivf_codes_code_bytes(c));
     }
 }

@@ -38,7 +38,8 @@ struct lists_task {
     struct task task;
     struct lists_job *job;
     struct ivf_scratch *scratch;
-    void *work; /* for making codes: see lists_codes.c */
+    struct row_map rows; /* for finding lists */
+    void *work;          /* for making codes: see lists_codes.c */
     void *work_block;
 };
 
@@ -60,7 +61,6 @@ struct lists_job {
     bool is_running;        /* a phase */
     bool is_yielding;
     bool is_waiting;   /* see lists_job_wait() */
-    bool is_urgent;    /* the next phase is: workers work it */
     struct pool *pool; /* whose threads work the phase */
     uint64_t hold;
     uint64_t ticket; /* JOB_TRAIN, while has_ticket */
@@ -82,21 +82,23 @@ struct lists_job {
     bool holds;
     uint32_t *blocks; /* ascending */
     uint32_t n_blocks, cap_blocks;
-    slot_id *held; /* those that became free */
-    uint32_t n_held;
+    uint32_t *held; /* of each of them, a bit for each that did */
     struct row_map rows;
     slot_id *slots; /* n of them, whence ... */
     uint32_t *to;   /* ... and the list each goes to */
     float *keys;
     uint8_t *codes; /* of the rows; NULL: lists have none */
     uint32_t n, at, cap;
-    uint32_t ready;  /* of them, whose lists are known */
-    uint32_t part;   /* the first of those that builders are at ... */
-    uint32_t handed; /* ... and the first behind them */
-    uint32_t cursor; /* of the tail: the next block to look at; when
-                      * resting, the next page */
-    bool is_fitting; /* resting: pages are done, names are not */
+    uint32_t ready;    /* of them, whose lists are known */
+    uint64_t seen_uid; /* of the set, a slice ago */
+    uint32_t written;  /* rows since then */
+    uint32_t part;     /* the first of those that builders are at ... */
+    uint32_t handed;   /* ... and the first behind them */
+    uint32_t cursor;   /* of the tail: the next block to look at; when
+                        * resting, the next page */
+    bool is_fitting;   /* resting: pages are done, names are not */
     uint64_t fit_at;
+    uint32_t help_at;          /* likewise, where the loop helps */
     uint32_t cursor_unlinked;  /* of its unlinked blocks: graph_left.h */
     uint32_t old_list, old_at; /* of the lists that are replaced */
     uint32_t end;              /* of the blocks there were when it began */
@@ -108,7 +110,7 @@ struct lists_job {
     struct lists_tending *tending;
     struct lists_job *next_job, *prev_job; /* keyspace->lists_jobs */
     unsigned n_tasks;
-    struct lists_task tasks[];
+    struct lists_task tasks[]; /* n_tasks, and the loop's own */
 };
 
 enum { LISTS_STUCK_MAX = 16 };
@@ -158,7 +160,10 @@ struct lists_home {
     struct lists *all;     /* these, and dropped ones a job still works for */
     struct lists_job *job;
     bool is_going;
-    bool filled_last;    /* the last job did, and others have their turn */
+    uint32_t fills;      /* jobs that filled, since one that did not */
+    uint64_t pumped_uid; /* of the set, when all were pumped last */
+    bool in_burst;       /* much had been written since the time before */
+    uint32_t long_tail;  /* rows of one that is too long */
     uint32_t tail_left;  /* rows of the tail that could not be moved */
     write_seq tended_at; /* when nothing was to be tended */
     /* The set when it was looked at, and when it rested: see lists_rest.c. */
@@ -258,6 +263,17 @@ size_t lists_training_bytes(const struct vset *v,
 /* Begins to move what can be moved into lists; false when there is nothing, or
  * no memory. */
 bool lists_begin_filling(struct lists_home *h);
+
+/* Rows come faster than builders, whom everybody else goes before, find lists
+ * for them, and every search scans them: home->long_tail is what a set's is. */
+uint32_t lists_long_tail(const struct vset *v);
+bool lists_tail_is_long(const struct lists_home *h);
+
+/* A row has been written while a job is under way. */
+void lists_note_written(struct lists_home *h);
+
+/* So many bytes of rows, or more, since all were pumped: a burst. */
+enum { LISTS_BURST_BYTES = 1 << 20 };
 
 /* Moves job->slots from job->at on for a while; true when all have been. */
 bool lists_move_some(struct lists_job *job);

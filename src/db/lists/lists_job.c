@@ -72,7 +72,8 @@ static struct pool *pool_for(const struct lists_job *job, unsigned *most)
 {
     const struct keyspace *ks = job->home->keyspace;
 
-    if (!job->is_urgent) {
+    if (job->kind == LISTS_JOB_TRAIN ||
+        !(job->home->in_burst || lists_tail_is_long(job->home))) {
         return ks->builders;
     }
     *most = (pool_size(ks->pool) + 1) / 2;
@@ -157,13 +158,13 @@ struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind)
     struct lists_home *h = l->home;
     unsigned n = pool_size(h->keyspace->builders);
     struct lists_job *job =
-        mem_try_alloc(sizeof(*job) + n * sizeof(struct lists_task));
+        mem_try_alloc(sizeof(*job) + (n + 1) * sizeof(struct lists_task));
     unsigned i;
 
     if (!job) {
         return NULL;
     }
-    memset(job, 0, sizeof(*job) + n * sizeof(struct lists_task));
+    memset(job, 0, sizeof(*job) + (n + 1) * sizeof(struct lists_task));
     job->home = h;
     job->lists = l;
     job->kind = kind;
@@ -202,7 +203,7 @@ static void job_free(struct lists_job *job)
 {
     unsigned i;
 
-    for (i = 0; i < job->n_tasks; i++) {
+    for (i = 0; i <= job->n_tasks; i++) {
         ivf_scratch_destroy(job->tasks[i].scratch);
         mem_free(job->tasks[i].work_block);
     }

@@ -17,27 +17,33 @@ enum {
     PART_ROWS = 4096, /* of a batch: builders find lists of one while the loop
                        * moves rows of the one before */
     BATCH_BLOCKS = 1024,
-    UNIT_ROWS = 256,
-    URGENT_BYTES = 4 << 20, /* of a tail */
-    URGENT_ROWS = 4096,
-    CHUNK = 32,            /* rows moved at a time */
-    SLICE_NS = 400 * 1000, /* of the loop's time */
-    OF_LATE_ROWS = 4096,   /* the weight of one is 1 in so many, at least */
+    UNIT_ROWS = 128,
+    LONG_BYTES = 1 << 20, /* of a tail: workers find lists; ... */
+    LONG_ROWS = 1024,
+    HELP_TIMES = 2,  /* ... of so many times as much the loop does, too, ... */
+    HELP_ROWS = 64,  /* ... so many rows at a time, for which it ... */
+    HELP_LOOKS = 64, /* ... looks at so many blocks */
+    CHUNK = 32,      /* rows moved at a time */
+    SLICE_NS = 200 * 1000,      /* of the loop's time, a turn; ... */
+    SLICE_MOST_NS = 800 * 1000, /* ... when more has been written in it */
+    OF_LATE_ROWS = 4096, /* the weight of one is 1 in so many, at least */
 };
 
 /* ---- batches ----------------------------------------------------------- */
 
 enum err lists_job_fit(struct lists_job *job, uint32_t rows, uint32_t blocks)
 {
-    job->slots = mem_try_alloc(rows * sizeof(*job->slots));
-    job->to = mem_try_alloc(rows * sizeof(*job->to));
-    job->keys = mem_try_alloc(rows * sizeof(*job->keys));
+    size_t all = (size_t)rows + HELP_ROWS; /* see lend_hand() */
+
+    job->slots = mem_try_alloc(all * sizeof(*job->slots));
+    job->to = mem_try_alloc(all * sizeof(*job->to));
+    job->keys = mem_try_alloc(all * sizeof(*job->keys));
     job->blocks = mem_try_alloc(blocks * sizeof(*job->blocks));
     if (job->lists->codes) {
-        job->codes = mem_try_alloc((size_t)rows *
-                                   ivf_codes_code_bytes(job->lists->codes));
+        job->codes =
+            mem_try_alloc(all * ivf_codes_code_bytes(job->lists->codes));
     }
-    job->held = mem_try_alloc((size_t)blocks * IVF_BLOCK * sizeof(*job->held));
+    job->held = mem_try_alloc(blocks * sizeof(*job->held));
     if (!job->slots || !job->to || !job->keys || !job->blocks || !job->held ||
         (job->lists->codes && !job->codes)) {
         return ERR_NOMEM;
@@ -67,15 +73,22 @@ bool lists_job_take(struct lists_job *job, uint32_t block)
 void lists_let_go(struct lists_job *job)
 {
     struct slots *s = lists_slots(job->home);
-    uint32_t i;
+    uint32_t bits, i;
 
+    if (!job->holds) {
+        return;
+    }
     job->holds = false;
-    for (i = 0; i < job->n_held; i++) {
-        if (!graph_is_holding(job->home->set, job->held[i])) {
-            slots_free(s, job->held[i]);
+    for (i = 0; i < job->n_blocks; i++) {
+        for (bits = job->held[i]; bits; bits &= bits - 1) {
+            slot_id slot =
+                job->blocks[i] * IVF_BLOCK + (slot_id)__builtin_ctz(bits);
+
+            if (!graph_is_holding(job->home->set, slot)) {
+                slots_free(s, slot);
+            }
         }
     }
-    job->n_held = 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -85,13 +98,19 @@ static int compare(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-void lists_job_hold(struct lists_job *job)
+/* Slots that there are. */
+static struct row_map rows_now(const struct lists_job *job)
 {
     const struct slots *s = lists_slots(job->home);
 
+    return (struct row_map){&s->geometry, s->dir->rows};
+}
+
+void lists_job_hold(struct lists_job *job)
+{
     qsort(job->blocks, job->n_blocks, sizeof(*job->blocks), compare);
-    job->rows = (struct row_map){&s->geometry, s->dir->rows};
-    job->n_held = 0;
+    job->rows = rows_now(job);
+    memset(job->held, 0, job->n_blocks * sizeof(*job->held));
     job->holds = true;
     job->at = 0;
     job->ready = job->n;
@@ -149,10 +168,33 @@ static void take_blocks(struct lists_job *job, uint32_t *cursor,
     }
 }
 
+/* Lists are being filled out of others, which have rows that wait. */
+static bool has_old(const struct lists_job *job)
+{
+    const struct lists *old = job->home->answers;
+
+    return old && old != job->lists && job->old_list < ivf_n_lists(old->ivf);
+}
+
+/* Lists are being filled out of others, which takes a while: what is written
+ * meanwhile is not left until the end, but has half of each batch. */
+static void take_of_new(struct lists_job *job)
+{
+    uint32_t cap = job->cap;
+
+    job->end = lists_slots(job->home)->n_slots / IVF_BLOCK;
+    job->cursor = 0;
+    job->cap = cap / 2; /* of rows */
+    take_blocks(job, &job->cursor, ALL);
+    job->cap = cap;
+}
+
 /* Rows that every search scans go first. */
 static void take_of_tail(struct lists_job *job)
 {
-    if (job->home->left) {
+    if (has_old(job) && lists_tail_is_long(job->home)) {
+        take_of_new(job);
+    } else if (job->home->left) {
         take_blocks(job, &job->cursor_unlinked, UNLINKED);
         take_blocks(job, &job->cursor, LINKED);
     } else {
@@ -186,21 +228,28 @@ static void take_of_old(struct lists_job *job)
 
 /* ---- finding lists ----------------------------------------------------- */
 
-static void unit_of_assign(struct lists_job *job, uint32_t unit,
-                           struct lists_task *t)
+static void assign(struct lists_job *job, uint32_t first, uint32_t n,
+                   struct lists_task *t)
 {
     const uint8_t *rows[UNIT_ROWS];
-    uint32_t first = job->part + unit * UNIT_ROWS;
-    uint32_t left = job->handed - first;
-    uint32_t n = left < UNIT_ROWS ? left : UNIT_ROWS;
     uint32_t i;
 
     for (i = 0; i < n; i++) {
-        rows[i] = row_map_at(&job->rows, job->slots[first + i]);
+        rows[i] = row_map_at(&t->rows, job->slots[first + i]);
     }
     ivf_assign_rows(ivf_centroids_of(job->lists->ivf), &job->home->set->format,
                     rows, n, job->to + first, job->keys + first, t->scratch);
     lists_encode(job, first, n, t);
+}
+
+static void unit_of_assign(struct lists_job *job, uint32_t unit,
+                           struct lists_task *t)
+{
+    uint32_t first = job->part + unit * UNIT_ROWS;
+    uint32_t left = job->handed - first;
+
+    t->rows = job->rows;
+    assign(job, first, left < UNIT_ROWS ? left : UNIT_ROWS, t);
 }
 
 /* ---- moving ------------------------------------------------------------ */
@@ -243,41 +292,76 @@ static bool move_chunk(struct lists_job *job, const struct vset_move *moves,
     return moved == n;
 }
 
-/* The next rows that are still there; false when memory is out. */
-static bool next_chunk(struct lists_job *job)
+/* The next rows up to `end` that are still there; false when memory is out. */
+static bool next_chunk(struct lists_job *job, uint32_t *at, uint32_t end)
 {
     const struct slots *s = lists_slots(job->home);
     struct vset_move moves[CHUNK] = {{0, 0}};
     uint32_t n = 0;
     bool has_room = true;
 
-    while (job->at < job->ready && n < CHUNK && has_room) {
-        slot_id slot = job->slots[job->at];
-        uint32_t list = job->to[job->at];
+    while (*at < end && n < CHUNK && has_room) {
+        slot_id slot = job->slots[*at];
+        uint32_t list = job->to[*at];
 
         if (list != IVF_NONE && slots_is_live(s, slot)) {
             moves[n].from = slot;
             moves[n].to = lists_take_lane(job->lists, list);
             has_room = moves[n].to != IVF_NONE;
             if (has_room) {
-                lists_put_code(job, job->at, moves[n++].to);
+                lists_put_code(job, *at, moves[n++].to);
             }
             if (job->kind == LISTS_JOB_FILL) {
-                job->residual += (double)job->keys[job->at];
+                job->residual += (double)job->keys[*at];
             }
         }
-        job->at += has_room;
+        *at += has_room;
     }
     return (n == 0 || move_chunk(job, moves, n)) && has_room;
 }
 
+/* How much is to be done in a turn: so many rows, but not for longer than. */
+struct slice {
+    int64_t end, last;
+    uint32_t due;
+};
+
+/* What a turn has written is to go into lists in the next, or the tail would
+ * grow with the number of those who write. */
+static struct slice slice_begin(const struct lists_job *job)
+{
+    int64_t now = clock_mono_ns();
+
+    return (struct slice){now + SLICE_NS, now + SLICE_MOST_NS,
+                          job->written + job->written / 2};
+}
+
+static bool slice_is_over(const struct slice *s, uint32_t done)
+{
+    int64_t now = clock_mono_ns();
+
+    return now > s->end && (done >= s->due || now > s->last);
+}
+
+static void note_written(struct lists_job *job)
+{
+    uint64_t uid = job->home->set->node_uid;
+    uint64_t n = uid - job->seen_uid;
+
+    job->written = job->seen_uid && n < UINT32_MAX / 2 ? (uint32_t)n : 0;
+    job->seen_uid = uid;
+}
+
 bool lists_move_some(struct lists_job *job)
 {
-    int64_t end = clock_mono_ns() + SLICE_NS;
+    uint32_t from = job->at;
+    struct slice slice;
 
+    note_written(job);
+    slice = slice_begin(job);
     while (job->at < job->ready && !job->out_of_memory) {
-        job->out_of_memory = !next_chunk(job);
-        if (clock_mono_ns() > end) {
+        job->out_of_memory = !next_chunk(job, &job->at, job->ready);
+        if (slice_is_over(&slice, job->at - from)) {
             break;
         }
     }
@@ -344,15 +428,33 @@ static void filled(struct lists_job *job)
 
 static bool begin_batch(struct lists_job *job);
 
-/* Rows come faster than builders, whom everybody else goes before, find lists
- * for them, and every search scans them. */
-static bool is_urgent(const struct lists_job *job)
+uint32_t lists_long_tail(const struct vset *v)
 {
-    const struct lists_home *h = job->home;
-    uint32_t rows = URGENT_BYTES / h->set->format.row_bytes;
+    uint32_t rows = LONG_BYTES / v->format.row_bytes;
 
-    rows = rows < URGENT_ROWS ? URGENT_ROWS : rows;
-    return job->lists->is_filled && slots_tail_count(lists_slots(h)) > rows;
+    return rows < LONG_ROWS ? LONG_ROWS : rows;
+}
+
+bool lists_tail_is_long(const struct lists_home *h)
+{
+    return h->answers && (h->answers->is_filled || h->coming) &&
+           slots_tail_count(lists_slots(h)) > h->long_tail;
+}
+
+/* Where writes come faster than others find lists for them, whoever has how
+ * much of the machine, the loop helps: it does as much as it writes. */
+static bool needs_help(const struct lists_home *h)
+{
+    return slots_tail_count(lists_slots(h)) / HELP_TIMES > h->long_tail &&
+           lists_tail_is_long(h);
+}
+
+void lists_note_written(struct lists_home *h)
+{
+    if (h->job->kind == LISTS_JOB_FILL && !h->job->is_yielding &&
+        needs_help(h)) {
+        lists_job_yield(h->job);
+    }
 }
 
 static void hand_part(struct lists_job *job)
@@ -362,20 +464,90 @@ static void hand_part(struct lists_job *job)
 
     job->part = job->handed;
     job->handed += n;
-    job->is_urgent = is_urgent(job);
     lists_job_phase(job, (n + UNIT_ROWS - 1) / UNIT_ROWS, UINT32_MAX);
 }
 
-/* A part is in the builders' hands while the loop moves the one before. */
+/* The next block of the tail, round and round. Rows of a batch may be met, too,
+ * and are then left out of it. */
+static uint32_t next_to_help(struct lists_job *job)
+{
+    uint32_t end = lists_slots(job->home)->n_slots / IVF_BLOCK;
+    uint32_t block = next_of_tail(job->home, job->help_at, end, ALL);
+
+    if (block == end) {
+        block = next_of_tail(job->home, SLOTS_BLOCK_FIRST, end, ALL);
+    }
+    job->help_at = block + 1;
+    return block < end ? block : IVF_NONE;
+}
+
+/* The next rows of the tail, a block's or two, as the last of job->slots; how
+ * many. Blocks of which only searches see rows are soon tail no more, and there
+ * may be nothing else. */
+static uint32_t take_to_help(struct lists_job *job)
+{
+    struct slots *s = lists_slots(job->home);
+    uint32_t n = 0, looked, block, live;
+
+    for (looked = 0; looked < HELP_LOOKS && n + IVF_BLOCK <= HELP_ROWS;
+         looked++) {
+        block = next_to_help(job);
+        if (block == IVF_NONE) {
+            break;
+        }
+        for (live = slots_block_live(s, block); live; live &= live - 1) {
+            job->slots[job->cap + n++] =
+                block * IVF_BLOCK + (slot_id)__builtin_ctz(live);
+        }
+        slots_block_drain(s, block);
+    }
+    return n;
+}
+
+/* Finds lists for rows of the tail and moves them; true when there is more to
+ * help with. */
+static bool lend_hand(struct lists_job *job)
+{
+    struct lists_task *own = &job->tasks[job->n_tasks];
+    struct slice slice = slice_begin(job);
+    uint32_t done = 0, n, at;
+
+    while (needs_help(job->home) && !job->out_of_memory) {
+        if (slice_is_over(&slice, done)) {
+            return true;
+        }
+        n = take_to_help(job);
+        if (n == 0) {
+            return false;
+        }
+        own->rows = rows_now(job);
+        own->scratch = own->scratch ? own->scratch : ivf_scratch_create();
+        assign(job, job->cap, n, own);
+        for (at = job->cap; at < job->cap + n && !job->out_of_memory;) {
+            job->out_of_memory = !next_chunk(job, &at, job->cap + n);
+        }
+        done += n;
+    }
+    return false;
+}
+
+/* A part is in the builders' hands while the loop moves the one before: some of
+ * it each turn. */
 static void next_of_fill(struct lists_job *job)
 {
+    bool more;
+
     if (!job->is_running) {
         job->ready = job->handed;
         if (job->handed < job->n && !job->out_of_memory) {
             hand_part(job);
         }
     }
-    if (!lists_move_some(job)) {
+    if (job->is_yielding) {
+        return;
+    }
+    more = !lists_move_some(job);
+    if ((lend_hand(job) && job->is_running) || more) {
         lists_job_yield(job);
     }
     if (job->is_running || job->is_yielding) {

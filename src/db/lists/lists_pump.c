@@ -11,6 +11,7 @@
 enum {
     FILL_WORTHWHILE = 1024, /* rows that have gathered in the tail */
     FILL_ANY = 256,         /* when there is nothing else to do */
+    FILLS_MOST = 16,        /* in a row, in a burst, before lists are tended */
 };
 
 /* ---- writes ------------------------------------------------------------ */
@@ -59,8 +60,13 @@ void lists_note_put(struct vset *v, slot_id slot)
         }
     } else if (!h->job && (!h->answers || has_gathered(h, FILL_WORTHWHILE))) {
         lists_pump(v, false);
-    } else if (UNLIKELY(h->discard)) {
-        lists_discard_note_put(h, slot);
+    } else {
+        if (UNLIKELY(h->job)) {
+            lists_note_written(h);
+        }
+        if (UNLIKELY(h->discard)) {
+            lists_discard_note_put(h, slot);
+        }
     }
 }
 
@@ -84,52 +90,45 @@ void lists_note_gone(struct vset *v, slot_id slot)
     }
 }
 
-static bool is_among(const uint32_t *blocks, uint32_t n, uint32_t block)
+/* The place of a slot's block among those a job holds, IVF_NONE. */
+static uint32_t place_held(const struct lists_job *job, slot_id slot)
 {
-    uint32_t from = 0;
+    uint32_t block = slot / IVF_BLOCK;
+    uint32_t from = 0, n = job && job->holds ? job->n_blocks : 0;
 
     while (from < n) {
         uint32_t mid = from + (n - from) / 2;
 
-        if (blocks[mid] == block) {
-            return true;
+        if (job->blocks[mid] == block) {
+            return mid;
         }
-        if (blocks[mid] < block) {
+        if (job->blocks[mid] < block) {
             from = mid + 1;
         } else {
             n = mid;
         }
     }
-    return false;
+    return IVF_NONE;
 }
 
 bool lists_holds(struct vset *v, slot_id slot)
 {
     struct lists_job *job = v->lists ? v->lists->job : NULL;
+    uint32_t at = place_held(job, slot);
 
-    if (!job || !job->holds ||
-        !is_among(job->blocks, job->n_blocks, slot / IVF_BLOCK)) {
+    if (at == IVF_NONE) {
         return false;
     }
-    job->held[job->n_held++] = slot;
+    job->held[at] |= (uint32_t)1 << (slot % IVF_BLOCK);
     return true;
 }
 
 bool lists_is_holding(const struct vset *v, slot_id slot)
 {
     const struct lists_job *job = v->lists ? v->lists->job : NULL;
-    uint32_t i;
+    uint32_t at = place_held(job, slot);
 
-    if (!job || !job->holds ||
-        !is_among(job->blocks, job->n_blocks, slot / IVF_BLOCK)) {
-        return false;
-    }
-    for (i = 0; i < job->n_held; i++) {
-        if (job->held[i] == slot) {
-            return true;
-        }
-    }
-    return false;
+    return at != IVF_NONE && (job->held[at] >> (slot % IVF_BLOCK) & 1);
 }
 
 /* ---- what to do next --------------------------------------------------- */
@@ -175,9 +174,21 @@ static bool begin_asked(struct lists_home *h)
 
 static bool begin_filling_if_due(struct lists_home *h, bool any)
 {
-    h->filled_last = has_gathered(h, any ? FILL_ANY : FILL_WORTHWHILE) &&
-                     lists_begin_filling(h);
-    return h->filled_last;
+    h->fills++;
+    if (has_gathered(h, any ? FILL_ANY : FILL_WORTHWHILE) &&
+        lists_begin_filling(h)) {
+        return true;
+    }
+    h->fills = 0;
+    return false;
+}
+
+/* Lists are tended when they have been filled, but in a burst that can wait. */
+static bool is_time_to_tend(const struct lists_home *h)
+{
+    bool waits = h->in_burst || lists_tail_is_long(h);
+
+    return h->fills > (waits ? FILLS_MOST : 0);
 }
 
 static bool begin_tending(struct lists_home *h)
@@ -229,14 +240,23 @@ void lists_pump(struct vset *v, bool any)
     l = lists_target(h);
     if (!l->is_filled) {
         (void)lists_begin_filling(h);
-    } else if (h->filled_last) {
-        h->filled_last = false;
+    } else if (is_time_to_tend(h)) {
+        h->fills = 0;
         if (!begin_tending(h)) {
             (void)begin_filling_if_due(h, any);
         }
     } else if (!begin_filling_if_due(h, any)) {
         (void)begin_tending(h);
     }
+}
+
+static void note_burst(struct lists_home *h)
+{
+    const struct vset *v = h->set;
+    uint64_t n = v->node_uid - h->pumped_uid;
+
+    h->in_burst = h->pumped_uid && n > LISTS_BURST_BYTES / v->format.row_bytes;
+    h->pumped_uid = v->node_uid;
 }
 
 void lists_pump_all(struct keyspace *ks)
@@ -249,6 +269,7 @@ void lists_pump_all(struct keyspace *ks)
             index_choice_review(h->set,
                                 vset_count(h->set) < graph_given_up_at(h->set));
         }
+        note_burst(h);
         if (h->becoming) {
             lists_discard_settle(h);
         }

@@ -30,6 +30,7 @@ enum {
 };
 
 #define AGAIN_GROWN     2.5
+#define AGAIN_IN_BURST  6.0
 #define AGAIN_IMBALANCE 2.0
 #define AGAIN_WORSE     1.5
 #define AGAIN_DRIFT     1.25
@@ -54,6 +55,11 @@ bool lists_want_training(const struct lists *l)
     double pause = l->train_s * 1000 * AGAIN_TIMES;
 
     if (n < AGAIN_ROWS || since < AGAIN_MIN_MS || (double)since < pause) {
+        return false;
+    }
+    /* Nothing goes into lists while others are trained. */
+    if (l->home->in_burst &&
+        (double)n < AGAIN_IN_BURST * (double)l->trained_rows) {
         return false;
     }
     if ((double)n >= AGAIN_GROWN * (double)l->trained_rows) {

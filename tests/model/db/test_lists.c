@@ -207,6 +207,7 @@ static void train(uint32_t n_lists)
 
     assert_int_equal(lists_train(w.set, &o, &build), ERR_OK);
     assert_false(lists_is_given_up(w.set, build));
+    w.set->lists->long_tail = NAMES / 40; /* so that it gets too long at all */
 }
 
 /* ---- what a search sees ------------------------------------------------ */
@@ -661,6 +662,38 @@ static void test_written_all_the_time(void **state)
     end();
 }
 
+/* Rows that come faster than anybody finds lists for them do not gather: when
+ * others have no time at all, the loop does it. */
+static void test_burst(void **state)
+{
+    enum { A_TURN = 64 };
+    uint32_t i, n, most = 0;
+
+    (void)state;
+    begin(VEC_I8, VEC_COSINE, 2);
+    put_from_to(0, NAMES / 4);
+    train(40);
+    settle();
+    pool_pause(loop.pool, NULL, NULL);
+    pool_pause(loop.builders, NULL, NULL);
+    for (i = NAMES / 4; i < NAMES; i++) {
+        put(i);
+        if (i % A_TURN == 0) {
+            loop_turn();
+        }
+        n = slots_tail_count(&w.set->elements.slots);
+        most = i < NAMES / 2 ? 0 : n > most ? n : most;
+    }
+    assert_true(w.set->lists->job != NULL); /* whose units nobody is at */
+    assert_in_range(most, 1, 2048);
+    pool_resume(loop.pool);
+    pool_resume(loop.builders);
+    check_now();
+    settle();
+    check_now();
+    end();
+}
+
 /* What is asked for last is what a set gets, and a graph that was to come holds
  * no rows of lists that are to be emptied. */
 static void test_graph_not_wanted_any_more(void **state)
@@ -773,6 +806,7 @@ static void test_split(void **state)
     begin(VEC_F32, VEC_L2, 2);
     put_from_to(0, NAMES / 2);
     train(16);
+    w.set->lists->long_tail = NAMES; /* or lists are not tended on the way */
     settle();
     for (i = NAMES / 2; i < NAMES; i++) {
         for (j = 0; j < DIM; j++) {
@@ -896,6 +930,7 @@ int main(void)
         cmocka_unit_test(test_fill),
         cmocka_unit_test(test_same_lists),
         cmocka_unit_test(test_written_all_the_time),
+        cmocka_unit_test(test_burst),
         cmocka_unit_test(test_graph_not_wanted_any_more),
         cmocka_unit_test(test_frozen_meanwhile),
         cmocka_unit_test(test_all_removed),
