@@ -5,10 +5,10 @@ proc info_of {key field} { return [dict get [r vinfo $key] $field] }
 proc fill {key n d} {
     set some {}
     for {set i 0} {$i < 64} {incr i} { lappend some [fp32 [random_vector [expr {$d / 4}]]] }
-    for {set from 0} {$from < $n} {incr from 5000} {
+    for {set from 0} {$from < $n} {incr from 500} {
         set names {}
         set blob ""
-        for {set i $from} {$i < $from + 5000 && $i < $n} {incr i} {
+        for {set i $from} {$i < $from + 500 && $i < $n} {incr i} {
             lappend names e$i
             for {set k 0} {$k < 4} {incr k} { append blob [lindex $some [expr {int(rand() * 64)}]] }
         }
