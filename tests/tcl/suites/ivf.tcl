@@ -285,6 +285,50 @@ start_server {} {
         assert_equal $found [r vsearch set ELE e1 EXACT]
     }
 
+    test {by inner products, too, VRECALL measures and RECALL finds what it says} {
+        r flushall
+        foreach precision {FP32 Q8} {
+            r vcreate set DIM 16 METRIC IP $precision
+            add set 4000 16
+            r vtrain set IVF NLIST 40
+            settled set
+            set all [r vrecall set NPROBE 40 SAMPLES 100]
+            set few [r vrecall set NPROBE 2 SAMPLES 100]
+            assert {[dict get $all recall] >= 0.99} $all
+            assert {[dict get $few recall] <= [dict get $all recall]} "$few $all"
+            r vsearch set ELE e1 RECALL 0.9
+            wait_for {[info_of set calibrated-at] == 4000} "for the measurement"
+            foreach {effort least} {{RECALL 0.9} 0.75 {RECALL 0.99} 0.85} {
+                set found 0
+                for {set i 0} {$i < 50} {incr i} {
+                    set exact [r vsearch set ELE e$i EXACT]
+                    foreach e [r vsearch set ELE e$i {*}$effort] { incr found [expr {$e in $exact}] }
+                }
+                assert {$found >= $least * 500} "$precision $effort: $found of 500"
+            }
+            r del set
+        }
+    }
+
+    test {VTRAIN of rows that are all alike, all zero, of one dimension or of thousands} {
+        r flushall
+        foreach {n d row} {300 8 alike 300 8 zero 300 1 alike 300 1 random 80 4096 random} {
+            for {set i 0} {$i < $n} {incr i} {
+                set v [switch $row alike { lrepeat $d 1.5 } zero { lrepeat $d 0 } random { random_vector $d }]
+                r vadd set FP32 [fp32 $v] e$i
+            }
+            foreach options [list {NLIST 1} "NLIST $n" {NLIST 4 ITERATIONS 1 SAMPLE 4} "NLIST 4 PQ [expr {($d + 1) / 2}]" {}] {
+                assert_equal OK [r vtrain set IVF {*}$options] "$n x $d $row $options"
+                settled set
+                assert_equal OK [r debug vcheck set] "$n x $d $row $options"
+                assert_equal $n [llength [r vsim set ELE e0 COUNT [expr {$n + 5}] EF 100000]] "$n x $d $row $options"
+                assert_equal 10 [llength [r vsearch set ELE e0]]
+            }
+            assert_error "ERR too few elements for NLIST [expr {$n + 1}]: there are $n" {r vtrain set IVF NLIST [expr {$n + 1}]}
+            r del set
+        }
+    }
+
     test {in a transaction nobody waits} {
         r flushall
         r vcreate set DIM 16
