@@ -449,6 +449,8 @@ static void worker_main(void *arg)
 
     if (o->low_priority) {
         thread_lower_priority();
+    } else {
+        thread_wake_at_once(true);
     }
     if (o->worker_init) {
         w->public.scratch = o->worker_init(o->worker_arg);
