@@ -250,14 +250,22 @@ bool graph_is_busy(const struct vset *v)
     return g != NULL;
 }
 
+/* A set that chooses for itself may choose anew now, not in a few seconds: it
+ * is small again, or the next writes may be refused for what the graph takes.
+ */
+static bool may_choose_soon(const struct vset *v)
+{
+    return (vset_count(v) < graph_given_up_at(v) && !graph_came_along(v)) ||
+           !mem_has_room(graph_bytes(v) / 4);
+}
+
 void graph_pump(struct vset *v, bool any)
 {
     if (v->n_frozen) {
         return;
     }
     if (v->graph && v->options.index == VSET_INDEX_AUTO && !v->graph->job) {
-        index_choice_review(v, vset_count(v) < graph_given_up_at(v) &&
-                                   !graph_came_along(v));
+        index_choice_review(v, may_choose_soon(v));
     }
     if (v->graph) {
         graph_count_levels(v->graph, v->elements.slots.n_slots);

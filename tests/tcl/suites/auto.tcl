@@ -2,6 +2,7 @@
 
 proc info_of {key field} { return [dict get [r vinfo $key] $field] }
 
+# Adds rows as a client does that comes again when memory is short.
 proc fill {key n d} {
     set some {}
     for {set i 0} {$i < 64} {incr i} { lappend some [fp32 [random_vector [expr {$d / 4}]]] }
@@ -12,7 +13,8 @@ proc fill {key n d} {
             lappend names e$i
             for {set k 0} {$k < 4} {incr k} { append blob [lindex $some [expr {int(rand() * 64)}]] }
         }
-        r vmadd $key [llength $names] FP32 $blob {*}$names
+        wait_for {![catch {r vmadd $key [llength $names] FP32 $blob {*}$names} e] ||
+                  ![string match OOM* $e] && [error $e]}
     }
 }
 
