@@ -252,11 +252,12 @@ bool graph_is_busy(const struct vset *v)
 
 /* A set that chooses for itself may choose anew now, not in a few seconds: it
  * is small again, or the next writes may be refused for what the graph takes.
- */
+ * The latter may last, and is looked into once a second. */
 static bool may_choose_soon(const struct vset *v)
 {
     return (vset_count(v) < graph_given_up_at(v) && !graph_came_along(v)) ||
-           !mem_has_room(graph_bytes(v) / 4);
+           (graph_watch(v)->reviewed_s != v->keyspace->clock_s &&
+            !mem_has_room(graph_bytes(v) / 4));
 }
 
 void graph_pump(struct vset *v, bool any)
