@@ -7,12 +7,19 @@
 #include "db/lists/lists.h"
 #include "db/vset/vset_impl.h"
 
-/* In times of a bound: how much less brings a set back to the graph, and how
+/* In times of a bound: how much less brings a set (back) to the graph, and how
  * much more a graph that is there already may take. */
 #define BACK   1.5
 #define GROWTH 1.1
 
 /* ---- choosing ------------------------------------------------------------ */
+
+static bool has_no_room(const struct index_facts *f)
+{
+    return (double)f->graph_bytes *
+               (f->now == VSET_INDEX_HNSW ? GROWTH : BACK) >
+           (double)f->room;
+}
 
 static bool wants_lists(const struct index_facts *f, enum index_reason *reason)
 {
@@ -24,8 +31,7 @@ static bool wants_lists(const struct index_facts *f, enum index_reason *reason)
     }
     if (f->count * more >= INDEX_HUGE) {
         *reason = INDEX_TOO_MANY;
-    } else if ((double)f->graph_bytes * (have ? BACK : GROWTH) >
-               (double)f->room) {
+    } else if (has_no_room(f)) {
         *reason = INDEX_NO_ROOM;
     } else if ((have ? f->churn_most * BACK : f->churn_least) >= INDEX_CHURN) {
         *reason = INDEX_CHANGING;
@@ -50,6 +56,8 @@ struct index_choice index_choose(const struct index_facts *f)
     }
     if (wants_lists(f, &c.reason)) {
         c.index = VSET_INDEX_IVF;
+    } else if (has_no_room(f)) {
+        c = (struct index_choice){VSET_INDEX_FLAT, INDEX_NO_ROOM};
     }
     return c;
 }
@@ -112,6 +120,16 @@ static uint64_t room_of(const struct vset *v)
                        lists_outside_bytes(v));
 }
 
+/* What a graph of all elements takes: never less than the one there is does,
+ * for that counts where room is short, whatever was estimated. */
+static uint64_t graph_takes(const struct vset *v)
+{
+    uint64_t takes = graph_bytes_for(&v->format, v->options.m, vset_count(v));
+    uint64_t has = v->graph ? graph_bytes(v) + graph_promised(v) : 0;
+
+    return has > takes ? has : takes;
+}
+
 static void facts_of(const struct vset *v, struct index_facts *f)
 {
     const struct index_watch *w = watch_of(v);
@@ -122,7 +140,7 @@ static void facts_of(const struct vset *v, struct index_facts *f)
         .count = vset_count(v),
         .graph_at = graph_worthwhile_at(v),
         .lists_at = lists_worthwhile_at(v),
-        .graph_bytes = graph_bytes_for(&v->format, v->options.m, vset_count(v)),
+        .graph_bytes = graph_takes(v),
         .room = room_of(v),
     };
     if (w && w->has_begun) {

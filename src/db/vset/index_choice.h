@@ -9,7 +9,8 @@
  *   churn     more than half of the elements are replaced or removed every
  *             hour: a graph would do little but repair itself
  *
- * speak for lists, which take a tenth of the memory and are never repaired.
+ * speak for lists, which take a tenth of the memory and are never repaired. A
+ * set that has no room for a graph and is too small for lists is scanned.
  *
  * A choice stands until something speaks clearly against it. Each bound is half
  * as far again in the way back; churn must have lasted for two hours, or have

@@ -55,6 +55,18 @@ start_server {} {
         r debug vcheck s
     }
 
+    test {a graph gives way to writes that there would be no room for} {
+        r flushall
+        r vcreate s DIM 64
+        fill s 17000 64
+        wait_for {[info_of s index] eq "hnsw" && [info_of s tail] == 0}
+        r config set maxmemory [expr {[info_field used_memory] + 200000}]
+        fill s 22000 64
+        r config set maxmemory 0
+        assert_equal 22000 [r vcard s]
+        r debug vcheck s
+    }
+
     test {lists answer until a graph that is asked for is there} {
         r flushall
         r vcreate s DIM 64

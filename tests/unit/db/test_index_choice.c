@@ -54,17 +54,35 @@ static void a_set_has_lists_when_there_is_no_room_for_a_graph(void **state)
 
     (void)state;
     f.room = 14 << 20;
+    assert_int_equal(choose(f, 60000).index, VSET_INDEX_HNSW);
+    assert_int_equal(choose(f, 80000).index, VSET_INDEX_IVF);
+    f.now = VSET_INDEX_HNSW;
     assert_int_equal(choose(f, 90000).index, VSET_INDEX_HNSW);
     assert_int_equal(choose(f, 100000).index, VSET_INDEX_IVF);
     assert_int_equal(choose(f, 100000).reason, INDEX_NO_ROOM);
-    assert_int_equal(choose(f, 15000).index, VSET_INDEX_HNSW);
     f.room = 0;
     assert_int_equal(choose(f, 20000).index, VSET_INDEX_IVF);
-    assert_int_equal(choose(f, 19999).index, VSET_INDEX_HNSW);
     f.now = VSET_INDEX_IVF;
     f.age_s = INDEX_HOUR;
     assert_int_equal(choose(f, 13400).index, VSET_INDEX_IVF);
-    assert_int_equal(choose(f, 13300).index, VSET_INDEX_HNSW);
+}
+
+static void a_set_too_small_for_lists_and_without_room_is_scanned(void **state)
+{
+    struct index_facts f = usual;
+
+    (void)state;
+    f.room = 15000 * 140;
+    assert_int_equal(choose(f, 15000).index, VSET_INDEX_FLAT);
+    assert_int_equal(choose(f, 15000).reason, INDEX_NO_ROOM);
+    f.now = VSET_INDEX_HNSW;
+    assert_int_equal(choose(f, 13500).index, VSET_INDEX_HNSW);
+    assert_int_equal(choose(f, 14000).index, VSET_INDEX_FLAT);
+    assert_int_equal(choose(f, 20000).index, VSET_INDEX_IVF);
+    f.now = VSET_INDEX_IVF;
+    f.age_s = INDEX_HOUR;
+    assert_int_equal(choose(f, 13400).index, VSET_INDEX_IVF);
+    assert_int_equal(choose(f, 13300).index, VSET_INDEX_FLAT);
 }
 
 static void a_huge_set_has_lists(void **state)
@@ -158,6 +176,7 @@ int main(void)
         cmocka_unit_test(a_set_has_a_graph_from_where_scanning_takes_longer),
         cmocka_unit_test(a_graph_that_came_with_its_set_is_kept),
         cmocka_unit_test(a_set_has_lists_when_there_is_no_room_for_a_graph),
+        cmocka_unit_test(a_set_too_small_for_lists_and_without_room_is_scanned),
         cmocka_unit_test(a_huge_set_has_lists),
         cmocka_unit_test(a_set_that_changes_all_the_time_has_lists),
         cmocka_unit_test(lists_are_not_given_up_at_once),
