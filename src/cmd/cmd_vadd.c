@@ -93,28 +93,40 @@ static bool check_stored(struct cmd_ctx *ctx, const struct vset *v,
     return true;
 }
 
-/* Whether an element fits a set that is there. Options that shape a set must
- * match it when they are given; see docs/COMPATIBILITY.md. */
+/* What shapes a set is asked for with every element, as in Redis: what is left
+ * out asks for the default. Sets that VCREATE made or VTRAIN shaped may be what
+ * VADD has no words for, and what is in the log was let in: there, words are
+ * compared when they are given. */
+static bool defaults_count(const struct cmd_ctx *ctx,
+                           const struct vset_options *o)
+{
+    return !o->keep_empty && o->index == VSET_INDEX_AUTO &&
+           !keyspace_is_replayed(ctx->ks);
+}
+
+/* Whether an element fits a set that is there. */
 static bool check_shape(struct cmd_ctx *ctx, const struct vset *v,
                         struct vadd *a)
 {
     const struct vset_options *o = vset_options(v);
     uint32_t dim = a->vector.dim;
     uint32_t reduce = a->vector.reduce;
+    bool all;
 
     if (UNLIKELY(a->is_stored)) {
         return check_stored(ctx, v, a);
     }
-    if (a->type_given && a->type != o->type) {
+    all = defaults_count(ctx, o);
+    if ((all || a->type_given) && a->type != o->type) {
         cmd_error(ctx, "ERR asked quantization mismatch with existing vector "
                        "set");
         return false;
     }
-    if (a->m_given && a->m != o->m) {
+    if ((all || a->m_given) && a->m != o->m) {
         cmd_error(ctx, "ERR asked M value mismatch with existing vector set");
         return false;
     }
-    if (!reduce && o->input_dim && dim == o->input_dim) {
+    if (!all && !reduce && o->input_dim && dim == o->input_dim) {
         reduce = o->dim;
     }
     if (o->input_dim ? reduce != o->dim : dim != o->dim) {

@@ -92,7 +92,7 @@ for (const RESP of [3, 2]) {
     const reduced = await c.vInfo('r');
     assert.equal(reduced['vector-dim'], 2);
     assert.equal(reduced['projection-input-dim'], 4);
-    await assert.rejects(c.vAdd('f', [1, 2], 'x'), /Vector dimension mismatch/);
+    await assert.rejects(c.vAdd('f', [1, 2], 'x', { QUANT: 'NOQUANT', M: 8 }), /Vector dimension mismatch/);
     await assert.rejects(c.vAdd('f', [1, 2, 3], 'x', { QUANT: 'Q8' }), /quantization mismatch/);
     assert.equal(await c.vCard('f'), 1);
     await c.close();

@@ -100,8 +100,8 @@ start_server {appendonly yes save {""}} {
         r flushall
         set n [said ROW]
         r vadd made reduce 10 fp32 [blob 1 $d] a ef 50 m 8
-        r vadd made reduce 10 fp32 [blob 1 $d] b setattr 1
-        r vadd made values $d {*}[random_vector $d] c cas
+        r vadd made reduce 10 fp32 [blob 1 $d] b m 8 setattr 1
+        r vadd made reduce 10 values $d {*}[random_vector $d] c cas m 8
         r vmadd bulk 3 fp32 [blob 3 $d] a b c bin
         r vmadd bulk 3 fp32 [blob 3 $d] c d e bin
         r multi

@@ -457,7 +457,7 @@ start_server {} {
         eval $check
         # It is a graph like any other.
         for {set i 0} {$i < 300} {incr i} {
-            r vadd graph:q8 fp32 [fp32 [random_vector 6]] more$i
+            r vadd graph:q8 fp32 [fp32 [random_vector 6]] more$i m [dict get [r vinfo graph:q8] hnsw-m]
             r vrem graph:q8 e$i
         }
         wait_for_none {[dict get [r vinfo graph:q8] tail]}

@@ -111,7 +111,7 @@ start_server {} {
     test {VADD's M and EF shape the graph of the set it makes} {
         r flushall
         r vadd set VALUES 2 1 2 a M 9 EF 50
-        r vadd set VALUES 2 1 3 b EF 70
+        r vadd set VALUES 2 1 3 b M 9 EF 70
         r vtrain set HNSW
         assert_equal {9 9 50} [lmap f {hnsw-m index-m index-ef} { info_of set $f }]
         assert_error {ERR asked M value mismatch*} {r vadd set VALUES 2 1 2 c M 10}

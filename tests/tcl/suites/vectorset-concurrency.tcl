@@ -29,7 +29,7 @@ proc random_command {dim} {
     set angle [expr {int(rand() * 60)}]
     set kind [expr {rand()}]
     if {$kind < 0.3} {
-        return [list VADD k {*}[at_angle $angle $dim] $name SETATTR "{\"g\":[expr {$angle % 3}]}"]
+        return [list VADD k {*}[at_angle $angle $dim] $name NOQUANT SETATTR "{\"g\":[expr {$angle % 3}]}"]
     } elseif {$kind < 0.4} {
         return [list VREM k $name]
     } elseif {$kind < 0.5} {
@@ -138,7 +138,7 @@ start_server {worker-threads 2} {
     add_background k 6000 $dim
 
     test "Searches of one client are answered in order, and so is what is between" {
-        for {set i 0} {$i < 90} {incr i} { r vadd k {*}[at_angle $i $dim] e$i }
+        for {set i 0} {$i < 90} {incr i} { r vadd k {*}[at_angle $i $dim] e$i NOQUANT }
         set c [client]
         for {set i 0} {$i < 90} {incr i} {
             $c send vsim k {*}[at_angle $i $dim] COUNT 1
@@ -162,7 +162,7 @@ start_server {worker-threads 2} {
         for {set i 0} {$i < 90} {incr i} {
             foreach command [list [list vsim k {*}[at_angle $i $dim] COUNT 1] \
                 [list vrem k e$i] [list vsim k {*}[at_angle $i $dim] COUNT 2 FILTER 1] \
-                [list vadd k {*}[at_angle $i $dim] new$i SETATTR "{\"i\":$i}"] \
+                [list vadd k {*}[at_angle $i $dim] new$i NOQUANT SETATTR "{\"i\":$i}"] \
                 [list vsim k {*}[at_angle $i $dim] COUNT 1 WITHATTRIBS] \
                 [list vsetattr k new$i {{"i":-1}}] \
                 [list vsim k {*}[at_angle $i $dim] COUNT 1 WITHATTRIBS FILTER {.i < 0}] \
@@ -223,7 +223,7 @@ start_server {worker-threads 2} {
         # One marker wanders; nobody may see none, two, or an earlier one.
         set writer [client]
         set readers [list [client] [client] [client]]
-        r vadd k {*}[at_angle 0 $dim] m0
+        r vadd k {*}[at_angle 0 $dim] m0 NOQUANT
         foreach c $readers { set last($c) 0 }
         for {set i 0} {$i < 60} {incr i} {
             foreach c $readers {
@@ -232,7 +232,7 @@ start_server {worker-threads 2} {
             }
             $writer send multi
             $writer send vrem k m$i
-            $writer send vadd k {*}[at_angle [expr {$i % 90}] $dim] m[expr {$i + 1}]
+            $writer send vadd k {*}[at_angle [expr {$i % 90}] $dim] m[expr {$i + 1}] NOQUANT
             $writer send exec
             flush [$writer channel]
             foreach c $readers {
@@ -262,7 +262,7 @@ start_server {worker-threads 2} {
         set c [client]
         $c send multi
         for {set i 0} {$i < 20} {incr i} {
-            $c send vadd k {*}[at_angle $i $dim] t$i
+            $c send vadd k {*}[at_angle $i $dim] t$i NOQUANT
             $c send vsim k {*}[at_angle $i $dim] COUNT 1
             $c send vrem k t$i
             $c send vsim k {*}[at_angle $i $dim] COUNT 1
@@ -282,7 +282,7 @@ start_server {worker-threads 2} {
 
     test "A search is answered in the protocol it was sent in" {
         set c [client]
-        r vadd k {*}[at_angle 10 $dim] only
+        r vadd k {*}[at_angle 10 $dim] only NOQUANT
         for {set i 0} {$i < 10} {incr i} {
             $c send vsim k ELE only COUNT 1 WITHSCORES
             $c send hello 3
@@ -309,7 +309,7 @@ start_server {worker-threads 2} {
         test "$what a set leaves the searches under way their answers" {
             r flushall
             add_background k 6000 $dim
-            r vadd k {*}[at_angle 7 $dim] seven
+            r vadd k {*}[at_angle 7 $dim] seven NOQUANT
             set clients [list [client] [client] [client]]
             foreach c $clients {
                 for {set i 0} {$i < 10} {incr i} { $c send vsim k {*}[at_angle 7 $dim] COUNT 3 }
@@ -344,7 +344,7 @@ start_server {worker-threads 2} {
     test "A client that goes while it is searching disturbs nobody" {
         r flushall
         add_background k 6000 $dim
-        r vadd k {*}[at_angle 7 $dim] seven
+        r vadd k {*}[at_angle 7 $dim] seven NOQUANT
         for {set i 0} {$i < 20} {incr i} {
             set c [client]
             for {set n 0} {$n < 30} {incr n} { $c send vsim k {*}[at_angle 7 $dim] COUNT 1 }
@@ -364,7 +364,7 @@ start_server {} {
         # Written ahead, so that it arrives while the walk goes on.
         set writes ""
         for {set i 0} {$i < 2000} {incr i} {
-            append writes "VADD k VALUES 4 1 2 3 4 b[expr {int(rand() * 100000)}]\r\n"
+            append writes "VADD k VALUES 4 1 2 3 4 b[expr {int(rand() * 100000)}] NOQUANT\r\n"
         }
         for {set round 0} {$round < 5} {incr round} {
             $reader send vrandmember k 190000

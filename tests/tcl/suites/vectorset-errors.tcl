@@ -79,7 +79,7 @@ start_server {} {
         foreach number {{} x 1x 0x {1 } { 1} nan NaN -nan nan(1) 1e400 -1e400 1e-400 1,5 --1 1_0
                         inf Infinity -inf 1e39 infinit} {
             fails $invalid new [list VADD VALUES 2 1 $number a]
-            fails $invalid plain [list VADD VALUES 2 1 $number a] [list VSIM VALUES 2 1 $number]
+            fails $invalid plain [list VADD VALUES 2 1 $number a NOQUANT] [list VSIM VALUES 2 1 $number]
         }
     }
 
@@ -87,7 +87,7 @@ start_server {} {
         foreach bits {7fc00000 ffc00000 7f800000 ff800000 7f800001} {
             set blob [fp32 1][binary format i 0x$bits]
             fails $invalid new [list VADD FP32 $blob a]
-            fails $invalid plain [list VADD FP32 $blob a] [list VADD FP32 $blob b] \
+            fails $invalid plain [list VADD FP32 $blob a NOQUANT] [list VADD FP32 $blob b NOQUANT] \
                 [list VSIM FP32 $blob]
             fails $invalid q8 [list VADD FP32 $blob a] [list VSIM FP32 $blob]
         }
@@ -95,10 +95,10 @@ start_server {} {
         fails $wrongtype string {VADD VALUES 2 1 inf a}
         fails "ERR invalid EF" new {VADD VALUES 2 1 inf a EF x}
         fails "ERR Vector dimension mismatch - got 3 but set has 2" plain \
-            {VADD VALUES 3 1 inf 3 a} {VSIM VALUES 3 1 inf 3}
+            {VADD VALUES 3 1 inf 3 a NOQUANT} {VSIM VALUES 3 1 inf 3}
         fails "ERR invalid COUNT" plain {VSIM VALUES 2 1 inf COUNT x}
         foreach bits {007c 00fc 017c 007e} {
-            fails $invalid plain [list VADD FP16 [binary format H* 0042$bits] b] \
+            fails $invalid plain [list VADD FP16 [binary format H* 0042$bits] b NOQUANT] \
                 [list VSIM FP16 [binary format H* 0042$bits]]
         }
     }

@@ -58,8 +58,8 @@ start_server {} {
     set three [client]
     $three hello 3
     r vadd g VALUES 2 1 0 east NOQUANT SETATTR {{"n":1}}
-    r vadd g VALUES 2 0 1 north
-    r vadd g VALUES 2 -1 0 west SETATTR {{"n":3}}
+    r vadd g VALUES 2 0 1 north NOQUANT
+    r vadd g VALUES 2 -1 0 west NOQUANT SETATTR {{"n":3}}
     set query {VALUES 2 3 4}
 
     # ---- shapes --------------------------------------------------------------
@@ -171,7 +171,7 @@ start_server {} {
                 }
                 set key $type$dim
                 r vadd $key VALUES $dim {*}$v a $type
-                r vadd $key VALUES $dim {*}$opposite b
+                r vadd $key VALUES $dim {*}$opposite b $type
                 lassign [r vsim $key VALUES $dim {*}$v WITHSCORES] a near b far
                 assert_equal {a b} [list $a $b]
                 assert_near 1 $near 1e-6
@@ -186,7 +186,7 @@ start_server {} {
     test "A zero vector scores exactly 0.5 with everything but in BIN" {
         foreach type {NOQUANT Q8} {
             r vadd z$type VALUES 3 0 0 0 zero $type
-            r vadd z$type VALUES 3 1 2 3 one
+            r vadd z$type VALUES 3 1 2 3 one $type
             assert_equal {0.5 0.5} [dict values [r vsim z$type VALUES 3 0 0 0 WITHSCORES]]
             assert_equal 0.5 [dict get [r vsim z$type VALUES 3 1 2 3 WITHSCORES] zero]
             assert_equal 0.5 [dict get [r vsim z$type ELE zero WITHSCORES] zero]

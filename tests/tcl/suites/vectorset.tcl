@@ -108,11 +108,31 @@ start_server {} {
         r del k
     }
 
-    test "Options that shape a set need not be repeated" {
+    test "Options that shape a set are asked for with every element, as in Redis" {
         r vadd f VALUES 2 3 4 a NOQUANT M 5
+        r vadd p REDUCE 2 VALUES 4 1 2 3 4 a
+        assert_error "ERR asked quantization mismatch with existing vector set" \
+            {r vadd f VALUES 2 3 4 b}
+        assert_error "ERR asked M value mismatch with existing vector set" \
+            {r vadd f VALUES 3 3 4 5 b NOQUANT}
+        assert_error "ERR Vector dimension mismatch - got 4 but set has 2" \
+            {r vadd p VALUES 4 1 2 3 4 b}
+        assert_error "ERR Vector dimension mismatch - got 2 but set has 2" \
+            {r vadd p VALUES 2 1 2 b}
+        assert_equal {1 1} [list [r vcard f] [r vcard p]]
+        assert_equal {1 1} [list [r vadd f VALUES 2 3 4 b NOQUANT M 5] \
+            [r vadd p REDUCE 2 VALUES 4 1 2 3 4 b]]
+        r del f p
+    }
+
+    test "Options that shape a set need not be repeated where VCREATE or VTRAIN shaped it" {
+        r vcreate f DIM 2 NOQUANT M 5
         assert_equal 1 [r vadd f VALUES 2 3 4 b]
         assert_equal {3 4} [r vemb f b]
+        assert_error "ERR asked quantization mismatch with existing vector set" \
+            {r vadd f VALUES 2 3 4 c Q8}
         r vadd p REDUCE 2 VALUES 4 1 2 3 4 a NOQUANT
+        r vtrain p HNSW M 8
         assert_equal 1 [r vadd p VALUES 4 1 2 3 4 b]
         assert_equal [r vemb p a RAW] [r vemb p b RAW]
         r del f p
@@ -389,8 +409,8 @@ start_server {} {
         r vadd k VALUES 2 1 0 east NOQUANT
         assert_wires {*1 *0} {*1 *0} vlinks k east
         assert_wires {*1 *0} {*1 %0} vlinks k east WITHSCORES
-        r vadd k VALUES 2 0 1 north
-        r vadd k VALUES 2 -1 0 west
+        r vadd k VALUES 2 0 1 north NOQUANT
+        r vadd k VALUES 2 -1 0 west NOQUANT
         assert_wires {*1 *2 $5 north $4 west} {*1 *2 $5 north $4 west} vlinks k east
         assert_wires {*1 *4 $5 north $3 0.5 $4 west $1 0} \
             {*1 %2 $5 north ,0.5 $4 west ,0} vlinks k east withscores
