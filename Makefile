@@ -172,10 +172,15 @@ $(B)/tests/torture/io_shim.so: tests/torture/io_shim.c \
 -include $(wildcard $(B)/tests/*/*.d $(B)/tests/*/*/*.d)
 
 # What a variant's suites need; `all` is its programs.
-.PHONY: test-programs fuzz-programs bench-programs
+.PHONY: test-programs fuzz-programs bench-programs fuzzers
 test-programs: all $(UNIT) $(INTEGRATION) $(TORTURE)
 bench-programs: all $(BENCH)
 fuzz-programs: $(FUZZ)
+fuzzers: # the fuzz targets, from whatever variant is at hand
+	@$(MAKE) $(JOBS) VARIANT=fuzz fuzz-programs
+
+# Where nobody said how many jobs: one per processor.
+JOBS = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: test check asan tsan fuzz torture lint unit deps-build deps-test
 deps-build:
@@ -184,49 +189,48 @@ deps-test:
 	@deps/install.sh build test
 
 test: deps-test
-	@$(MAKE) --no-print-directory test-programs
-	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-programs
+	@$(MAKE) $(JOBS) test-programs fuzzers
 	@tests/run release all
 
 check: deps-test
-	@$(MAKE) --no-print-directory test-programs
+	@$(MAKE) $(JOBS) test-programs
 	@tests/run release check
 
 unit: deps-test
-	@$(MAKE) --no-print-directory test-programs
+	@$(MAKE) $(JOBS) test-programs
 	@tests/run $(VARIANT) unit model
 
 lint: deps-test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) all
 	@utils/lint/run $(VARIANT)
 
 # The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer.
 asan: deps-test
-	@$(MAKE) --no-print-directory VARIANT=asan test-programs
+	@$(MAKE) $(JOBS) VARIANT=asan test-programs
 	@tests/run asan unit model integration tcl scripts clients
 
 # Everything with threads in it under ThreadSanitizer.
 tsan: deps-test
-	@$(MAKE) --no-print-directory VARIANT=tsan test-programs
+	@$(MAKE) $(JOBS) VARIANT=tsan test-programs
 	@tests/run tsan unit model integration tcl
 
 # Each target for FUZZ_SECONDS; findings are left in build/fuzz.
 FUZZ_SECONDS ?= 60
 fuzz: deps-test
-	@$(MAKE) --no-print-directory VARIANT=fuzz fuzz-programs
+	@$(MAKE) $(JOBS) VARIANT=fuzz fuzz-programs
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
 # Crashes, failing disks and power cuts. 100 rounds are the full programme.
 ROUNDS ?= 100
 torture: deps-test
-	@$(MAKE) --no-print-directory test-programs
+	@$(MAKE) $(JOBS) test-programs
 	@tclsh tests/torture/run.tcl rounds=$(ROUNDS) $(SCENARIOS)
 
 # ---- using it --------------------------------------------------------------
 
 .PHONY: run demo bench docs fmt install clean help stats
 run: deps-build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) all
 	@echo
 	@echo "Vectra listens on port 6379. In another terminal:  redis-cli"
 	@echo "  (Debian package redis-tools), then for example:"
@@ -237,11 +241,11 @@ run: deps-build
 	@exec bin/vectra-server vectra.conf
 
 demo: deps-build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) all
 	@utils/demo
 
 bench: deps-build
-	@$(MAKE) --no-print-directory bench-programs
+	@$(MAKE) $(JOBS) bench-programs
 	@utils/bench/run
 
 # What is generated from the tables, kept in git; make lint tells when stale.

@@ -20,7 +20,7 @@ proc torture::begin {name} {
     variable dir
     variable server
     variable failures {}
-    set dir [file join [harness::tmp] torture-$name-[pid]-[clock clicks]]
+    set dir [harness::scratch torture-$name]
     file mkdir $dir/data
     set server {}
 }

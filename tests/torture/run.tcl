@@ -1,9 +1,10 @@
 # Crashes, failing files and power cuts.
 # usage: tclsh tests/torture/run.tcl [rounds=N | sample] [seed=N] [SCENARIO...]
+#        tclsh tests/torture/run.tcl list       the scenarios' names
 #
 # rounds=100 is the whole programme (docs/DURABILITY.md says what that is), less
-# a part in proportion; `sample` is what fits into `make test`. A scenario is a name in SCENARIOS below; VERBOSE=1
-# tells what each round did. A folder of what failed stays in tests/tmp.
+# a part in proportion; `sample` is what fits into `make test`. VERBOSE=1 tells
+# what each round did. A folder of what failed stays in tests/tmp.
 
 set here [file dirname [file normalize [info script]]]
 source $here/../tcl/lib/resp.tcl
@@ -13,6 +14,10 @@ foreach part {crash faults powerloss fulldisk} {
     if {[file exists $here/$part.tcl]} { source $here/$part.tcl }
 }
 
+if {$argv eq "list"} {
+    puts [dict keys $torture::scenarios]
+    exit
+}
 set seed [expr {[info exists env(SEED)] ? $env(SEED) : [clock milliseconds] % 1000000}]
 set wanted {}
 set sample 0

@@ -134,18 +134,32 @@ proc wait_for_none {number} {
 
 # ---- servers -----------------------------------------------------------------
 
+# A port below those that the kernel gives to connections, so that a server which
+# is started again finds its port free. Where the search begins depends on the
+# process and on how often it asked: suites that run beside each other do not meet.
 proc harness::free_port {} {
-    set s [socket -server {} -myaddr 127.0.0.1 0]
-    set port [lindex [fconfigure $s -sockname] 2]
-    close $s
-    return $port
+    variable ports_tried
+    while 1 {
+        set port [expr {10000 + ([pid] * 211 + [incr ports_tried]) % 22000}]
+        if {![catch {socket -server {} -myaddr 127.0.0.1 $port} s]} {
+            close $s
+            return $port
+        }
+    }
+}
+
+# A path in the tests' folder that nobody else has.
+proc harness::scratch {name} {
+    variable scratches
+    while {[file exists [set path [file join [tmp] $name-[pid]-[incr scratches]]]]} {}
+    return $path
 }
 
 # Starts a server with directives given as name value pairs and runs the body
 # with `r` connected to it. Inside, [srv port|pid|dir|log] tells about it and
 # [client] makes another connection.
 proc start_server {directives body} {
-    set dir [file join [harness::tmp] server[clock clicks]]
+    set dir [harness::scratch server]
     file mkdir $dir
     set conf [open $dir/vectra.conf w]
     # Nothing is written that a suite did not ask for.

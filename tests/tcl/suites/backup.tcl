@@ -26,7 +26,7 @@ proc backed_up {} {
 # Runs the body with `r` connected to a server on a copy of a backup.
 proc restored {backup body {cut {}}} {
     upvar 1 check_aof check_aof
-    set dir [file join [harness::tmp] restored[clock clicks]]
+    set dir [harness::scratch restored]
     file mkdir $dir
     file copy $backup $dir/appendonlydir
     if {[llength $cut]} {

@@ -55,7 +55,7 @@ proc read_bytes {path} {
 # A log of two increments of three batches each, in a new folder. Each batch is
 # one SET of 27 bytes.
 proc make_log {} {
-    set dir [file join [harness::tmp] log[clock clicks]]
+    set dir [harness::scratch log]
     file mkdir $dir
     set lsn 100
     foreach seq {1 2} {
@@ -197,7 +197,7 @@ test {a log without a base is cut to nothing where that is what there was} {
 }
 
 test {a log as Redis writes it has no sums but is read all the same} {
-    set path [file join [harness::tmp] plain[clock clicks].aof]
+    set path [harness::scratch plain].aof
     set bytes [command SELECT 0]
     foreach i {1 2 3} { append bytes "#TS:100$i\r\n[command SET k $i]" }
     write_bytes $path $bytes

@@ -20,7 +20,7 @@ proc bytes_of_file {path} {
 }
 
 proc file_of_bytes {bytes} {
-    set path [file join [harness::tmp] check[clock clicks].rdb]
+    set path [harness::scratch check].rdb
     set f [open $path w]
     fconfigure $f -translation binary
     puts -nonewline $f $bytes

@@ -312,7 +312,7 @@ test {CONFIG REWRITE without a file is an error} {
 }
 
 test {several words may come as one, on the command line and in a file} {
-    set dir [harness::tmp]/words
+    set dir [harness::scratch words]
     file mkdir $dir
     set f [open $dir/vectra.conf w]
     puts $f {client-output-buffer-limit "normal 5mb 1mb 3"}
@@ -326,6 +326,7 @@ test {several words may come as one, on the command line and in a file} {
     assert_match "normal 5242880 1048576 3 *" [lindex [$c config get client-output-buffer-limit] 1]
     catch {$c shutdown nosave}
     wait_for {![harness::alive $pid]}
+    file delete -force $dir
 }
 
 start_server {enable-protected-configs local} {

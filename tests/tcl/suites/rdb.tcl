@@ -502,7 +502,7 @@ start_server {enable-debug-command yes key-load-delay 2000} {
 }
 
 test {a file that is cut short or damaged is no start, and is named with the place} {
-    set dir [file join [harness::tmp] hostile[clock clicks]]
+    set dir [harness::scratch hostile]
     file mkdir $dir
     set whole [bytes_of $data/redis-8.0.6-strings.rdb]
     foreach n {0 8 30 500 1000} {
@@ -520,7 +520,7 @@ test {a file that is cut short or damaged is no start, and is named with the pla
 }
 
 test {types that Vectra does not have are no start, unless they are to be left out} {
-    set dir [file join [harness::tmp] types[clock clicks]]
+    set dir [harness::scratch types]
     file mkdir $dir
     file copy $data/redis-8.0.6-types.rdb $dir/dump.rdb
     lassign [run_on $dir] code output

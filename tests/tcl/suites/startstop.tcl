@@ -16,7 +16,7 @@ proc assert_no_start {want args} {
 }
 
 proc write_conf {text} {
-    set path [file join [harness::tmp] start[clock clicks].conf]
+    set path [harness::scratch start].conf
     set f [open $path w]
     puts -nonewline $f $text
     close $f
@@ -26,10 +26,10 @@ proc write_conf {text} {
 # Starts it with these arguments and a free port in the background; {pid port}.
 proc start_bare {args} {
     set port [harness::free_port]
-    set pid [exec $harness::binary --save {} {*}$args --port $port \
-                 < /dev/null > [harness::tmp]/startstop.log 2>@1 &]
-    wait_for {![catch {resp::connect $port} c]} \
-        [harness::log_of [harness::tmp]/startstop.log]
+    set log [harness::scratch startstop].log
+    set pid [exec $harness::binary --save {} {*}$args --port $port < /dev/null > $log 2>@1 &]
+    wait_for {![catch {resp::connect $port} c]} [harness::log_of $log]
+    file delete $log
     $c close
     return [list $pid $port]
 }
@@ -136,7 +136,7 @@ test {SIGHUP and a client that goes away while it is written to do no harm} {
 }
 
 test {in the background the command returns when clients can connect} {
-    set dir [file join [harness::tmp] daemon[clock clicks]]
+    set dir [harness::scratch daemon]
     file mkdir $dir
     set port [harness::free_port]
     assert_equal {0 {}} [run_to_end --port $port --dir $dir --daemonize yes \
@@ -161,7 +161,7 @@ test {in the background a failure to start is seen, too} {
 }
 
 test {the Unix socket has its permissions and goes with the server} {
-    set path [file join [harness::tmp] s[clock clicks]]
+    set path [harness::scratch s]
     lassign [start_bare --unixsocket $path --unixsocketperm 600] pid port
     wait_for {[file exists $path]}
     file stat $path status
@@ -174,7 +174,7 @@ test {the Unix socket has its permissions and goes with the server} {
 }
 
 test {without TCP the server is reached by its Unix socket alone} {
-    set path [file join [harness::tmp] s[clock clicks]]
+    set path [harness::scratch s]
     set pid [exec $harness::binary --save {} --port 0 --unixsocket $path > /dev/null 2>@1 &]
     wait_for {[file exists $path]}
     end_bare $pid
