@@ -33,4 +33,14 @@ static inline uint64_t cm_seed(struct rng *rng)
     return seed;
 }
 
+/* How often a test tries something at random; EFFORT=n in the environment makes
+ * that n times as often. */
+static inline int cm_often(int usual)
+{
+    const char *text = getenv("EFFORT");
+    int effort = text ? atoi(text) : 1;
+
+    return usual * (effort > 0 ? effort : 1);
+}
+
 #endif

@@ -10,7 +10,7 @@
 #include "db/search/search_impl.h"
 #include "model/db/loop.h"
 
-enum { ROWS = 6000, QUERIES = 150, K = 10, LATENT = 14, CLUSTERS = 40 };
+enum { ROWS = 4000, QUERIES = 100, K = 10, LATENT = 14, CLUSTERS = 40 };
 
 struct world {
     struct vset *set;

@@ -713,7 +713,7 @@ static void workers_read_what_one_thread_reads(void **state)
 
 static void damage_is_refused_or_harmless(void **state)
 {
-    enum { FEW = 60 };
+    enum { FEW = 36 };
     static const enum vec_type types[] = {VEC_F32, VEC_I8, VEC_BIT};
     struct buf data;
     size_t i;
@@ -743,7 +743,7 @@ static void damage_is_refused_or_harmless(void **state)
 
 static void damaged_lists_are_refused_or_harmless(void **state)
 {
-    enum { SOME = 120 };
+    enum { SOME = 80 };
     struct buf data;
     uint32_t j;
 

@@ -278,6 +278,11 @@ proc random_vector {d} {
     return $v
 }
 
+# How often a suite tries something at random: EFFORT=n makes it n times as often.
+proc often {usual} {
+    return [expr {$usual * ([info exists ::env(EFFORT)] ? max(1, $::env(EFFORT)) : 1)}]
+}
+
 # One field of INFO.
 proc info_field {name {connection r}} {
     if {[regexp "(?n)^$name:(.*?)\r?\$" [$connection info everything] - value]} {

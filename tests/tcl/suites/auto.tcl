@@ -58,19 +58,19 @@ start_server {} {
     test {a graph gives way to writes that there would be no room for} {
         r flushall
         r vcreate s DIM 64
-        fill s 17000 64
+        fill s 13000 64
         wait_for {[info_of s index] eq "hnsw" && [info_of s tail] == 0}
         r config set maxmemory [expr {[info_field used_memory] + 200000}]
-        fill s 22000 64
+        fill s 18000 64
         r config set maxmemory 0
-        assert_equal 22000 [r vcard s]
+        assert_equal 18000 [r vcard s]
         r debug vcheck s
     }
 
     test {lists answer until a graph that is asked for is there} {
         r flushall
         r vcreate s DIM 64
-        fill s 25000 64
+        fill s 9000 64
         r vtrain s IVF
         assert_equal ivf [info_of s index]
         r vtrain s HNSW ASYNC
@@ -78,7 +78,7 @@ start_server {} {
             assert_equal ivf $index
             assert_equal 10 [llength [r vsearch s ELE e7 K 10]]
         }
-        assert_equal 25000 [r vcard s]
+        assert_equal 9000 [r vcard s]
         r debug vcheck s
     }
 }

@@ -159,7 +159,7 @@ start_server {} {
 
     test {writes meanwhile are made to what comes as well} {
         r flushall
-        for {set round 0} {$round < 6} {incr round} {
+        for {set round 0} {$round < [often 3]} {incr round} {
             r vcreate set DIM 64 FP32
             add_many set 12000 64
             for {set i 0} {$i < 100} {incr i} { r vsetattr set e$i "{\"n\":$i}" }
