@@ -286,4 +286,4 @@ help:
 	@echo "make stats    sizes of files and functions"
 	@echo "make install  into PREFIX (/usr/local), DESTDIR honoured"
 	@echo "make clean    remove what was built"
-	@echo "variables: VARIANT=release|debug|asan|tsan CC=gcc|clang V=1 SEED=n"
+	@echo "variables: VARIANT=release|debug|asan|tsan CC=gcc|clang V=1 SEED=n EFFORT=n"
