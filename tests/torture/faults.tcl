@@ -24,12 +24,15 @@ namespace eval torture {
 
 proc torture::fault_cases {mille} {
     variable blows
+    variable part
+    lassign $part k parts
     set cases {}
     set calls {}
     foreach policy {always everysec no} {
         lassign [fault_case $policy 0 {pass EIO once}] n
         lappend calls "$policy $n"
         for {set i 1} {$i <= $n} {incr i} {
+            if {$i % $parts != $k % $parts} { continue }
             foreach blow $blows { lappend cases [list $policy $i $blow] }
         }
     }

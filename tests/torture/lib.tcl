@@ -11,6 +11,8 @@ namespace eval torture {
     variable starts 0
     # Options a server of another make does not know; see torture::plain.
     variable extra {}
+    # Which part of `faults` this is, and of how many.
+    variable part {1 1}
 }
 
 # ---- servers -----------------------------------------------------------------

@@ -1,10 +1,12 @@
 # Crashes, failing files and power cuts.
-# usage: tclsh tests/torture/run.tcl [rounds=N | sample] [seed=N] [SCENARIO...]
+# usage: tclsh tests/torture/run.tcl [rounds=N | sample] [seed=N] [part=K/N] [SCENARIO...]
 #        tclsh tests/torture/run.tcl list       the scenarios' names
 #
 # rounds=100 is the whole programme (docs/DURABILITY.md says what that is), less
 # a part in proportion; `sample` is what fits into `make test`. VERBOSE=1 tells
-# what each round did. A folder of what failed stays in tests/tmp.
+# what each round did. Most of the time of `faults` is waiting: part=1/4 to
+# part=4/4 beside each other are all of it. A folder of what failed stays in
+# tests/tmp.
 
 set here [file dirname [file normalize [info script]]]
 source $here/../tcl/lib/resp.tcl
@@ -24,6 +26,7 @@ set sample 0
 foreach word $argv {
     if {[regexp {^rounds=(\d+)$} $word - torture::rounds]} { continue }
     if {[regexp {^seed=(\d+)$} $word - seed]} { continue }
+    if {[regexp {^part=(\d+)/(\d+)$} $word - k n]} { set torture::part [list $k $n]; continue }
     if {$word eq "sample"} { set sample 1; continue }
     lappend wanted $word
 }
