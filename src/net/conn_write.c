@@ -294,11 +294,17 @@ static uint64_t allowed(const struct conn *c)
 void conn_hold(struct conn *c)
 {
     const struct net_gate *g = &c->net->gate;
-    uint64_t before = c->queued;
+    uint64_t before = c->queued, turn = g->turn;
 
     c->queued = c->output_total + c->piece_bytes + c->ready.len - c->sent;
-    if (LIKELY(g->turn <= g->durable) || c->queued == before) {
+    if (LIKELY(turn <= g->durable) || c->queued == before) {
         return;
+    }
+    if (g->own) {
+        turn = c->net->handler->position(c);
+        if (turn <= g->durable) {
+            return;
+        }
     }
     if (!c->gated) {
         c->gated = true;
@@ -310,7 +316,7 @@ void conn_hold(struct conn *c)
         c->held[0] = c->held[1];
         c->held[1].lsn = 0;
     }
-    c->held[g->turn > g->in_flight] = (struct held){g->turn, c->queued};
+    c->held[turn > g->in_flight] = (struct held){turn, c->queued};
 }
 
 void conn_flush(struct conn *c)

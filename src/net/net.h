@@ -64,6 +64,8 @@ struct net_handler {
     void (*closed)(struct conn *c);
     /* See conn_tell_drained(). */
     void (*drained)(struct conn *c);
+    /* Where the log is to be before the newest reply leaves; see net_gate. */
+    uint64_t (*position)(const struct conn *c);
 };
 
 struct net_stats {
@@ -106,11 +108,14 @@ bool net_send(struct net *n);
 /* Replies that wait for the log: what was given to connections since the last
  * net_send() leaves when `durable` has reached `turn`. `in_flight` is what
  * `durable` will be next. Positions rise; all of them 0 holds nothing back.
+ * With `own` each connection's replies wait for its own position instead of
+ * `turn`.
  *
  * A connection keeps two marks, what leaves with the sync that is under way and
  * what leaves with the one after it; so nothing waits for more than two. */
 struct net_gate {
     uint64_t turn, in_flight, durable;
+    bool own;
 };
 
 /* To be called before net_send(); lets go what need not wait any longer. */

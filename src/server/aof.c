@@ -241,9 +241,15 @@ static void start_sync(struct aof *a)
 
 static void set_gate(struct aof *a)
 {
-    struct net_gate gate = {0, 0, 0};
+    struct net_gate gate = {0};
 
-    if (a->state != AOF_OFF && aof_is_always(a) && !is_paused(a)) {
+    if (a->write.holds) {
+        gate.turn = a->s->commands.stream.lsn;
+        gate.durable = aof_safe(a);
+        gate.in_flight =
+            a->write.job.under_way ? a->write.batch.end : gate.durable;
+        gate.own = true;
+    } else if (a->state != AOF_OFF && aof_is_always(a) && !is_paused(a)) {
         gate.turn = a->file.lsn;
         gate.in_flight = a->sync.job.under_way ? a->sync.lsn : a->synced;
         gate.durable = a->synced;

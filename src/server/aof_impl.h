@@ -69,6 +69,8 @@ struct aof_write {
     uint8_t *room;    /* AOF_ROOM bytes, once there was a batch for them */
     struct aof_batch batch;
     struct aof_file file; /* becomes the log's */
+    bool holds;           /* replies wait until it is there */
+    atomic_bool wake;     /* the loop waits for the end of the job */
     time_us took_us;
     time_us shun_us, shun_until; /* the disk, when it is slow: see aof_out.c */
 };
@@ -188,6 +190,12 @@ static inline bool aof_is_always(const struct aof *a)
 
 /* aof_out.c: Writes the stream's bytes, or has them written. Once a turn. */
 void aof_write_turn(struct aof *a);
+
+/* LSN up to which all is in the log or on the slate: in the kernel's hands. */
+static inline uint64_t aof_safe(const struct aof *a)
+{
+    return a->slate.end > a->file.lsn ? a->slate.end : a->file.lsn;
+}
 
 /* Removes the slate, whose bytes are in the log or given up. */
 void aof_slate_drop(struct aof *a);

@@ -8,14 +8,15 @@
  *
  *  O1  Batches are written one after another, in the stream's order.
  *  O2  The slate has all of the stream that was answered and that is not in the
- *      log: what the thread has and what gathers.
- *  O3  While a batch is under way, file is what it was before it, and its
- *      descriptor stays open. Nothing is under way when a turn ends in which
- *      the log may be switched to another file.
+ *      log: what the thread has and what gathers. What it has no room for is
+ * not answered before the thread has written it (net_set_gate()). O3  While a
+ * batch is under way, file is what it was before it, and its descriptor stays
+ * open. Nothing is under way when a turn ends in which the log may be switched
+ * to another file.
  *
- * Where the slate cannot be used, or has no room, the loop writes, and waits
- * for what is under way: the disk takes less than clients send. Under `always`
- * it writes too, since replies wait for the sync. */
+ * So clients whose writes the disk does not take wait for it, and nobody else.
+ * Where the slate cannot be used, the loop writes, and waits for what is under
+ * way. Under `always` it writes too, since replies wait for the sync. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,8 @@
 enum {
     RETRY_US = 1000000,
     LITTLE = 6 * 1024,    /* is written at once */
+    SOME = 256 * 1024,    /* may be, when all is to be in the log */
+    HELD_MAX = 32 << 20,  /* more than this is not kept waiting */
     ENOUGH = 64 * 1024,   /* for the thread; more leaves the caches meanwhile */
     GATHER_US = 50000,    /* or what came in this time */
     KEEP_BYTES = 1 << 20, /* of the buffer, between batches */
@@ -99,8 +102,7 @@ struct aof_batch aof_next_batch(const struct aof *a)
  * that it is unknown. */
 static void close_unlogged(struct aof *a)
 {
-    uint64_t safe = a->slate.end > a->file.lsn ? a->slate.end : a->file.lsn;
-    size_t n = server_close_writers_since(a->s, safe);
+    size_t n = server_close_writers_since(a->s, aof_safe(a));
 
     if (n) {
         LOG_WARN(AOF, "closed clients whose writes are not in the log",
@@ -199,7 +201,7 @@ static bool slate_put(struct aof *a)
     struct cmd_stream *stream = &a->s->commands.stream;
     struct aof_slate *st = &a->slate;
     uint64_t begin = stream->lsn - stream->out.len;
-    uint64_t from = st->end > a->file.lsn ? st->end : a->file.lsn;
+    uint64_t from = aof_safe(a);
     struct bytes fresh;
     size_t before = st->used;
     enum err err;
@@ -269,6 +271,20 @@ static void run_write(struct reaper_job *job)
         aof_file_append(&w->file, &w->batch, &w->job.error, &w->job.why);
     w->took_us = clock_mono_us() - start;
     aof_job_quiet(&w->job);
+    if (atomic_load(&w->wake)) {
+        loop_wake(w->job.aof->s->loop);
+    }
+}
+
+/* The loop is to learn of the end of what is under way, if it has not ended. */
+static void want_to_know(struct aof *a)
+{
+    struct aof_write *w = &a->write;
+
+    atomic_store(&w->wake, true);
+    if (atomic_load(&w->job.done)) {
+        loop_wake(a->s->loop);
+    }
 }
 
 /* Past the cache goes what a disk takes as fast as it comes: more than the
@@ -354,16 +370,23 @@ static void write_poll(struct aof *a)
 
 /* ---- the turn's part --------------------------------------------------- */
 
-/* Whether what the turn has made may wait for the thread. Not while somebody
- * wants it synced, or is about to do something with the whole of the log. */
-static bool may_gather(struct aof *a)
+/* Whether there is somebody who could wait for the thread. */
+static bool may_leave_it(const struct aof *a)
 {
-    bool is_little = a->s->commands.stream.out.len < LITTLE;
-
     return a->state == AOF_ON && a->trouble == AOF_FINE && !a->is_suspect &&
-           !aof_is_always(a) && !aof_switch_is_near(a) &&
-           !a->backup.is_ending && !a->waiters &&
-           (!is_little || a->write.job.under_way) && slate_is_ready(a);
+           !aof_is_always(a) && !a->backup.is_ending;
+}
+
+/* Whether it is for the loop to write what the turn has made: it is little, or
+ * somebody wants it synced, or is about to do something with the whole of the
+ * log. Not behind a batch under way, for which it would wait. */
+static bool is_for_the_loop(const struct aof *a)
+{
+    size_t len = a->s->commands.stream.out.len;
+
+    return !a->write.job.under_way &&
+           (len < LITTLE ||
+            (len < SOME && (a->waiters || aof_switch_is_near(a))));
 }
 
 /* Whether the thread is to have what has gathered. */
@@ -373,15 +396,39 @@ static bool is_enough(const struct aof *a)
            a->s->turn_started_at - a->slate.since >= GATHER_US;
 }
 
+/* What is not on the slate is answered when the thread has written it. */
+static void gather(struct aof *a, bool is_put)
+{
+    struct aof_write *w = &a->write;
+
+    if (!w->job.under_way && a->s->commands.stream.out.len &&
+        (!is_put || is_enough(a))) {
+        hand_over(a);
+    }
+    w->holds = !is_put;
+    if (w->job.under_way && (w->holds || a->waiters || aof_switch_is_near(a))) {
+        want_to_know(a);
+    } else {
+        atomic_store_explicit(&w->wake, false, memory_order_relaxed);
+    }
+}
+
 void aof_write_turn(struct aof *a)
 {
+    bool is_put;
+
     slate_poll(a);
     write_poll(a);
-    if (!may_gather(a) || !slate_put(a)) {
+    if (!may_leave_it(a) || is_for_the_loop(a) || !slate_is_ready(a)) {
         aof_write_all(a);
-    } else if (!a->write.job.under_way && a->s->commands.stream.out.len &&
-               is_enough(a)) {
-        hand_over(a);
+        return;
+    }
+    is_put = slate_put(a);
+    if (is_put ||
+        (a->slate.is_ready && a->s->commands.stream.out.len <= HELD_MAX)) {
+        gather(a, is_put);
+    } else {
+        aof_write_all(a);
     }
 }
 
@@ -389,5 +436,6 @@ bool aof_write_all(struct aof *a)
 {
     aof_job_wait(&a->write.job);
     write_poll(a);
+    a->write.holds = false;
     return write_out(a);
 }

@@ -420,6 +420,15 @@ static void committed(struct aof *a)
 
 /* ---- turns ------------------------------------------------------------- */
 
+/* Whether the old increment has all that comes before the new one; what it
+ * cannot take will be in the base. */
+static bool is_all_written(const struct aof *a)
+{
+    return !a->write.job.under_way &&
+           (a->s->commands.stream.out.len == 0 || a->state != AOF_ON ||
+            a->trouble != AOF_FINE);
+}
+
 void aof_rewrite_poll(struct aof *a)
 {
     struct aof_rewrite *rw = &a->rw;
@@ -439,7 +448,7 @@ void aof_rewrite_poll(struct aof *a)
         break;
     case REWRITE_READY:
         if (a->trouble != AOF_WRITE_FAILED && !child_is_busy(a->s->child) &&
-            server_may_fork(a->s) && !a->write.job.under_way) {
+            server_may_fork(a->s) && is_all_written(a)) {
             start_child(a);
             server_forked(a->s);
         }

@@ -228,12 +228,20 @@ static void client_drained(struct conn *conn)
     }
 }
 
+static uint64_t client_position(const struct conn *conn)
+{
+    const struct client *c = conn_user(conn);
+
+    return c ? c->write_lsn : 0;
+}
+
 const struct net_handler server_net_handler = {
     .opened = client_opened,
     .request = client_request,
     .invalid = client_invalid,
     .closed = client_closed,
     .drained = client_drained,
+    .position = client_position,
 };
 
 /* ---- what commands ask ------------------------------------------------- */

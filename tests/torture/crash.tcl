@@ -11,6 +11,7 @@ namespace eval torture {
         always   {400 crash_always}
         everysec {200 crash_everysec}
         slate    {100 crash_slate}
+        behind   {100 crash_behind}
         snapshot {100 crash_snapshot}
         bgsave   {100 crash_bgsave}
         rewrite  {100 crash_rewrite}
@@ -21,7 +22,7 @@ namespace eval torture {
     }
     # How many of each there are in `make test`; of faults, per mille.
     variable samples {
-        always 10 everysec 6 slate 3 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 lists 2 del 2
+        always 10 everysec 6 slate 3 behind 2 snapshot 3 bgsave 3 rewrite 4 switch 8 train 2 lists 2 del 2
         faults 10 powerloss 60 fulldisk 2
     }
     # A data folder serves this many rounds.
@@ -94,6 +95,53 @@ proc torture::crash_everysec {n} {
 proc torture::crash_slate {n} {
     return [crash_rounds $n [policy everysec auto-aof-rewrite-min-size 2mb] \
                 {clients=6 depth=40 bulk=400} torture::crash_at_once]
+}
+
+# A disk that takes less than clients send: what the slate has no room for is
+# not answered before it is written, and nobody else waits for that.
+proc torture::crash_behind {n} {
+    return [crash_rounds $n [policy everysec auto-aof-rewrite-min-size 4mb] \
+                {clients=6 depth=40 bulk=400} torture::behind_and_kill {shim 1}]
+}
+
+proc torture::slow_log {us} {
+    shim::plan ops write path incr.aof action delay delay $us role server
+}
+
+proc torture::behind_and_kill {i} {
+    if {$i == 0} { serves_while_behind }
+    slow_log [expr {1000 + [torture::chance 300000]}]
+    torture::ledger wait [expr {200 + [torture::chance 3000]}] [expr {20 + [torture::chance 1000]}]
+    torture::ask get str:0:0
+    if {[torture::chance 2]} {
+        shim::disarm
+        torture::ledger wait [expr {1 + [torture::chance 1000]}] 200
+    }
+}
+
+# The loop runs commands while far more waits for the log than the slate holds.
+proc torture::serves_while_behind {} {
+    variable port
+    slow_log 300000
+    set c [socket localhost $port]
+    fconfigure $c -translation binary -blocking 0
+    set value [string repeat x 16000]
+    puts -nonewline $c [string repeat "*3\r\n\$3\r\nSET\r\n\$6\r\nbehind\r\n\$16000\r\n$value\r\n" 600]
+    puts -nonewline $c "*2\r\n\$3\r\nDEL\r\n\$6\r\nbehind\r\n"
+    flush $c
+    set end [expr {[clock milliseconds] + 60000}]
+    while {[info_of aof_buffer_length] < 5000000} {
+        if {[clock milliseconds] > $end} { fail "the loop does not serve while the log is behind" }
+        update
+    }
+    set answers [read $c]
+    if {[string length $answers] >= 600 * 5} { fail "what is not in the log was answered" }
+    shim::disarm
+    fconfigure $c -blocking 1
+    flush $c
+    append answers [read $c [expr {600 * 5 + 4 - [string length $answers]}]]
+    assert_equal "[string repeat "+OK\r\n" 600]:1\r\n" $answers
+    close $c
 }
 
 # ---- while something goes on -------------------------------------------------

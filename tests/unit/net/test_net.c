@@ -96,8 +96,16 @@ static void drained(struct conn *c)
     (void)c;
 }
 
-static const struct net_handler handler = {opened, request, invalid, closed,
-                                           drained};
+static uint64_t own_position;
+
+static uint64_t position(const struct conn *c)
+{
+    (void)c;
+    return own_position;
+}
+
+static const struct net_handler handler = {opened, request, invalid,
+                                           closed, drained, position};
 
 /* ---- turns ------------------------------------------------------------- */
 
@@ -774,7 +782,7 @@ static void listening_may_stop_for_tcp_alone(void **state)
 
 static void gate(uint64_t turn_lsn, uint64_t in_flight, uint64_t durable)
 {
-    struct net_gate g = {turn_lsn, in_flight, durable};
+    struct net_gate g = {turn_lsn, in_flight, durable, false};
 
     net_set_gate(net, &g);
 }
@@ -837,6 +845,33 @@ static void nothing_waits_for_more_than_two_syncs(void **state)
     close(fd);
 }
 
+static void own_position_holds_only_those_behind_it(void **state)
+{
+    struct net_gate g = {20, 10, 5, true};
+    int writer = client();
+    int reader = client();
+
+    (void)state;
+    net_set_gate(net, &g);
+    own_position = 5;
+    says_one(reader, "one\r\n");
+    hears(reader, "one ");
+    own_position = 20;
+    says_one(writer, "two\r\n");
+    hears_nothing(writer);
+    g.durable = g.in_flight = 10;
+    net_set_gate(net, &g);
+    hears_nothing(writer);
+    own_position = 5;
+    says_one(reader, "three\r\n");
+    hears(reader, "three ");
+    g.durable = g.in_flight = 20;
+    net_set_gate(net, &g);
+    hears(writer, "two ");
+    close(writer);
+    close(reader);
+}
+
 static void held_replies_go_with_their_connection(void **state)
 {
     int fd = client();
@@ -863,6 +898,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(replies_wait_for_their_sync),
         T(nothing_waits_for_more_than_two_syncs),
+        T(own_position_holds_only_those_behind_it),
         T(held_replies_go_with_their_connection),
         T(what_comes_while_the_loop_looks_is_served),
         T(a_pipeline_is_handed_up_request_by_request),
