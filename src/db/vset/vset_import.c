@@ -188,7 +188,7 @@ static void sort_ids(uint64_t *ids, size_t n)
     }
 }
 
-/* Sorts them, too. */
+/* Sorts them, too; a node's. */
 static bool are_unique(uint64_t *ids, size_t n)
 {
     size_t i;
@@ -359,13 +359,14 @@ static bool get_element(struct importer *m, slot_id slot)
 }
 
 /* Whether they go up, or all down, with the slots; nearly always. */
-static bool ids_are_in_order(const struct importer *m)
+static bool ids_are_in_order(struct importer *m)
 {
     bool up = m->n < 2 || m->ids[1] > m->ids[0];
     uint32_t i = 1;
 
     while (i < m->n && m->ids[i] != m->ids[i - 1] &&
            (m->ids[i] > m->ids[i - 1]) == up) {
+        vset_import_pause(m->in, i);
         i++;
     }
     return i >= m->n;
@@ -374,7 +375,7 @@ static bool ids_are_in_order(const struct importer *m)
 static bool ids_are_unique(struct importer *m)
 {
     uint64_t *ids;
-    bool fine;
+    uint32_t i = 1;
 
     if (ids_are_in_order(m)) {
         return true;
@@ -384,9 +385,16 @@ static bool ids_are_unique(struct importer *m)
         return rdb_fail(m->in, ERR_NOMEM, "out of memory");
     }
     memcpy(ids, m->ids, m->n * sizeof(*ids));
-    fine = are_unique(ids, m->n);
+    if (!vset_import_sort(&ids, m->n, 0, m->in)) {
+        mem_free(ids);
+        return rdb_fail(m->in, ERR_NOMEM, "out of memory");
+    }
+    while (i < m->n && ids[i] != ids[i - 1]) {
+        vset_import_pause(m->in, i);
+        i++;
+    }
     mem_free(ids);
-    return fine || corrupt(m, "two nodes have the same id");
+    return i >= m->n || corrupt(m, "two nodes have the same id");
 }
 
 /* The newest comes first, and gets the last slot. */

@@ -10,7 +10,6 @@
  * is large enough to be worth its pages. Otherwise the set is as one that was
  * filled by commands. */
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -89,52 +88,75 @@ struct slots_of {
     uint32_t n_table, n_pairs;
 };
 
-static int compare_pairs(const void *a, const void *b)
+/* The range of ids; false when their lower halves do not tell them apart. */
+static bool find_range(const uint64_t *ids, uint32_t n, struct rdb_in *in,
+                       uint64_t *least, uint64_t *most)
 {
-    const uint64_t *x = a, *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
-static bool slots_of_begin(struct slots_of *s, const uint64_t *ids, uint32_t n)
-{
-    uint64_t least = UINT64_MAX, most = 0;
     uint32_t i;
 
+    *least = UINT64_MAX;
+    *most = 0;
     for (i = 0; i < n; i++) {
-        least = ids[i] < least ? ids[i] : least;
-        most = ids[i] > most ? ids[i] : most;
+        *least = ids[i] < *least ? ids[i] : *least;
+        *most = ids[i] > *most ? ids[i] : *most;
+        vset_import_pause(in, i);
     }
-    *s = (struct slots_of){.first = (uint32_t)least};
-    if (most - least >= UINT32_MAX) {
-        return false;
-    }
-    if (most - least < (uint64_t)TABLE_SHARE * n + TABLE_SLACK) {
-        s->n_table = (uint32_t)(most - least + 1);
-        s->table = mem_try_alloc(s->n_table * sizeof(*s->table));
-        if (s->table) {
-            memset(s->table, 0xff, s->n_table * sizeof(*s->table));
-        }
-    } else {
-        s->n_pairs = n;
-        s->pairs = mem_try_alloc(n * sizeof(*s->pairs));
-    }
-    if (!s->table && !s->pairs) {
-        return false;
-    }
-    for (i = 0; i < n; i++) {
-        uint32_t id = (uint32_t)ids[i] - s->first;
+    return *most - *least < UINT32_MAX;
+}
 
-        if (s->table) {
-            s->table[id] = i;
-        } else {
-            s->pairs[i] = (uint64_t)id << 32 | i;
-        }
+static bool make_table(struct slots_of *s, const uint64_t *ids, uint32_t n,
+                       struct rdb_in *in)
+{
+    uint32_t i;
+
+    s->table = mem_try_alloc(s->n_table * sizeof(*s->table));
+    if (!s->table) {
+        return false;
     }
-    if (s->pairs) {
-        qsort(s->pairs, n, sizeof(*s->pairs), compare_pairs);
+    for (i = 0; i < s->n_table; i++) {
+        s->table[i] = SLOT_NONE;
+        vset_import_pause(in, i);
+    }
+    for (i = 0; i < n; i++) {
+        s->table[(uint32_t)ids[i] - s->first] = i;
+        vset_import_pause(in, i);
     }
     return true;
+}
+
+static bool make_pairs(struct slots_of *s, const uint64_t *ids, uint32_t n,
+                       struct rdb_in *in)
+{
+    uint32_t i;
+
+    s->pairs = mem_try_alloc(n * sizeof(*s->pairs));
+    if (!s->pairs) {
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        s->pairs[i] = (uint64_t)((uint32_t)ids[i] - s->first) << 32 | i;
+        vset_import_pause(in, i);
+    }
+    return vset_import_sort(&s->pairs, n, 32, in);
+}
+
+/* In slices: the loop has others to serve. */
+static bool slots_of_begin(struct slots_of *s, const uint64_t *ids, uint32_t n,
+                           struct rdb_in *in)
+{
+    uint64_t least, most;
+
+    *s = (struct slots_of){.first = 0};
+    if (!find_range(ids, n, in, &least, &most)) {
+        return false;
+    }
+    s->first = (uint32_t)least;
+    if (most - least < (uint64_t)TABLE_SHARE * n + TABLE_SLACK) {
+        s->n_table = (uint32_t)(most - least + 1);
+        return make_table(s, ids, n, in) && !in->err;
+    }
+    s->n_pairs = n;
+    return make_pairs(s, ids, n, in) && !in->err;
 }
 
 static void slots_of_end(struct slots_of *s)
@@ -239,7 +261,7 @@ static bool make_all_rows(const struct redis_links *l, struct vset *v,
     struct slots_of slots;
     struct rows r = {l, &slots, h, 0};
     struct slot_work w = {make_rows, &r, l->n, PAGE_SLOTS, crew};
-    bool fine = slots_of_begin(&slots, ids, l->n);
+    bool fine = slots_of_begin(&slots, ids, l->n, in);
     uint32_t at;
 
     if (fine) {

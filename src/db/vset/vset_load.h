@@ -53,6 +53,21 @@ const char *vset_load_check_nodes(struct vset *v, struct hnsw *h,
 struct vset *vset_import(struct rdb_in *in, struct keyspace *ks,
                          struct database *db) MUST_USE;
 
+enum { VSET_IMPORT_SLICE = 32768 };
+
+/* In a loop over what there is of all elements: the server has others, too. */
+static inline void vset_import_pause(struct rdb_in *in, uint32_t i)
+{
+    if (i % VSET_IMPORT_SLICE == VSET_IMPORT_SLICE - 1) {
+        rdb_yield(in);
+    }
+}
+
+/* Sorts by the bits from `shift` on, a multiple of 8; what they do not tell
+ * apart stays in order. *words becomes another array. fails  no memory. */
+bool vset_import_sort(uint64_t **words, uint32_t n, int shift,
+                      struct rdb_in *in) MUST_USE;
+
 /* ---- vset_import_graph.c ------------------------------------------------- */
 
 /* Links as Redis names them, by node ids, until all nodes are there. */

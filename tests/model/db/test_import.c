@@ -312,6 +312,43 @@ static void ids_may_lie_far_apart(void **state)
     keeps(5, 1000003, 2 * M, M);
 }
 
+/* In no order at all, so that they are sorted to be told apart and found. */
+static void ids_may_be_in_any_order(void **state)
+{
+    struct vset *v;
+    uint32_t i;
+
+    (void)state;
+    begin(NODES, 0, 0);
+    for (i = 0; i < NODES; i++) {
+        /* An odd factor: no two are the same. */
+        t.ids[i] = (uint32_t)(i * 2654435761U) + (UINT64_C(1) << 40);
+    }
+    link_nodes(0, NODES, 2 * M, M);
+    v = import();
+    is_kept(v);
+    end(again(v));
+}
+
+static void an_id_that_comes_twice_is_refused(void **state)
+{
+    struct buf data;
+    struct rdb_in in;
+    uint64_t id;
+
+    (void)state;
+    begin(NODES, 5, 1000003);
+    t.ids[7] = t.ids[NODES - 3] = UINT64_C(1) << 50;
+    data = write_set();
+    rdb_in_open_mem(&in, buf_bytes(&data));
+    assert_true(rdb_get_module(&in, &id));
+    assert_null(vset_load(&in, vset_form_of(id), loop.ks, loop.ks->dbs[0]));
+    assert_non_null(strstr(in.why.text, "two nodes have the same id"));
+    rdb_in_close(&in);
+    buf_deinit(&data);
+    loop_end();
+}
+
 /* Redis gives a node more room than usual where nobody else has any. */
 static void rows_may_be_longer_than_usual(void **state)
 {
@@ -425,6 +462,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(links_that_redis_made_are_kept),
         cmocka_unit_test(ids_may_lie_far_apart),
+        cmocka_unit_test(ids_may_be_in_any_order),
+        cmocka_unit_test(an_id_that_comes_twice_is_refused),
         cmocka_unit_test(rows_may_be_longer_than_usual),
         cmocka_unit_test(the_highest_level_is_kept),
         cmocka_unit_test(what_leads_nowhere_is_built_anew),
