@@ -307,6 +307,8 @@ struct beam {
     size_t anchor;
     float far;
     uint32_t hops_least; /* but not before it has gone through so many */
+    size_t keep;   /* that many are kept, however far; the anchor among them */
+    bool left_out; /* nodes that were scored are not in the pool */
 };
 
 /* Keys grow with rank, near a node of the set, about as a power of it; the

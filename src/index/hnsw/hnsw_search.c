@@ -194,7 +194,8 @@ static size_t pool_place(const uint64_t *pool, size_t n, uint64_t entry)
     while (n > 1) {
         size_t half = n / 2;
 
-        base += base[half - 1] < entry ? half : 0;
+        /* No jump, which would be foretold wrongly half the time. */
+        base += half & -(size_t)(base[half - 1] < entry);
         n -= half;
     }
     return (size_t)(base - pool) + (n == 1 && *base < entry);
@@ -411,16 +412,39 @@ static size_t drop_known(const struct hnsw_scratch *s, size_t n)
     return kept;
 }
 
-/* Of the neighbours just scored those that belong into the pool, sorted. */
-static size_t take_winners(struct hnsw_scratch *s, const struct hop *hop,
-                           size_t ef)
+/* What comes later than that is of no use: the pool has ef better ones, or the
+ * search would end before it went through it. */
+static uint64_t last_wanted(const struct beam *b, size_t ef)
 {
-    uint64_t worst = s->n_pool < ef ? UINT64_MAX : s->pool[s->n_pool - 1];
+    const struct hnsw_scratch *s = b->s;
+    uint64_t last = s->n_pool < ef ? UINT64_MAX : s->pool[s->n_pool - 1];
+    uint64_t kept, end;
+    float near;
+
+    if (!b->anchor || s->n_pool < b->keep) {
+        return last;
+    }
+    near = pool_key(s->pool[b->anchor - 1]);
+    if (!(near > 0)) {
+        return last;
+    }
+    kept = s->pool[b->keep - 1];
+    end = pool_entry(b->far * near, UINT32_MAX >> 1);
+    end = end > kept ? end : kept;
+    return end < last ? end : last;
+}
+
+/* Of the neighbours just scored those that belong into the pool, sorted. */
+static size_t take_winners(struct beam *b, const struct hop *hop, size_t ef)
+{
+    struct hnsw_scratch *s = b->s;
+    uint64_t worst = last_wanted(b, ef);
     size_t n, n_win = 0;
     size_t i;
 
-    n = vec_select(s->keys, hop->n, s->n_pool < ef ? INFINITY : pool_key(worst),
-                   s->near);
+    n = vec_select(s->keys, hop->n,
+                   worst == UINT64_MAX ? INFINITY : pool_key(worst), s->near);
+    b->left_out |= n < hop->n;
     for (i = 0; i < n; i++) {
         uint32_t at = s->near[i];
         uint64_t entry = pool_entry(s->keys[at], hop->ids[at]);
@@ -439,7 +463,7 @@ static size_t land(struct beam *b, const struct hop *hop, size_t ef)
     size_t n_win;
 
     score(b, hop);
-    n_win = take_winners(s, hop, ef);
+    n_win = take_winners(b, hop, ef);
     return n_win ? pool_merge(s, s->winners, n_win, ef) : SIZE_MAX;
 }
 
@@ -591,6 +615,10 @@ static size_t plan_end(struct beam *b, const struct hnsw_search *q)
     }
     b->anchor = k;
     b->hops_least = q->ef / HOPS_SHARE;
+    /* Of the want and the k that k stands for some may not be admitted; a pool
+     * with nodes that fail a filter is as long as it is for those that pass. */
+    b->keep = q->want + k > b->hops_least ? q->want + k : b->hops_least;
+    b->keep = q->two_hop || !q->want ? SIZE_MAX : b->keep;
     return q->ef + q->ef / 2 * 3;
 }
 
@@ -641,8 +669,8 @@ void hnsw_search(const struct hnsw *h, struct hnsw_search *q,
             hnsw_beam_widen(&b, 0, ef);
         }
     }
-    q->exhausted =
-        s->n_pool < ef && !q->two_hop && hnsw_next_open(s, 0) == s->n_pool;
+    q->exhausted = s->n_pool < ef && !q->two_hop && !b.left_out &&
+                   hnsw_next_open(s, 0) == s->n_pool;
     q->met = s->n_pool;
     q->scored = s->scored;
     q->hops = s->hops;

@@ -1,12 +1,13 @@
 /* The graph alone, in one process: how fast it is built, and what a search
  * costs at which recall.
  *
- * usage: bench_hnsw DIR|N,DIM [metric] [stored] [rows] [m] [ef] [threads]
+ * usage: bench_hnsw DIR|N,DIM [metric] [stored] [rows] [m] [ef] [threads] [efs]
  *
  *   DIR     meta.json, base.f32 and query.f32 as docs/benchmark-tool.md says;
  *           N,DIM makes clustered rows up
  *   metric  cosine (default), l2, ip, l1
- *   stored  f32 (default; compared by int8 codes, re-ranked), i8, bit, f16 */
+ *   stored  f32 (default; compared by int8 codes, re-ranked), i8, bit, f16
+ *   efs     10,64 measures these efforts only */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,7 +26,7 @@
 #include "index/hnsw/hnsw.h"
 #include "index/topk.h"
 
-enum { K = 10, ROUNDS = 15, PHASES = 8 };
+enum { K = 10, AGAIN = 2 * K + 6, ROUNDS = 15, PHASES = 8 };
 
 struct set {
     struct vec_format stored, codes;
@@ -253,8 +254,11 @@ static void search_one(struct searcher *s, uint32_t q, uint32_t ef,
 {
     const float *x = s->data->query + (size_t)q * s->data->dim;
     struct vec_query *query = NULL;
-    struct hnsw_search search = {
-        .rows = s->set->rows, .n_slots = s->data->n, .ef = ef, .k = K};
+    struct hnsw_search search = {.rows = s->set->rows,
+                                 .n_slots = s->data->n,
+                                 .ef = ef,
+                                 .k = K,
+                                 .want = AGAIN};
     size_t n, i;
 
     (void)!vec_query_init(hnsw_format(s->h), x, s->code_query, &query);
@@ -269,7 +273,7 @@ static void search_one(struct searcher *s, uint32_t q, uint32_t ef,
         uint64_t heap[K];
         struct topk best;
 
-        n = n < K * 2 + 6 ? n : K * 2 + 6;
+        n = n < AGAIN ? n : AGAIN;
         (void)!vec_query_init(&s->set->stored, x, s->full_query, &query);
         for (i = 0; i < n; i++) {
             rows[i] =
@@ -329,6 +333,24 @@ static void measure(struct searcher *s, const uint32_t *truth, uint32_t ef)
     free(out);
 }
 
+/* The efforts of a list, or the usual ones. */
+static void measure_all(struct searcher *s, const uint32_t *truth, char *list)
+{
+    static const uint32_t efs[] = {10,  16,  24,  32,  48,  64, 80,
+                                   100, 128, 160, 200, 300, 400};
+    size_t i;
+
+    if (list) {
+        for (list = strtok(list, ","); list; list = strtok(NULL, ",")) {
+            measure(s, truth, (uint32_t)atoi(list));
+        }
+        return;
+    }
+    for (i = 0; i < ARRAY_LEN(efs); i++) {
+        measure(s, truth, efs[i]);
+    }
+}
+
 static const char *argument(int argc, char **argv, int i, const char *fallback)
 {
     return argc > i ? argv[i] : fallback;
@@ -336,8 +358,6 @@ static const char *argument(int argc, char **argv, int i, const char *fallback)
 
 int main(int argc, char **argv)
 {
-    static const uint32_t efs[] = {10,  16,  24,  32,  48,  64, 80,
-                                   100, 128, 160, 200, 300, 400};
     static const char *metrics[] = {"cosine", "l2", "ip", "l1"};
     static const char *types[] = {"f32", "i8", "bit", "f16", "bf16"};
     enum vec_metric metric = VEC_COSINE;
@@ -354,7 +374,7 @@ int main(int argc, char **argv)
 
     if (argc < 2) {
         fprintf(stderr, "usage: bench_hnsw DIR|N,DIM [metric] [stored] [rows] "
-                        "[m] [ef] [threads]\n");
+                        "[m] [ef] [threads] [efs]\n");
         return 1;
     }
     for (i = 0; i < ARRAY_LEN(metrics); i++) {
@@ -396,8 +416,6 @@ int main(int argc, char **argv)
     s.scratch = hnsw_scratch_create();
     s.code_query = aligned_alloc(VEC_ALIGN, vec_query_bytes(&set.codes));
     s.full_query = aligned_alloc(VEC_ALIGN, vec_query_bytes(&set.stored));
-    for (i = 0; i < ARRAY_LEN(efs); i++) {
-        measure(&s, truth, efs[i]);
-    }
+    measure_all(&s, truth, argc > 8 ? argv[8] : NULL);
     return 0;
 }

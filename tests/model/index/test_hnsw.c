@@ -398,6 +398,73 @@ static void ending_by_distance_finds_more_for_the_same_work(void **state)
 }
 
 /* As good as an ordinary search that goes on until ef of its nodes pass. */
+/* The `want` best near a row, into out; returns how many. */
+static size_t best_of(struct world *w, uint32_t row, size_t want, bool told,
+                      uint64_t *out)
+{
+    void *memory = aligned_alloc(VEC_ALIGN, vec_query_bytes(&w->codes));
+    struct hnsw_search s = {.rows = w->rows,
+                            .n_slots = w->n,
+                            .ef = 100,
+                            .admits = is_in,
+                            .arg = w,
+                            .k = 2 * K,
+                            .want = told ? want : 0};
+    size_t n;
+
+    s.query =
+        vec_query_from_row(&w->codes, hnsw_row(w->h, &w->rows, row), memory);
+    hnsw_search(w->h, &s, w->scratch[0]);
+    w->scored += s.scored;
+    assert_false(s.exhausted);
+    n = s.n_found < want ? s.n_found : want;
+    memcpy(out, s.found, n * sizeof(*out));
+    free(memory);
+    return n;
+}
+
+/* A search that is told how many are wanted keeps no others in its pool than
+ * it needs: it finds the same, with the same work. A third of the rows is not
+ * admitted, and each cluster has fewer rows than are wanted. */
+static void saying_how_many_are_wanted_changes_no_answer(void **state)
+{
+    enum { WANT = 120 };
+    struct world w;
+    uint64_t one[WANT], other[WANT], scored[2] = {0};
+    size_t same = 0, all = 0, i, j;
+    uint32_t row;
+
+    (void)state;
+    make(&w, VEC_I8, VEC_L2, 24, 16, 100);
+    for (row = 0; row < 5000; row++) {
+        invent(&w, row);
+    }
+    link_range(&w, 0, 5000, 0);
+    for (row = 0; row < 5000; row++) {
+        w.in[row] = row % 3 > 0;
+    }
+    for (row = 0; row < 5000; row += 50) {
+        size_t n, m;
+
+        w.scored = 0;
+        n = best_of(&w, row, WANT, false, one);
+        scored[0] += w.scored;
+        w.scored = 0;
+        m = best_of(&w, row, WANT, true, other);
+        scored[1] += w.scored;
+        assert_true(m >= n || m >= WANT * 2 / 3);
+        for (i = 0; i < K; i++) {
+            for (j = 0; j < K; j++) {
+                same += one[i] == other[j];
+            }
+        }
+        all += K;
+    }
+    assert_true(same * 1000 >= all * 995);
+    assert_in_range(scored[1], scored[0] * 97 / 100, scored[0] * 103 / 100);
+    unmake(&w);
+}
+
 static void looking_past_what_fails_finds_as_much(void **state)
 {
     static const double shares[] = {0.3, 0.15};
@@ -775,6 +842,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recall_of_every_type_and_metric),
         cmocka_unit_test(ending_by_distance_finds_more_for_the_same_work),
+        cmocka_unit_test(saying_how_many_are_wanted_changes_no_answer),
         cmocka_unit_test(looking_past_what_fails_finds_as_much),
         cmocka_unit_test(the_graph_does_not_depend_on_who_builds_it),
         cmocka_unit_test(room_for_nodes_to_come_is_made_ahead),
