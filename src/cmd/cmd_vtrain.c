@@ -9,8 +9,10 @@
 struct train {
     struct vset_options options; /* the set's, with what is asked for */
     struct lists_options lists;
-    struct bytes trained; /* what lists_write_trained() wrote */
+    struct bytes trained; /* what lists_write_trained() wrote, or some of it */
+    uint64_t from;        /* so much of it precedes that */
     bool is_trained;
+    bool is_part; /* there will be more */
     bool async;
 };
 
@@ -140,15 +142,32 @@ static bool check_options(struct cmd_ctx *ctx, struct train *t, bool q8)
     return !wrong;
 }
 
+/* What a log has: TRAINED blob [AFTER n], or PART n blob before that. */
+static bool parse_trained(struct cmd_ctx *ctx, struct train *t, bool *ok)
+{
+    const bool is_rest = ctx->argc == 7 && arg_is(ctx, 5, "AFTER");
+    int64_t from = 0;
+
+    t->is_part = ctx->argc == 6 && arg_is(ctx, 3, "PART");
+    t->is_trained = (ctx->argc == 5 || is_rest) && arg_is(ctx, 3, "TRAINED");
+    if (!t->is_part && !t->is_trained) {
+        return false;
+    }
+    *ok = !(t->is_part || is_rest) ||
+          arg_int_in(ctx, t->is_part ? 4 : 6, 0, INT64_MAX,
+                     "ERR invalid TRAINED", &from);
+    t->from = (uint64_t)from;
+    t->trained = ctx->argv[t->is_part ? 5 : 4];
+    return true;
+}
+
 static bool parse_lists(struct cmd_ctx *ctx, struct train *t)
 {
-    bool q8 = false, known;
+    bool q8 = false, known, ok;
     size_t at;
 
-    if (ctx->argc == 5 && arg_is(ctx, 3, "TRAINED")) {
-        t->is_trained = true;
-        t->trained = ctx->argv[4];
-        return true;
+    if (parse_trained(ctx, t, &ok)) {
+        return ok;
     }
     for (at = 3; at < ctx->argc; at++) {
         if (arg_is(ctx, at, "ASYNC")) {
@@ -203,14 +222,39 @@ static bool train_step(struct cmd_job *job)
     return false;
 }
 
+/* What came in parts goes into a log as one: its base may have been written
+ * between them. */
+static enum err install_parts(struct cmd_ctx *ctx, struct vset *v,
+                              const struct train *t, uint64_t *build)
+{
+    struct buf whole;
+    enum err err = lists_parts_end(v, t->from, t->trained, &whole);
+
+    if (!err) {
+        struct bytes argv[] = {ctx->argv[0], ctx->argv[1], ctx->argv[2],
+                               ctx->argv[3], buf_bytes(&whole)};
+
+        err = lists_install_trained(v, buf_bytes(&whole), build);
+        if (!err) {
+            cmd_propagate_as(ctx, ctx->client->db, argv, ARRAY_LEN(argv));
+        }
+        buf_deinit(&whole);
+    }
+    return err;
+}
+
 static enum err train_lists(struct cmd_ctx *ctx, struct vset *v,
                             const struct train *t, uint64_t *build)
 {
     char why[192], text[200];
     enum err err;
 
+    if (t->is_part) {
+        return lists_take_part(v, t->from, t->trained);
+    }
     if (t->is_trained) {
-        return lists_install_trained(v, t->trained, build);
+        return t->from ? install_parts(ctx, v, t, build)
+                       : lists_install_trained(v, t->trained, build);
     }
     if (!lists_options_fit(&t->lists, &t->options, vset_count(v), why,
                            sizeof(why))) {
@@ -291,6 +335,10 @@ void cmd_vtrain(struct cmd_ctx *ctx)
     err = train(ctx, v, &t, &build);
     if (err) {
         train_error(ctx, err);
+        return;
+    }
+    if (t.is_part) {
+        reply_status(&ctx->reply, "OK"); /* nothing has changed yet */
         return;
     }
     keyspace_changed(ctx->ks, ctx->client->db, ctx->argv[1]);

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 
+enum { BEHIND_BYTES = 256 * 1024 }; /* of the stream, that nobody has taken */
+
 struct watched_key {
     struct client *client;
     struct watched_key *next_of_client;
@@ -69,10 +71,24 @@ static void key_expired(void *arg, int db, struct bytes key)
     propagate_expired(arg, db, key);
 }
 
-static void set_trained(void *arg, int db, struct bytes key,
-                        const struct vset *v)
+static void set_trained(void *arg, int db, struct bytes key, uint64_t from,
+                        struct bytes rest)
 {
-    propagate_trained(arg, db, key, v);
+    propagate_trained(arg, db, key, from, rest);
+}
+
+static void part_trained(void *arg, int db, struct bytes key, uint64_t from,
+                         struct bytes part)
+{
+    propagate_trained_part(arg, db, key, from, part);
+}
+
+static struct keyspace_log log_of(void *arg)
+{
+    const struct cmd_stream *s = &((const struct cmd_env *)arg)->stream;
+
+    return (struct keyspace_log){.run = s->on ? s->run : 0,
+                                 .is_behind = s->out.len > BEHIND_BYTES};
 }
 
 /* A database is about to be emptied, or exchanged with another: watched keys
@@ -203,6 +219,8 @@ void multi_init(struct cmd_env *env)
                                                    .expired = key_expired,
                                                    .flushed = db_flushed,
                                                    .trained = set_trained,
+                                                   .trained_part = part_trained,
+                                                   .log = log_of,
                                                    .arg = env};
 }
 

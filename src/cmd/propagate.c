@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "cmd/cmd.h"
-#include "db/lists/lists.h"
 
 enum { KEEP_BYTES = 1 << 20 }; /* of the buffer, between turns */
 
@@ -69,6 +68,7 @@ static void select_db(struct cmd_stream *s, int db)
 void propagate_start(struct cmd_env *env)
 {
     env->stream.on = true;
+    env->stream.run++;
     env->stream.db = -1;
 }
 
@@ -161,18 +161,37 @@ void propagate_expired(struct cmd_env *env, int db, struct bytes key)
     }
 }
 
-void propagate_trained(struct cmd_env *env, int db, struct bytes key,
-                       const struct vset *v)
+void propagate_trained_part(struct cmd_env *env, int db, struct bytes key,
+                            uint64_t from, struct bytes part)
 {
-    struct buf trained = {0};
+    char digits[NUM_TEXT_MAX];
+    struct bytes argv[] = {bytes_str("VTRAIN"),
+                           key,
+                           bytes_str("IVF"),
+                           bytes_str("PART"),
+                           bytes_of(digits, num_format_u64(from, digits)),
+                           part};
 
-    if (propagate_is_on(&env->stream) && lists_write_trained(v, &trained)) {
-        struct bytes argv[] = {bytes_str("VTRAIN"), key, bytes_str("IVF"),
-                               bytes_str("TRAINED"), buf_bytes(&trained)};
-
+    if (propagate_is_on(&env->stream)) {
         propagate_append(env, db, argv, ARRAY_LEN(argv));
     }
-    buf_deinit(&trained);
+}
+
+void propagate_trained(struct cmd_env *env, int db, struct bytes key,
+                       uint64_t from, struct bytes rest)
+{
+    char digits[NUM_TEXT_MAX];
+    struct bytes argv[] = {bytes_str("VTRAIN"),
+                           key,
+                           bytes_str("IVF"),
+                           bytes_str("TRAINED"),
+                           rest,
+                           bytes_str("AFTER"),
+                           bytes_of(digits, num_format_u64(from, digits))};
+
+    if (propagate_is_on(&env->stream)) {
+        propagate_append(env, db, argv, ARRAY_LEN(argv) - (from ? 0 : 2));
+    }
 }
 
 void propagate_exec_begin(struct cmd_env *env)

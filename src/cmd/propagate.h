@@ -27,16 +27,16 @@
 
 struct cmd_ctx;
 struct cmd_env;
-struct vset;
 
 enum stream_transaction { STREAM_PLAIN, STREAM_IN_EXEC, STREAM_IN_MULTI };
 
 struct cmd_stream {
     struct buf out; /* appended and not taken yet; ends at lsn */
     uint64_t lsn;
-    int db;    /* selected at the end of it; -1: none */
-    bool on;   /* somebody takes it */
-    bool said; /* the command that runs has had its say */
+    uint64_t run; /* how often it has begun: see propagate_start() */
+    int db;       /* selected at the end of it; -1: none */
+    bool on;      /* somebody takes it */
+    bool said;    /* the command that runs has had its say */
     enum stream_transaction transaction;
 };
 
@@ -82,9 +82,12 @@ void propagate_slice(struct cmd_env *env, int db, const struct bytes *argv,
 void propagate_expired(struct cmd_env *env, int db, struct bytes key);
 
 /* For lists that a set has been given in the background: VTRAIN key IVF TRAINED
- * and all that is needed to have the same ones. */
+ * and all that is needed to have the same ones, or what of that did not come
+ * before in parts, at `from`. */
 void propagate_trained(struct cmd_env *env, int db, struct bytes key,
-                       const struct vset *v);
+                       uint64_t from, struct bytes rest);
+void propagate_trained_part(struct cmd_env *env, int db, struct bytes key,
+                            uint64_t from, struct bytes part);
 
 /* Around what one EXEC does. */
 void propagate_exec_begin(struct cmd_env *env);

@@ -374,18 +374,46 @@ void keyspace_changed(struct keyspace *ks, int db, struct bytes key)
     keyspace_touched(ks, db, key);
 }
 
-void keyspace_trained(struct keyspace *ks, const struct vset *v)
+/* The number of the database that has a set as a key's value; -1: none. */
+static int number_of(const struct keyspace *ks, const struct vset *v)
 {
-    const struct entry *e = vset_entry(v);
-    const struct database *d = vset_database(v);
     int i;
 
-    ks->stats.changes++;
-    for (i = 0; i < ks->n_dbs && e && ks->listener.trained; i++) {
-        if (ks->dbs[i] == d) {
-            ks->listener.trained(ks->listener.arg, i, entry_key(e), v);
+    for (i = 0; i < ks->n_dbs && vset_entry(v); i++) {
+        if (ks->dbs[i] == vset_database(v)) {
+            return i;
         }
     }
+    return -1;
+}
+
+void keyspace_trained(struct keyspace *ks, const struct vset *v, uint64_t from,
+                      struct bytes rest)
+{
+    int db = number_of(ks, v);
+
+    ks->stats.changes++;
+    if (db >= 0 && ks->listener.trained) {
+        ks->listener.trained(ks->listener.arg, db, entry_key(vset_entry(v)),
+                             from, rest);
+    }
+}
+
+void keyspace_trained_part(struct keyspace *ks, const struct vset *v,
+                           uint64_t from, struct bytes part)
+{
+    int db = number_of(ks, v);
+
+    if (db >= 0 && ks->listener.trained_part) {
+        ks->listener.trained_part(ks->listener.arg, db,
+                                  entry_key(vset_entry(v)), from, part);
+    }
+}
+
+struct keyspace_log keyspace_log(const struct keyspace *ks)
+{
+    return ks->listener.log ? ks->listener.log(ks->listener.arg)
+                            : (struct keyspace_log){0, false};
 }
 
 /* ---- whole databases --------------------------------------------------- */

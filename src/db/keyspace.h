@@ -89,13 +89,25 @@ struct keyspace_stats {
 
 /* Told about every change of a key, for WATCH. flushed: a whole database is
  * about to be emptied, or exchanged with `other` (-1: none). expired: a key is
- * about to be deleted because its time has come. trained: a set has been given
- * lists that were trained (lists.h), in the background. */
+ * about to be deleted because its time has come.
+ *
+ * trained: a set has been given lists that were trained, in the background, and
+ * what they were trained to be (lists.h) ends with `rest`. `from` bytes of it
+ * came before, in parts: trained_part. log: who keeps it, see there. */
+struct keyspace_log {
+    uint64_t run;   /* 0: nobody; parts are known to those of one run alone */
+    bool is_behind; /* better wait a little */
+};
+
 struct keyspace_listener {
     void (*changed)(void *arg, int db, struct bytes key);
     void (*expired)(void *arg, int db, struct bytes key);
     void (*flushed)(void *arg, int db, int other);
-    void (*trained)(void *arg, int db, struct bytes key, const struct vset *v);
+    void (*trained)(void *arg, int db, struct bytes key, uint64_t from,
+                    struct bytes rest);
+    void (*trained_part)(void *arg, int db, struct bytes key, uint64_t from,
+                         struct bytes part);
+    struct keyspace_log (*log)(void *arg);
     void *arg;
 };
 
@@ -216,8 +228,13 @@ void keyspace_changed(struct keyspace *ks, int db, struct bytes key);
 /* Tells watchers only: a write that found nothing to change. */
 void keyspace_touched(struct keyspace *ks, int db, struct bytes key);
 
-/* Tells the listener of lists that a set has been given, if it is a key's. */
-void keyspace_trained(struct keyspace *ks, const struct vset *v);
+/* Tells the listener of lists that a set has been given, if it is a key's, and
+ * before that of parts of what they were trained to be. */
+void keyspace_trained(struct keyspace *ks, const struct vset *v, uint64_t from,
+                      struct bytes rest);
+void keyspace_trained_part(struct keyspace *ks, const struct vset *v,
+                           uint64_t from, struct bytes part);
+struct keyspace_log keyspace_log(const struct keyspace *ks);
 
 /* ---- whole databases --------------------------------------------------- */
 

@@ -123,6 +123,7 @@ void lists_free(struct vset *v)
     if (h->left) {
         graph_left_free(h->left);
     }
+    lists_parts_forget(h);
     while (h->all) {
         struct lists *l = h->all;
 

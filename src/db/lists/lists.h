@@ -95,8 +95,9 @@ void lists_free(struct vset *v);
 /* ---- what training results in ------------------------------------------ */
 
 /* When the result of a training has come to answer, whether it was asked for or
- * the set saw the need, keyspace_trained() is called; what is logged then is
- * lists_write_trained().
+ * the set saw the need, keyspace_trained() is called with what
+ * lists_write_trained() gives; where that is much, with the end of it, and
+ * keyspace_trained_part() with what precedes that, some each turn.
  *
  * Options, centroids, codebooks: all that is needed to have the same lists.
  * Appends to *out; false when the set has none. */
@@ -118,6 +119,18 @@ bool lists_is_asked(const struct vset *v, struct lists_options *out);
  * fails  ERR_CORRUPT, ERR_NOMEM, ERR_LIMIT, ERR_BUSY; nothing changed. */
 enum err lists_install_trained(struct vset *v, struct bytes trained,
                                uint64_t *build) MUST_USE;
+
+/* Such a result in parts, of which the set keeps what there is: bytes from
+ * `from` on, 0 for the first. lists_parts_end() gives out all of them and the
+ * end.
+ *
+ * owns   caller, *whole.
+ * fails  ERR_CORRUPT: there are not just so many before, and none any more;
+ * ERR_NOMEM. */
+enum err lists_take_part(struct vset *v, uint64_t from,
+                         struct bytes part) MUST_USE;
+enum err lists_parts_end(struct vset *v, uint64_t from, struct bytes rest,
+                         struct buf *whole) MUST_USE;
 
 /* ---- writes ------------------------------------------------------------ */
 

@@ -36,7 +36,8 @@ struct lists_discard {
     struct vset *to;
     struct vset *from;
     struct lists_job *job; /* NULL: all is done at once */
-    bool waits;            /* the job, for the lists to be filled */
+    bool waits;            /* the job, for the lists to be filled or at rest */
+    bool at_rest;          /* they are kept so */
     bool failed;           /* a write could not be made to the new set */
     float *x;              /* a vector of the loop's */
     uint8_t *row;          /* and its code */
@@ -160,7 +161,7 @@ void lists_discard_abandon(struct lists_home *h)
     discard_free(d);
 }
 
-/* From now on the new set is the key's value. */
+/* From now on the new set, which the caller thaws, is the key's value. */
 static void put_in_place(struct lists_discard *d)
 {
     struct vset *to = d->to;
@@ -168,9 +169,6 @@ static void put_in_place(struct lists_discard *d)
     d->to = NULL;
     to->lists->becoming = NULL;
     vset_take_place(to, d->from);
-    if (to->n_frozen) {
-        vset_thaw(to);
-    }
     discard_free(d);
 }
 
@@ -298,11 +296,31 @@ enum err lists_discard_now(struct vset *v, const struct lists_result *r)
     }
     to = d->to;
     put_in_place(d);
+    vset_thaw(to);
     lists_pump(to, true);
     return ERR_OK;
 }
 
 /* ---- slice by slice ---------------------------------------------------- */
+
+/* What the log is told does not change any more; false: the job waits. */
+static bool rests(struct lists_job *job)
+{
+    struct lists_discard *d = job->home->discard;
+
+    if (!d->at_rest) {
+        d->at_rest = true;
+        vset_freeze(d->to);
+    }
+    if (lists_is_busy(d->to)) {
+        d->waits = true;
+        return false;
+    }
+    if (!job->log) {
+        ASSERT(lists_form_of(d->to, lists_log_begin(job)));
+    }
+    return true;
+}
 
 static void take_place(struct lists_job *job)
 {
@@ -314,10 +332,11 @@ static void take_place(struct lists_job *job)
         lists_job_give_up(job);
     } else if (h->set->n_frozen || !h->set->entry) {
         lists_job_wait(job); /* it is being written down, or read */
-    } else {
+    } else if (rests(job) && lists_log_some(job)) {
         h->discard = NULL;
         put_in_place(d);
-        keyspace_trained(h->keyspace, to);
+        lists_log_end(job, to);
+        vset_thaw(to);
         lists_job_end(job, false);
     }
 }

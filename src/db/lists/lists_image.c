@@ -20,19 +20,17 @@
 
 #define MEASURE_MAX 1e100
 
-enum { VERSION = 1, HEAD_BYTES = 128 };
+enum { VERSION = 1, HEAD_BYTES = LISTS_FORM_HEAD };
 
 static const char MAGIC[4] = {'V', 'L', 'S', 'T'};
 
-static void put_u64(struct buf *out, uint64_t x)
+static void put_u64(uint8_t *at, uint64_t x)
 {
-    uint8_t bytes[8];
     int i;
 
     for (i = 0; i < 8; i++) {
-        bytes[i] = (uint8_t)(x >> (8 * i));
+        at[i] = (uint8_t)(x >> (8 * i));
     }
-    buf_append(out, bytes, sizeof(bytes));
 }
 
 static uint64_t get_u64(const uint8_t *at)
@@ -46,12 +44,12 @@ static uint64_t get_u64(const uint8_t *at)
     return x;
 }
 
-static void put_f64(struct buf *out, double x)
+static void put_f64(uint8_t *at, double x)
 {
     uint64_t bits;
 
     memcpy(&bits, &x, sizeof(bits));
-    put_u64(out, bits);
+    put_u64(at, bits);
 }
 
 static double get_f64(const uint8_t *at)
@@ -61,38 +59,6 @@ static double get_f64(const uint8_t *at)
 
     memcpy(&x, &bits, sizeof(x));
     return x >= 0 && x < 1e300 ? x : 0;
-}
-
-/* The codebooks of lists: their own, or those of the set's rows. */
-static const struct vec_pq *books_of(const struct lists *l)
-{
-    return l->options.discard && !l->pq ? vset_pq(l->home->set) : l->pq;
-}
-
-static size_t books_size(const struct lists *l)
-{
-    const struct vec_pq *pq = books_of(l);
-
-    return pq ? vec_pq_n_points(pq) * sizeof(float) : 0;
-}
-
-/* The points of products. */
-static void put_books(const struct lists *l, struct buf *out)
-{
-    const struct vec_pq *pq = books_of(l);
-    size_t i;
-
-    put_u64(out, books_size(l));
-    for (i = 0; pq && i < vec_pq_n_points(pq); i++) {
-        uint32_t bits;
-
-        memcpy(&bits, &pq->points[i], sizeof(bits));
-        buf_append(out,
-                   (const uint8_t[]){(uint8_t)bits, (uint8_t)(bits >> 8),
-                                     (uint8_t)(bits >> 16),
-                                     (uint8_t)(bits >> 24)},
-                   4);
-    }
 }
 
 /* Finite numbers, one for each point. */
@@ -116,51 +82,108 @@ static enum err get_books(struct vec_pq *pq, struct bytes books)
     return ERR_OK;
 }
 
-bool lists_write_trained(const struct vset *v, struct buf *out)
+/* ---- writing ----------------------------------------------------------- */
+
+void lists_form_make(struct lists_form *f, const struct lists_result *r,
+                     const struct ivf_centroids *c, double residual)
 {
-    const struct lists_home *h = v->lists;
-    const struct lists *l = h ? lists_target(h) : NULL;
-    const struct ivf_centroids *c;
+    size_t books = r->pq ? vec_pq_n_points(r->pq) * sizeof(float) : 0;
     uint64_t words[LISTS_OPTION_WORDS];
-    size_t size;
+    uint8_t *at = f->head;
     int i;
+
+    memcpy(at, MAGIC, sizeof(MAGIC));
+    memcpy(at + 4, (const uint8_t[]){VERSION, 0, 0, 0}, 4);
+    lists_options_put(&r->options, words);
+    for (i = 0; i < LISTS_OPTION_WORDS; i++) {
+        put_u64(at + 8 + 8 * i, words[i]);
+    }
+    at += 8 + sizeof(words);
+    put_u64(at, r->trained_rows);
+    put_u64(at + 8, (uint64_t)r->trained_at);
+    put_f64(at + 16, r->train_s);
+    put_f64(at + 24, residual);
+    put_u64(at + 32, ivf_centroids_size(c));
+    ivf_centroids_head(c, at + 40);
+    put_u64(f->books, books);
+    f->parts[0] = bytes_of(f->head, sizeof(f->head));
+    f->parts[1] = ivf_centroids_floats(c);
+    f->parts[2] = bytes_of(f->books, sizeof(f->books));
+    f->parts[3] = bytes_of(r->pq ? r->pq->points : NULL, books);
+    f->size = 0;
+    for (i = 0; i < LISTS_FORM_PARTS; i++) {
+        f->size += f->parts[i].len;
+    }
+}
+
+void lists_form_copy(const struct lists_form *f, size_t from, size_t n,
+                     uint8_t *out)
+{
+    int i;
+
+    for (i = 0; i < LISTS_FORM_PARTS && n > 0; i++) {
+        struct bytes b = f->parts[i];
+        size_t some;
+
+        if (from >= b.len) {
+            from -= b.len;
+            continue;
+        }
+        some = b.len - from < n ? b.len - from : n;
+        memcpy(out, b.data + from, some);
+        out += some;
+        n -= some;
+        from = 0;
+    }
+}
+
+bool lists_form_of(const struct vset *v, struct lists_form *f)
+{
+    const struct lists *l = v->lists ? lists_target(v->lists) : NULL;
+    struct lists_result r;
 
     if (!l) {
         return false;
     }
-    c = ivf_centroids_of(l->ivf);
-    size = ivf_centroids_size(c);
-    buf_append(out, MAGIC, sizeof(MAGIC));
-    buf_append(out, (const uint8_t[]){VERSION, 0, 0, 0}, 4);
-    lists_options_put(&l->options, words);
-    for (i = 0; i < LISTS_OPTION_WORDS; i++) {
-        put_u64(out, words[i]);
+    r = (struct lists_result){
+        .options = l->options,
+        .trained_rows = l->trained_rows,
+        .trained_at = l->trained_at,
+        .train_s = l->train_s,
+        /* Their own, or those of the set's rows. */
+        .pq = l->options.discard && !l->pq ? vset_pq(v) : l->pq,
+    };
+    lists_form_make(f, &r, ivf_centroids_of(l->ivf),
+                    l->is_filled ? l->residual : 0);
+    return true;
+}
+
+bool lists_write_trained(const struct vset *v, struct buf *out)
+{
+    struct lists_form f;
+
+    if (!lists_form_of(v, &f)) {
+        return false;
     }
-    put_u64(out, l->trained_rows);
-    put_u64(out, (uint64_t)l->trained_at);
-    put_f64(out, l->train_s);
-    put_f64(out, l->is_filled ? l->residual : 0);
-    put_u64(out, size);
-    ivf_centroids_write(c, buf_room(out, size));
-    out->len += size;
-    put_books(l, out);
+    lists_form_copy(&f, 0, f.size, buf_room(out, f.size));
+    out->len += f.size;
     return true;
 }
 
 size_t lists_trained_size(const struct vset *v)
 {
-    const struct lists *l = v->lists ? lists_target(v->lists) : NULL;
+    struct lists_form f;
 
-    return l ? HEAD_BYTES + ivf_centroids_size(ivf_centroids_of(l->ivf)) + 8 +
-                   books_size(l)
-             : 0;
+    return lists_form_of(v, &f) ? f.size : 0;
 }
 
 void lists_trained_put(const struct vset *v, uint8_t *out)
 {
-    struct buf b = {out, 0, lists_trained_size(v)};
+    struct lists_form f;
 
-    ASSERT(lists_write_trained(v, &b) && b.len == b.cap && b.data == out);
+    if (lists_form_of(v, &f)) {
+        lists_form_copy(&f, 0, f.size, out);
+    }
 }
 
 bool lists_is_asked(const struct vset *v, struct lists_options *out)

@@ -9,6 +9,7 @@
  *   lists_codes.c    the codes rows have besides
  *   lists_discard.c  the giving up of vectors
  *   lists_image.c    the form that is logged and saved
+ *   lists_log.c      how it gets into the log: in parts
  *   lists_info.c     what is known; what searches capture; checking
  *   lists_options.c  what can be asked for */
 #ifndef VECTRA_DB_LISTS_IMPL_H
@@ -105,8 +106,10 @@ struct lists_job {
     uint32_t met;              /* rows */
     uint64_t moved;
     bool out_of_memory;
-    struct graph *leaving; /* JOB_TRAIN: is prepared for it; NULL */
-    bool has_asked;        /* whether there is one */
+    struct graph *leaving;      /* JOB_TRAIN: is prepared for it; NULL */
+    bool has_asked;             /* whether there is one */
+    struct ivf_centroids *made; /* JOB_TRAIN: not installed yet */
+    struct lists_log *log;      /* JOB_TRAIN: see lists_log.c */
     struct lists_tending *tending;
     struct lists_job *next_job, *prev_job; /* keyspace->lists_jobs */
     unsigned n_tasks;
@@ -148,6 +151,7 @@ struct lists {
 };
 
 struct lists_discard; /* lists_discard.c */
+struct lists_log;     /* lists_log.c */
 
 struct lists_home {
     struct vset *set;
@@ -175,6 +179,8 @@ struct lists_home {
     /* Lists that were asked for, in a log, while others were not filled. */
     bool has_asked;
     struct lists_options asked;
+    struct buf parts; /* of what was trained elsewhere: lists_log.c */
+    int64_t parts_ns; /* the last of them came then */
     struct lists_home *next, *prev; /* keyspace->lists */
 };
 
@@ -327,7 +333,7 @@ enum err lists_encode_block(struct lists *l, uint32_t block,
 void lists_learn_codes(struct lists_job *job,
                        void (*then)(struct lists_job *job));
 
-/* ---- lists_discard.c --------------------------------------------------- */
+/* ---- lists_image.c, lists_log.c ---------------------------------------- */
 
 /* What lists are made of. */
 struct lists_result {
@@ -339,6 +345,45 @@ struct lists_result {
     const struct vec_pq *pq;
     struct ivf_centroids *centroids;
 };
+
+/* What is logged and saved of it, where it lies: see lists_image.c. */
+enum { LISTS_FORM_HEAD = 128, LISTS_FORM_PARTS = 4 };
+struct lists_form {
+    uint8_t head[LISTS_FORM_HEAD + IVF_CENTROIDS_HEAD];
+    uint8_t books[8];
+    struct bytes parts[LISTS_FORM_PARTS];
+    size_t size; /* of all of it */
+};
+
+/* Keeps pointers into centroids and r->pq. */
+void lists_form_make(struct lists_form *f, const struct lists_result *r,
+                     const struct ivf_centroids *c, double residual);
+
+/* The same of the lists that rows of a set go to; false without. */
+bool lists_form_of(const struct vset *v, struct lists_form *f);
+
+/* n bytes from `from` on. */
+void lists_form_copy(const struct lists_form *f, size_t from, size_t n,
+                     uint8_t *out);
+
+/* Begins to tell the log what has been trained: the caller makes the form. */
+struct lists_form *lists_log_begin(struct lists_job *job);
+void lists_log_free(struct lists_job *job);
+
+/* Tells some of it, and comes back to job->next; true when only the end is left
+ * to be told, or nobody wants to know, so that the job goes on at once. To be
+ * asked again right before lists_log_end(): a log that begins anew knows
+ * nothing of what came before. */
+bool lists_log_some(struct lists_job *job);
+
+/* It has come to answer: what is the value of the job's key has it. */
+void lists_log_end(struct lists_job *job, const struct vset *v);
+
+/* Parts that nobody has gone on with are forgotten. */
+void lists_parts_settle(struct lists_home *h);
+void lists_parts_forget(struct lists_home *h);
+
+/* ---- lists_discard.c --------------------------------------------------- */
 
 /* Whether what was asked for means that vectors are to be given up. */
 static inline bool lists_discards(const struct lists_options *o,

@@ -100,6 +100,10 @@ static void progress_of_training(const struct lists_job *job,
         if (out->progress > 0.02) {
             out->remaining_s = took * (1 - out->progress) / out->progress + all;
         }
+    } else if (job->made) {
+        out->phase = LISTS_TRAINING;
+        out->progress = 1;
+        out->remaining_s = all;
     }
 }
 

@@ -216,6 +216,10 @@ static void job_free(struct lists_job *job)
     if (job->tending) {
         lists_tending_free(job->tending);
     }
+    if (job->made) {
+        ivf_centroids_destroy(job->made);
+    }
+    lists_log_free(job);
     mem_free(job->sample);
     mem_free(job->blocks);
     mem_free(job->held);
@@ -324,52 +328,56 @@ void lists_job_give_up(struct lists_job *job)
     lists_job_end(job, false);
 }
 
-/* Lets what came of it answer; or the set that has none but codes, once that
- * is made. */
-static void answer(struct lists_job *job, struct ivf_centroids *c)
+/* What lists are made of; `result` is theirs from then on. */
+static void note_result(struct lists_job *job)
 {
     struct lists *l = job->lists;
-    struct keyspace *ks = l->home->keyspace;
-    struct lists_result r = {.options = l->options,
-                             .build = l->build,
-                             .trained_rows = job->view.n_live,
-                             .trained_at = ks->now,
-                             .pq = l->pq,
-                             .centroids = c};
-    bool discards = lists_discards(&l->options, l->home->set);
-    enum err err;
 
-    r.train_s = (double)(clock_mono_ns() - job->began_ns) / 1e9;
-    err = discards ? lists_discard_begin(job, &r)
-                   : lists_install(l, c, job->leaving);
-    if (!discards) {
-        job->leaving = err ? job->leaving : NULL;
-    }
-    if (err) {
-        if (!discards) {
-            ivf_centroids_destroy(c);
-        }
+    l->trained_rows = job->view.n_live;
+    l->trained_at = job->home->keyspace->now;
+    l->train_s = (double)(clock_mono_ns() - job->began_ns) / 1e9;
+}
+
+static struct lists_result result_of(const struct lists *l)
+{
+    return (struct lists_result){.options = l->options,
+                                 .build = l->build,
+                                 .trained_rows = l->trained_rows,
+                                 .trained_at = l->trained_at,
+                                 .train_s = l->train_s,
+                                 .pq = l->pq};
+}
+
+static bool gives_vectors_up(const struct lists_job *job)
+{
+    return lists_discards(&job->lists->options, job->home->set);
+}
+
+/* The set that has none but codes comes to answer once it is made. */
+static void discard(struct lists_job *job)
+{
+    struct lists_result r = result_of(job->lists);
+
+    r.centroids = job->made;
+    job->made = NULL;
+    if (lists_discard_begin(job, &r) != ERR_OK) {
         lists_job_give_up(job);
-    } else if (!discards) {
-        l->trained_rows = r.trained_rows;
-        l->trained_at = r.trained_at;
-        l->train_s = r.train_s;
-        keyspace_trained(ks, l->home->set);
-        lists_job_end(job, true);
     }
 }
 
-static void trained(struct lists_job *job)
+/* Lets what came of it answer. */
+static void answer(struct lists_job *job)
 {
-    struct ivf_centroids *c = NULL;
-    struct kmeans *k = job->kmeans;
+    struct lists *l = job->lists;
 
-    job->kmeans = NULL;
-    if (kmeans_end(k, &c) == ERR_OK) {
-        answer(job, c);
-    } else {
+    if (lists_install(l, job->made, job->leaving) != ERR_OK) {
         lists_job_give_up(job);
+        return;
     }
+    job->made = NULL;
+    job->leaving = NULL;
+    lists_log_end(job, l->home->set);
+    lists_job_end(job, true);
 }
 
 static void unit_of_leaving(struct lists_job *job, uint32_t unit,
@@ -384,8 +392,10 @@ static void install_when_thawed(struct lists_job *job)
 {
     if (job->home->set->n_frozen) {
         lists_job_wait(job);
-    } else {
-        trained(job);
+    } else if (gives_vectors_up(job)) {
+        discard(job);
+    } else if (lists_log_some(job)) {
+        answer(job);
     }
 }
 
@@ -395,12 +405,12 @@ static void prepare_leaving(struct lists_job *job)
     struct lists_home *h = job->home;
     uint32_t n = 0;
 
+    job->next = prepare_leaving;
     if (!job->has_asked) {
         job->has_asked = true;
-        job->leaving =
-            h->answers || lists_discards(&job->lists->options, h->set)
-                ? NULL
-                : graph_left_begin(h->set);
+        job->leaving = h->answers || gives_vectors_up(job)
+                           ? NULL
+                           : graph_left_begin(h->set);
     }
     if (job->leaving && !graph_left_is_at_rest(job->leaving)) {
         lists_job_wait(job);
@@ -416,6 +426,35 @@ static void prepare_leaving(struct lists_job *job)
     }
 }
 
+/* The log is told before the graph is held. */
+static void tell_log(struct lists_job *job)
+{
+    if (lists_log_some(job)) {
+        prepare_leaving(job);
+    }
+}
+
+static void trained(struct lists_job *job)
+{
+    struct kmeans *k = job->kmeans;
+    struct lists_result r;
+
+    job->kmeans = NULL;
+    if (kmeans_end(k, &job->made) != ERR_OK) {
+        lists_job_give_up(job);
+        return;
+    }
+    note_result(job);
+    if (gives_vectors_up(job)) {
+        prepare_leaving(job);
+        return;
+    }
+    r = result_of(job->lists);
+    lists_form_make(lists_log_begin(job), &r, job->made, 0);
+    job->next = tell_log;
+    tell_log(job);
+}
+
 static void next_of_kmeans(struct lists_job *job)
 {
     kmeans_next(job->kmeans);
@@ -425,8 +464,7 @@ static void next_of_kmeans(struct lists_job *job)
     if (kmeans_units(job->kmeans) > 0) {
         lists_job_phase(job, kmeans_units(job->kmeans), UINT32_MAX);
     } else {
-        job->next = prepare_leaving;
-        prepare_leaving(job);
+        trained(job);
     }
 }
 

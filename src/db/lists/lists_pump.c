@@ -270,6 +270,7 @@ void lists_pump_all(struct keyspace *ks)
                                 vset_count(h->set) < graph_given_up_at(h->set));
         }
         note_burst(h);
+        lists_parts_settle(h);
         if (h->becoming) {
             lists_discard_settle(h);
         }

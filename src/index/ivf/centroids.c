@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "index/ivf/centroids_impl.h"
 
-enum { LANES = 8, FORM_VERSION = 1, FORM_HEAD = 16 };
+enum { LANES = 8, FORM_VERSION = 1, FORM_HEAD = IVF_CENTROIDS_HEAD };
 
 static size_t aligned(size_t bytes)
 {
@@ -291,17 +291,28 @@ size_t ivf_centroids_size(const struct ivf_centroids *c)
     return FORM_HEAD + ((size_t)c->n + 1) * c->dim * sizeof(float);
 }
 
-void ivf_centroids_write(const struct ivf_centroids *c, uint8_t *out)
+void ivf_centroids_head(const struct ivf_centroids *c,
+                        uint8_t out[IVF_CENTROIDS_HEAD])
 {
-    const size_t floats = (size_t)c->n * c->dim * sizeof(float);
-
     memset(out, 0, FORM_HEAD);
     out[0] = FORM_VERSION;
     out[1] = (uint8_t)c->metric;
     put_u32(out + 4, c->dim);
     put_u32(out + 8, c->n);
-    memcpy(out + FORM_HEAD, c->rows, floats);
-    memcpy(out + FORM_HEAD + floats, c->centre, c->dim * sizeof(float));
+}
+
+/* The centre lies behind the rows: see make(). */
+struct bytes ivf_centroids_floats(const struct ivf_centroids *c)
+{
+    return bytes_of(c->rows, ((size_t)c->n + 1) * c->dim * sizeof(float));
+}
+
+void ivf_centroids_write(const struct ivf_centroids *c, uint8_t *out)
+{
+    struct bytes floats = ivf_centroids_floats(c);
+
+    ivf_centroids_head(c, out);
+    memcpy(out + FORM_HEAD, floats.data, floats.len);
 }
 
 /* Whether a row is what ivf_straighten() gives. */

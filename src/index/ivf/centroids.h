@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "index/ivf/groups.h"
 
@@ -96,8 +97,14 @@ uint32_t ivf_probe_many(const struct ivf_centroids *c,
 
 /* The serialised form: the same bytes for the same centroids, on any machine.
  * docs/formats says what is where. */
+enum { IVF_CENTROIDS_HEAD = 16 };
 size_t ivf_centroids_size(const struct ivf_centroids *c);
 void ivf_centroids_write(const struct ivf_centroids *c, uint8_t *out);
+
+/* The same without a copy: so many bytes that come first, and all others. */
+void ivf_centroids_head(const struct ivf_centroids *c,
+                        uint8_t out[IVF_CENTROIDS_HEAD]);
+struct bytes ivf_centroids_floats(const struct ivf_centroids *c);
 
 /* owns   caller.
  * fails  ERR_CORRUPT for what ivf_centroids_write() cannot have written, or is

@@ -31,6 +31,10 @@ struct world {
     uint32_t count;
     uint32_t under_way;
     uint32_t told;
+    struct buf said;  /* what was trained, as it was told */
+    uint64_t run;     /* of the log; 0: none */
+    uint32_t n_parts; /* told */
+    bool is_behind;
 };
 
 static struct world w;
@@ -56,15 +60,42 @@ static void make_set(void)
     w.count = 0;
 }
 
-static void trained(void *arg, int db, struct bytes key, const struct vset *v)
+static void trained(void *arg, int db, struct bytes key, uint64_t from,
+                    struct bytes rest)
 {
     (void)arg;
     assert_int_equal(db, 0);
     assert_int_equal(key.len, 0);
+    if (from == 0) {
+        w.said.len = 0;
+    }
+    assert_true(from == w.said.len);
+    buf_append_bytes(&w.said, rest);
     /* It may be what has taken the place of the one there was. */
-    assert_ptr_equal(v, nameless.value.vset);
     w.set = nameless.value.vset;
     w.told++;
+}
+
+static void trained_part(void *arg, int db, struct bytes key, uint64_t from,
+                         struct bytes part)
+{
+    (void)arg;
+    (void)key;
+    assert_int_equal(db, 0);
+    assert_false(w.is_behind);
+    if (from == 0) {
+        w.said.len = 0;
+    }
+    assert_true(from == w.said.len);
+    buf_append_bytes(&w.said, part);
+    w.n_parts++;
+    w.is_behind = w.n_parts % 2;
+}
+
+static struct keyspace_log log_of(void *arg)
+{
+    (void)arg;
+    return (struct keyspace_log){w.run, w.is_behind};
 }
 
 static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
@@ -75,6 +106,8 @@ static void begin(enum vec_type type, enum vec_metric metric, unsigned builders)
     w.metric = metric;
     loop_begin(2, builders, 1);
     loop.ks->listener.trained = trained;
+    loop.ks->listener.trained_part = trained_part;
+    loop.ks->listener.log = log_of;
     make_set();
 }
 
@@ -150,6 +183,7 @@ static void end(void)
     vset_validate(w.set);
     vset_drop(w.set);
     loop_end();
+    buf_deinit(&w.said);
 }
 
 /* ---- writes ------------------------------------------------------------ */
@@ -924,6 +958,80 @@ static void test_train_again(void **state)
     end();
 }
 
+/* The set takes what a log was told, in parts of its own. */
+static void read_back(void)
+{
+    struct buf said = w.said, whole, now = {0};
+    uint64_t build;
+    size_t at, part = 50000;
+
+    w.said = BUF_INIT;
+    assert_int_equal(lists_take_part(w.set, 5, bytes_str("x")), ERR_CORRUPT);
+    for (at = 0; at + part < said.len; at += part) {
+        assert_int_equal(
+            lists_take_part(w.set, at, bytes_of(said.data + at, part)), ERR_OK);
+    }
+    assert_true(at > 0);
+    assert_int_equal(lists_parts_end(w.set, at,
+                                     bytes_of(said.data + at, said.len - at),
+                                     &whole),
+                     ERR_OK);
+    assert_int_equal(whole.len, said.len);
+    assert_memory_equal(whole.data, said.data, said.len);
+    assert_int_equal(lists_install_trained(w.set, buf_bytes(&whole), &build),
+                     ERR_OK);
+    assert_true(lists_write_trained(w.set, &now));
+    assert_memory_equal(now.data, said.data, said.len);
+    buf_deinit(&now);
+    buf_deinit(&whole);
+    buf_deinit(&said);
+}
+
+/* More than one turn may have: a log is told in parts, and all of them again
+ * when it begins anew, also right before the end. */
+static void test_told_in_parts(void **state)
+{
+    struct buf now = {0};
+    uint32_t n;
+
+    (void)state;
+    for (n = 0; n < 5; n++) {
+        uint32_t again = 0;
+
+        begin(VEC_F32, VEC_L2, 2);
+        w.run = 1;
+        put_from_to(0, NAMES);
+        train(5000);
+        while (w.told == 0) {
+            loop_wait();
+            if (w.n_parts == n && w.n_parts > 0 && again == 0) {
+                if (n == 2) {
+                    vset_freeze(w.set); /* all parts but the end are there */
+                }
+                again = n;
+                w.run = n == 4 ? 0 : 2;
+            }
+            w.is_behind = false;
+            if (n == 2 && w.run == 2 && w.set->n_frozen) {
+                vset_thaw(w.set);
+            }
+            lists_pump(w.set, true);
+        }
+        assert_int_equal(w.told, 1);
+        if (n < 3) {
+            assert_int_equal(w.n_parts, 2 + n);
+            assert_true(lists_write_trained(w.set, &now));
+            assert_int_equal(w.said.len, now.len);
+            assert_memory_equal(w.said.data, now.data, now.len);
+            read_back();
+        }
+        buf_deinit(&now);
+        settle();
+        check_now();
+        end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -935,6 +1043,7 @@ int main(void)
         cmocka_unit_test(test_frozen_meanwhile),
         cmocka_unit_test(test_all_removed),
         cmocka_unit_test(test_gone_meanwhile),
+        cmocka_unit_test(test_told_in_parts),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_all_alike),
         cmocka_unit_test(test_compact_and_merge),

@@ -96,6 +96,13 @@ start_server {} {
             {ERR too few elements for NLIST 51: there are 50} {IVF NLIST 51}
             {ERR invalid TRAINED} {IVF TRAINED x}
             {ERR invalid TRAINED} {IVF TRAINED ""}
+            {ERR invalid TRAINED} {IVF PART 5 x}
+            {ERR invalid TRAINED} {IVF PART -1 x}
+            {ERR invalid TRAINED} {IVF PART x x}
+            {ERR invalid TRAINED} {IVF TRAINED x AFTER 1}
+            {ERR invalid TRAINED} {IVF TRAINED x AFTER y}
+            {ERR syntax error in VTRAIN command} {IVF PART 0}
+            {ERR syntax error in VTRAIN command} {IVF TRAINED x BEFORE 1}
         } {
             assert_error $error {r vtrain set {*}$words}
         }
@@ -502,6 +509,32 @@ foreach preamble {yes no} {
                 assert_equal OK [r debug vcheck second]
                 r select 0
                 assert {[info_of set ivf-rows] > 5000}
+            }
+        }
+
+        test "much that was trained gets into the log in parts, between writes; preamble $preamble" {
+            r flushall
+            r vcreate set DIM 256
+            add set 1000 256
+            # 400 KiB of centroids: 7 parts. The log begins anew meanwhile, the
+            # set has another name now and then, and is written to.
+            for {set n 0} {$n < 2} {incr n} {
+                r vtrain set IVF NLIST [expr {400 + $n}] ITERATIONS 1 ASYNC
+                r bgrewriteaof
+                while {[dict exists [r vinfo set] ivf-phase] && [info_of set ivf-phase] ne "idle"} {
+                    add set 10 256 [expr {1000 + int(rand() * 1000)}]
+                    r rename set other
+                    r rename other set
+                }
+                wait_for {[has_lists set [expr {400 + $n}]] && [info_of set ivf-phase] eq "idle"}
+                wait_for {![info_field aof_rewrite_in_progress]}
+                set digest [r debug digest]
+                set before [info_of set ivf-nlist]
+                crash_and_restart
+                assert_equal $digest [r debug digest]
+                wait_for {[info_of set ivf-phase] eq "idle"}
+                assert_equal $before [info_of set ivf-nlist]
+                assert_equal OK [r debug vcheck set]
             }
         }
 
