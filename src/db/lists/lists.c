@@ -14,7 +14,10 @@
 #include "db/graph/graph_left.h"
 #include "db/lists/lists_impl.h"
 
-enum { WORTHWHILE_ROWS = 20000 };
+enum {
+    WORTHWHILE_ROWS = 20000,
+    APART = 2048, /* lists, and so on, that are freed at a time */
+};
 
 uint32_t lists_n_for(uint32_t rows)
 {
@@ -113,6 +116,16 @@ void lists_destroy(struct lists *l)
     region_free(r, l, sizeof(*l), 1);
 }
 
+static void destroy_all(struct lists **all)
+{
+    while (*all) {
+        struct lists *l = *all;
+
+        *all = l->sibling;
+        lists_destroy(l);
+    }
+}
+
 void lists_free(struct vset *v)
 {
     struct lists_home *h = v->lists;
@@ -124,12 +137,8 @@ void lists_free(struct vset *v)
         graph_left_free(h->left);
     }
     lists_parts_forget(h);
-    while (h->all) {
-        struct lists *l = h->all;
-
-        h->all = l->sibling;
-        lists_destroy(l);
-    }
+    destroy_all(&h->all);
+    destroy_all(&h->apart);
     region_free(&v->memory, h, sizeof(*h), 1);
     v->lists = NULL;
 }
@@ -175,10 +184,31 @@ void lists_detach_all(struct keyspace *ks, const struct database *db)
     graph_tell(ks);
 }
 
+/* Freeing thousands takes milliseconds, and only the loop may, since the memory
+ * is the set's: some are freed each turn in which it looks at all lists. Where
+ * the set goes meanwhile, the rest goes with it. */
 static void reclaim(struct retired *r, void *arg)
 {
+    struct lists *l = CONTAINER_OF(r, struct lists, retired);
+    struct lists_home *h = l->home;
+
     (void)arg;
-    lists_destroy(CONTAINER_OF(r, struct lists, retired));
+    if (l->ivf && ivf_take_apart(l->ivf, APART)) {
+        l->sibling = h->apart;
+        h->apart = l;
+    } else {
+        lists_destroy(l);
+    }
+}
+
+void lists_take_apart(struct lists_home *h)
+{
+    struct lists *l = h->apart;
+
+    if (l && !ivf_take_apart(l->ivf, APART)) {
+        h->apart = l->sibling;
+        lists_destroy(l);
+    }
 }
 
 /* Nothing works on them any more. */

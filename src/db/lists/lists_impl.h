@@ -146,7 +146,7 @@ struct lists {
     uint64_t moved;      /* rows that were */
     int64_t filling_since_ns;
     bool dropped;
-    struct lists *sibling; /* home->all */
+    struct lists *sibling; /* home->all, home->apart */
     struct retired retired;
 };
 
@@ -162,6 +162,7 @@ struct lists_home {
     struct lists *coming;  /* in training, or filled beside what answers */
     struct graph *left;    /* answers for rows that have not been moved yet */
     struct lists *all;     /* these, and dropped ones a job still works for */
+    struct lists *apart;   /* that are being freed */
     struct lists_job *job;
     bool is_going;
     uint32_t fills;      /* jobs that filled, since one that did not */
@@ -192,6 +193,9 @@ struct lists_home *lists_home_of(struct vset *v);
 /* Lists that nobody knows of yet; and their end. */
 struct lists *lists_make(struct lists_home *h, const struct lists_options *o);
 void lists_destroy(struct lists *l);
+
+/* Frees some of those that have been given up. */
+void lists_take_apart(struct lists_home *h);
 
 /* Lets trained lists answer, or be filled beside those that do. `leaving`: the
  * set's graph when it has been prepared to go on answering meanwhile, or NULL.

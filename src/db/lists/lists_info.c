@@ -184,33 +184,44 @@ void lists_info_read(const struct vset *v, struct lists_info *out)
     out->bytes = lists_bytes(v) + lists_outside_bytes(v);
 }
 
-size_t lists_bytes(const struct vset *v)
+static size_t bytes_of_all(const struct lists *l)
 {
-    const struct lists_home *h = v->lists;
-    const struct lists *l;
-    size_t bytes;
+    size_t bytes = 0;
 
-    if (!h) {
-        return 0;
-    }
-    bytes = region_cost(sizeof(*h), 1) + slots_blocks_bytes(lists_slots(h));
-    bytes += h->left ? graph_left_bytes(h->left) : 0;
-    for (l = h->all; l; l = l->sibling) {
+    for (; l; l = l->sibling) {
         bytes += region_cost(sizeof(*l), 1) + (l->ivf ? ivf_bytes(l->ivf) : 0) +
                  lists_codes_bytes(l);
     }
     return bytes;
 }
 
-size_t lists_outside_bytes(const struct vset *v)
+size_t lists_bytes(const struct vset *v)
 {
-    const struct lists *l = v->lists ? v->lists->all : NULL;
+    const struct lists_home *h = v->lists;
+
+    return h ? region_cost(sizeof(*h), 1) + slots_blocks_bytes(lists_slots(h)) +
+                   (h->left ? graph_left_bytes(h->left) : 0) +
+                   bytes_of_all(h->all) + bytes_of_all(h->apart)
+             : 0;
+}
+
+static size_t outside_bytes_of_all(const struct lists *l)
+{
     size_t bytes = 0;
 
     for (; l; l = l->sibling) {
         bytes += l->ivf ? ivf_centroids_of(l->ivf)->bytes : 0;
     }
     return bytes;
+}
+
+size_t lists_outside_bytes(const struct vset *v)
+{
+    const struct lists_home *h = v->lists;
+
+    return h ? outside_bytes_of_all(h->all) + outside_bytes_of_all(h->apart) +
+                   h->parts.cap
+             : 0;
 }
 
 void lists_count_all(const struct keyspace *ks, uint64_t *lists,

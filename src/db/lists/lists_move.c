@@ -16,7 +16,7 @@ enum {
     BATCH_ROWS = 16384,
     PART_ROWS = 4096, /* of a batch: builders find lists of one while the loop
                        * moves rows of the one before */
-    BATCH_BLOCKS = 1024,
+    BATCH_BLOCKS = 512,
     UNIT_ROWS = 128,
     LONG_BYTES = 1 << 20, /* of a tail: workers find lists; ... */
     LONG_ROWS = 1024,

@@ -271,6 +271,7 @@ void lists_pump_all(struct keyspace *ks)
         }
         note_burst(h);
         lists_parts_settle(h);
+        lists_take_apart(h);
         if (h->becoming) {
             lists_discard_settle(h);
         }

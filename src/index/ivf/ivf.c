@@ -110,24 +110,29 @@ struct ivf *ivf_create(const struct ivf_options *o)
     return v;
 }
 
+bool ivf_take_apart(struct ivf *v, uint32_t n)
+{
+    for (; n > 0 && v->n_apart < v->dir->n_lists; n--) {
+        struct ivf_run *run = ivf_run_of(v, v->n_apart++);
+
+        if (run) {
+            give_memory(v, run, run_bytes(run->cap));
+        }
+    }
+    for (; n > 0 && v->n_chunks > 0; n--) {
+        give_memory(v, v->records[--v->n_chunks],
+                    RECORD_CHUNK * sizeof(**v->records));
+    }
+    return n == 0;
+}
+
 void ivf_destroy(struct ivf *v)
 {
     uint32_t n = v->dir->n_lists;
-    uint32_t i;
 
-    for (i = 0; i < n; i++) {
-        struct ivf_run *run = ivf_run_of(v, i);
-
-        if (run) {
-            region_free(v->region, run, run_bytes(run->cap), 1);
-        }
-    }
+    (void)ivf_take_apart(v, UINT32_MAX);
     dir_free(v->dir);
-    for (i = 0; i < v->n_chunks; i++) {
-        region_free(v->region, v->records[i],
-                    RECORD_CHUNK * sizeof(**v->records), 1);
-    }
-    region_free(v->region, v->records, v->n_chunks * sizeof(*v->records), 1);
+    region_free(v->region, v->records, v->cap_chunks * sizeof(*v->records), 1);
     region_free(v->region, v->lists, n * sizeof(*v->lists), 1);
     region_free(v->region, v, sizeof(*v), 1);
 }
@@ -168,7 +173,7 @@ static enum err records_reserve(struct ivf *v, uint32_t block)
         memset(records + v->n_chunks, 0, (n - v->n_chunks) * sizeof(*records));
         give_memory(v, v->records, v->n_chunks * sizeof(*records));
         v->records = records;
-        v->n_chunks = n;
+        v->n_chunks = v->cap_chunks = n;
     }
     if (!v->records[chunk]) {
         r = take_memory(v, RECORD_CHUNK * sizeof(*r));

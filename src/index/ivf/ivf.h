@@ -69,6 +69,11 @@ struct ivf *ivf_create(const struct ivf_options *o);
 /* thread any, once nobody looks at it. */
 void ivf_destroy(struct ivf *v);
 
+/* Frees some of what it is made of, which takes a while when all is freed at
+ * once; true when there is more. Nothing but this and ivf_destroy() may be
+ * called afterwards. */
+bool ivf_take_apart(struct ivf *v, uint32_t n);
+
 uint32_t ivf_n_lists(const struct ivf *v);
 const struct ivf_centroids *ivf_centroids_of(const struct ivf *v);
 size_t ivf_bytes(const struct ivf *v); /* without centroids */

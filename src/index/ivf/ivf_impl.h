@@ -49,6 +49,8 @@ struct ivf {
     struct list_record *lists; /* dir->n_lists of them */
     struct block_record **records;
     uint32_t n_chunks;
+    uint32_t cap_chunks; /* more when some have been freed */
+    uint32_t n_apart;    /* lists whose runs have been */
     uint32_t n_blocks;
     uint64_t n_used, n_dead;
     uint64_t squares; /* of every list's n_used, summed up */
