@@ -25,31 +25,28 @@ static void block_free(const struct table *t, void *ptr, size_t size)
     }
 }
 
-static struct table_segment *segment_create(const struct table *t, uint16_t cap,
-                                            uint8_t depth)
+static struct table_segment *
+segment_create(const struct table *t, struct table_shape shape, uint8_t depth)
 {
-    struct table_segment *seg = block_alloc(t, segment_bytes(t, cap));
+    struct table_segment *seg = block_alloc(t, shape_bytes(t, shape));
 
     if (seg) {
-        seg->cap = cap;
-        seg->used = 0;
-        seg->filled = 0;
-        seg->depth = depth;
-        seg->pad = 0;
-        memset(seg->tags, TAG_EMPTY, cap);
+        *seg = (struct table_segment){
+            .groups = shape.groups, .width = shape.width, .depth = depth};
+        memset(seg->heads, 0, shape.groups * table_head_bytes(seg));
     }
     return seg;
 }
 
 static void segment_free(const struct table *t, struct table_segment *seg)
 {
-    block_free(t, seg, segment_bytes(t, seg->cap));
+    block_free(t, seg, shape_bytes(t, shape_of(seg)));
 }
 
 static void ref_store(const struct table *t, struct table_segment *seg,
                       uint32_t at, uint64_t ref)
 {
-    uint8_t *refs = seg->tags + seg->cap;
+    uint8_t *refs = (uint8_t *)table_refs(seg);
     uint32_t narrow = (uint32_t)ref;
 
     if (t->ref_bytes == 4) {
@@ -63,27 +60,25 @@ static void ref_store(const struct table *t, struct table_segment *seg,
 static void segment_put(const struct table *t, struct table_segment *seg,
                         uint64_t hash, uint64_t ref)
 {
-    uint32_t n_groups = seg->cap / TABLE_GROUP;
     uint32_t group = table_home(seg, hash);
-    uint64_t open;
-    uint32_t at;
+    uint8_t *head;
+    uint32_t open, place;
 
     for (;;) {
-        open = ~table_group(seg, group) & TABLE_HIGHS;
-        if (open) {
+        head = seg->heads + group * table_head_bytes(seg);
+        open = table_group_equal(seg, head, TAG_EMPTY);
+        if (LIKELY(open)) {
             break;
         }
-        if (++group == n_groups) {
+        head[0] = (uint8_t)(head[0] + (head[0] < COUNT_MAX));
+        if (++group == seg->groups) {
             group = 0;
         }
     }
-    at = group * TABLE_GROUP + (uint32_t)__builtin_ctzll(open) / 8;
-    if (seg->tags[at] == TAG_EMPTY) {
-        seg->filled++;
-    }
-    seg->tags[at] = (uint8_t)((hash & 0x7f) | 0x80);
+    place = (uint32_t)__builtin_ctz(open);
+    head[1 + place] = table_tag(hash);
     seg->used++;
-    ref_store(t, seg, at, ref);
+    ref_store(t, seg, group * seg->width + place, ref);
 }
 
 /* ---- directory --------------------------------------------------------- */
@@ -130,46 +125,128 @@ static enum err dir_double(struct table *t)
 
 /* ---- growing and shrinking --------------------------------------------- */
 
-/* Stores what `from` holds into to[1] where the hash has `bit`, else into
- * to[0]. What a hash is computed from lies anywhere in memory, so it is asked
- * for well ahead. */
-static void segment_move(const struct table *t,
-                         const struct table_segment *from,
-                         struct table_segment *const to[2], uint64_t bit)
-{
+/* References that change places. */
+struct movers {
+    uint32_t n;
     uint64_t refs[CAP_MAX];
-    uint32_t n = 0, i;
+    uint64_t hashes[CAP_MAX];
+};
 
-    for (i = 0; i < from->cap; i++) {
-        if (place_is_full(from, i)) {
-            refs[n++] = table_ref(from, t->ref_bytes, i);
-        }
-    }
-    for (i = 0; i < n + 2 * AHEAD; i++) {
+/* Asks for their hashes. What a hash is computed from lies anywhere in memory,
+ * so it is fetched well ahead. */
+static void movers_hash(const struct table *t, struct movers *m)
+{
+    uint32_t n = m->n, i;
+
+    for (i = 0; n && i < n + 2 * AHEAD; i++) {
         if (t->fetch && i < n) {
-            t->fetch(refs[i], 0, t->arg);
+            t->fetch(m->refs[i], 0, t->arg);
         }
         if (t->fetch && i >= AHEAD && i - AHEAD < n) {
-            t->fetch(refs[i - AHEAD], 1, t->arg);
+            t->fetch(m->refs[i - AHEAD], 1, t->arg);
         }
         if (i >= 2 * AHEAD) {
-            uint64_t ref = refs[i - 2 * AHEAD];
-            uint64_t hash = t->hash(ref, t->arg);
-
-            segment_put(t, to[(hash & bit) != 0], hash, ref);
+            m->hashes[i - 2 * AHEAD] = t->hash(m->refs[i - 2 * AHEAD], t->arg);
         }
     }
 }
 
-enum err table_segment_rebuild(struct table *t, uint64_t hash,
-                               struct table_segment *seg, uint16_t cap)
+/* All of a segment's. */
+static void movers_take(const struct table *t, const struct table_segment *from,
+                        struct movers *m)
 {
-    struct table_segment *fresh = segment_create(t, cap, seg->depth);
+    uint32_t group;
+
+    m->n = 0;
+    for (group = 0; group < from->groups; group++) {
+        uint32_t full =
+            table_places(from) ^
+            table_group_equal(from, table_head(from, group), TAG_EMPTY);
+
+        for (; full; full &= full - 1) {
+            uint32_t place = (uint32_t)__builtin_ctz(full);
+
+            m->refs[m->n++] =
+                table_ref(from, t->ref_bytes, group * from->width + place);
+        }
+    }
+    movers_hash(t, m);
+}
+
+/* Stores those whose hash has none of the bits into to[0], the others into
+ * to[1]. */
+static void movers_put(const struct table *t, const struct movers *m,
+                       struct table_segment *const *to, uint64_t bit)
+{
+    uint32_t i;
+
+    for (i = 0; i < m->n; i++) {
+        segment_put(t, to[(m->hashes[i] & bit) != 0], m->hashes[i], m->refs[i]);
+    }
+}
+
+static void segment_move(const struct table *t,
+                         const struct table_segment *from,
+                         struct table_segment *to)
+{
+    struct movers m;
+
+    movers_take(t, from, &m);
+    movers_put(t, &m, &to, 0);
+}
+
+/* Copies a segment into a wider one of as many groups. */
+static void segment_widen(const struct table *t,
+                          const struct table_segment *from,
+                          struct table_segment *to)
+{
+    const uint8_t *refs = table_refs(from);
+    uint8_t *to_refs = to->heads + to->groups * table_head_bytes(to);
+    size_t bytes = (size_t)from->width * t->ref_bytes;
+    size_t to_bytes = (size_t)to->width * t->ref_bytes;
+    /* Of the tags behind the first 8. */
+    uint64_t places = UINT64_MAX >> (8 * (TABLE_WIDEST - from->width));
+    uint32_t group;
+
+    DASSERT(from->width > 8 && from->width < to->width);
+    /* What is copied or cleared behind a group is written over by the next. */
+    for (group = 0; group < from->groups; group++) {
+        const uint8_t *head = table_head(from, group);
+        uint8_t *to_head = to->heads + group * table_head_bytes(to);
+        uint64_t tags;
+
+        memcpy(to_head, head, 9);
+        memcpy(&tags, head + 9, sizeof(tags));
+        tags &= places;
+        memcpy(to_head + 9, &tags, sizeof(tags));
+    }
+    for (group = 0; group + 1u < from->groups; group++) {
+        if (t->ref_bytes == 4) {
+            memcpy(to_refs + group * to_bytes, refs + group * bytes,
+                   (size_t)TABLE_WIDEST * 4);
+        } else {
+            memcpy(to_refs + group * to_bytes, refs + group * bytes,
+                   (size_t)TABLE_WIDEST * 8);
+        }
+    }
+    memcpy(to_refs + group * to_bytes, refs + group * bytes, bytes);
+    to->used = from->used;
+}
+
+enum err table_segment_rebuild(struct table *t, uint64_t hash,
+                               struct table_segment *seg,
+                               struct table_shape shape)
+{
+    struct table_segment *fresh = segment_create(t, shape, seg->depth);
 
     if (!fresh) {
         return ERR_NOMEM;
     }
-    segment_move(t, seg, (struct table_segment *[2]){fresh, NULL}, 0);
+    if (shape.groups == seg->groups && shape.width > seg->width) {
+        segment_widen(t, seg, fresh);
+    } else {
+        segment_move(t, seg, fresh);
+    }
     dir_point(t, hash, fresh);
     segment_free(t, seg);
     return ERR_OK;
@@ -181,33 +258,37 @@ static enum err segment_split(struct table *t, uint64_t hash,
     uint8_t depth = (uint8_t)(seg->depth + 1);
     uint64_t bit = (uint64_t)1 << (64 - depth);
     struct table_segment *half[2] = {NULL, NULL};
-    enum err err;
+    uint32_t n[2] = {0, 0}, i;
+    struct movers m;
 
     if (seg->depth == t->depth) {
-        err = dir_double(t);
+        enum err err = dir_double(t);
+
         if (err) {
             return err;
         }
     }
-    half[0] = segment_create(t, seg->cap, depth);
-    half[1] = segment_create(t, seg->cap, depth);
-    if (!half[0] || !half[1]) {
-        goto fail;
+    movers_take(t, seg, &m);
+    for (i = 0; i < m.n; i++) {
+        n[(m.hashes[i] & bit) != 0]++;
     }
-    segment_move(t, seg, half, bit);
+    for (i = 0; i < 2; i++) {
+        half[i] =
+            segment_create(t, table_shape_for(t, groups_max(t), n[i]), depth);
+    }
+    if (!half[0] || !half[1]) {
+        for (i = 0; i < 2; i++) {
+            if (half[i]) {
+                segment_free(t, half[i]);
+            }
+        }
+        return ERR_NOMEM;
+    }
+    movers_put(t, &m, half, bit);
     dir_point(t, hash & ~bit, half[0]);
     dir_point(t, hash | bit, half[1]);
     segment_free(t, seg);
     return ERR_OK;
-
-fail:
-    if (half[0]) {
-        segment_free(t, half[0]);
-    }
-    if (half[1]) {
-        segment_free(t, half[1]);
-    }
-    return ERR_NOMEM;
 }
 
 /* Makes sure the segment of `hash` has a free place. */
@@ -216,7 +297,7 @@ static enum err make_room(struct table *t, uint64_t hash)
     struct table_segment *seg = table_segment_of(t, hash);
 
     if (!seg) {
-        t->only = segment_create(t, CAP_MIN, 0);
+        t->only = segment_create(t, SHAPE_FIRST, 0);
         if (!t->only) {
             return ERR_NOMEM;
         }
@@ -224,13 +305,13 @@ static enum err make_room(struct table *t, uint64_t hash)
         t->depth = 0;
         return ERR_OK;
     }
-    while (seg->filled >= cap_limit(seg->cap)) {
+    while (UNLIKELY(seg->used >= shape_limit(shape_of(seg)))) {
+        struct table_shape shape = shape_of(seg);
         enum err err;
 
-        if (seg->used < seg->cap / 2) {
-            err = table_segment_rebuild(t, hash, seg, seg->cap);
-        } else if (seg->cap < cap_max(t)) {
-            err = table_segment_rebuild(t, hash, seg, cap_next(t, seg->cap));
+        if (!shape_is_last(t, shape)) {
+            shape = table_shape_next(t, shape);
+            err = table_segment_rebuild(t, hash, seg, shape);
         } else {
             err = segment_split(t, hash, seg);
         }
@@ -249,28 +330,32 @@ static void give_back(struct table *t, uint64_t hash, struct table_segment *seg)
     uint64_t bit;
     struct table_segment *buddy, *joined;
 
-    if (seg->cap > CAP_MIN && seg->used < seg->cap / 8 && seg->depth == 0) {
-        if (table_segment_rebuild(t, hash, seg,
-                                  (uint16_t)(seg->cap / 16 * 8)) != ERR_OK) {
+    if (seg->depth == 0) {
+        struct table_shape shape = table_shape_for(t, 0, seg->used * 2u);
+
+        if (seg->used < table_cap(seg) / 8 &&
+            shape_cap(shape) < table_cap(seg) &&
+            table_segment_rebuild(t, hash, seg, shape) != ERR_OK) {
             return;
         }
         return;
     }
-    if (seg->depth == 0 || seg->used >= seg->cap / 8) {
+    if (seg->used >= cap_max(t) / 8) {
         return;
     }
     bit = (uint64_t)1 << (64 - seg->depth);
     buddy = table_segment_of(t, hash ^ bit);
-    if (buddy->depth != seg->depth || buddy->used >= buddy->cap / 4) {
+    if (buddy->depth != seg->depth || buddy->used >= cap_max(t) / 4) {
         return;
     }
-    joined = segment_create(t, seg->cap > buddy->cap ? seg->cap : buddy->cap,
-                            (uint8_t)(seg->depth - 1));
+    joined = segment_create(
+        t, table_shape_for(t, groups_max(t), seg->used + buddy->used),
+        (uint8_t)(seg->depth - 1));
     if (!joined) {
         return;
     }
-    segment_move(t, seg, (struct table_segment *[2]){joined, NULL}, 0);
-    segment_move(t, buddy, (struct table_segment *[2]){joined, NULL}, 0);
+    segment_move(t, seg, joined);
+    segment_move(t, buddy, joined);
     dir_point(t, hash, joined);
     segment_free(t, seg);
     segment_free(t, buddy);
@@ -318,24 +403,29 @@ void table_deinit(struct table *t)
  * is not. */
 enum err table_reserve(struct table *t, size_t n)
 {
-    double limit = cap_limit(cap_max(t));
-    uint16_t cap = CAP_MIN;
+    struct table_shape shape = SHAPE_FIRST;
+    double limit =
+        shape_limit((struct table_shape){groups_max(t), TABLE_WIDEST});
     uint64_t i, segments;
     uint8_t depth = 0;
+    double mean;
 
     ASSERT(!t->dir);
     while (depth < DEPTH_MAX &&
            (double)(n >> depth) > limit + 3 * sqrt(limit)) {
         depth++;
     }
-    while (cap_limit(cap) < n && cap < cap_max(t)) {
-        cap = cap_next(t, cap);
+    /* Segments that get more than most do grow; it is done at once. */
+    mean = (double)(n >> depth);
+    while (shape_limit(shape) < (depth ? mean - sqrt(mean) : mean) &&
+           !shape_is_last(t, shape)) {
+        shape = table_shape_next(t, shape);
     }
     segments = (uint64_t)1 << depth;
     t->dir = depth ? block_alloc(t, segments * sizeof(struct table_segment *))
                    : &t->only;
     for (i = 0; t->dir && i < segments; i++) {
-        t->dir[i] = segment_create(t, cap, depth);
+        t->dir[i] = segment_create(t, shape, depth);
         if (!t->dir[i]) {
             while (i > 0) {
                 segment_free(t, t->dir[--i]);
@@ -375,16 +465,7 @@ static int64_t find_ref(const struct table *t, uint64_t hash, uint64_t ref)
             return -1;
         }
         if (found == ref) {
-            /* table_probe_next() has cleared the bit it answered; the match
-             * is the first place in the group that holds this reference. */
-            uint32_t at = p.group * TABLE_GROUP;
-            uint8_t tag = (uint8_t)((hash & 0x7f) | 0x80);
-
-            while (p.seg->tags[at] != tag ||
-                   table_ref(p.seg, t->ref_bytes, at) != ref) {
-                at++;
-            }
-            return at;
+            return p.at;
         }
     }
 }
@@ -393,19 +474,19 @@ bool table_remove(struct table *t, uint64_t hash, uint64_t ref)
 {
     struct table_segment *seg = table_segment_of(t, hash);
     int64_t at = find_ref(t, hash, ref);
-    uint64_t word;
+    uint32_t group;
 
     if (at < 0) {
         return false;
     }
-    word = table_group(seg, (uint32_t)at / TABLE_GROUP);
-    if ((word - TABLE_ONES) & ~word & TABLE_HIGHS) {
-        /* The group ends every probe already: no tombstone is needed. */
-        seg->tags[at] = TAG_EMPTY;
-        seg->filled--;
-    } else {
-        seg->tags[at] = TAG_DELETED;
+    for (group = table_home(seg, hash); group != (uint32_t)at / seg->width;
+         group = group + 1u < seg->groups ? group + 1 : 0) {
+        uint8_t *head = seg->heads + group * table_head_bytes(seg);
+
+        head[0] = (uint8_t)(head[0] - (head[0] < COUNT_MAX));
     }
+    seg->heads[group * table_head_bytes(seg) + 1 + (uint32_t)at % seg->width] =
+        TAG_EMPTY;
     seg->used--;
     t->count--;
     give_back(t, hash, seg);

@@ -5,20 +5,29 @@
  * of the hash, points to segments of at most about a thousand references. A
  * full segment is split in two and the directory doubles when needed, so one
  * insertion never moves more than one segment, whatever the table's size.
- * Within a segment, one tag byte per reference (7 bits of the hash) is compared
- * eight at a time, and linear probing by groups of eight resolves collisions,
- * in the manner of Google's Swiss tables.
+ * Within a segment, groups of up to 16 references are probed one after the
+ * other; one tag byte per reference (8 bits of the hash) is compared 16 at a
+ * time, in the manner of Google's Swiss tables. A byte of each group counts the
+ * references that found it full and lie further on, as in Facebook's F14, so
+ * a probe knows where to end and what is removed leaves no trace.
+ *
+ * All segments fill up and split at about the same time, so they must not have
+ * the room of full ones when they are half full. They grow in between, by
+ * groups getting wider, from 9 places to 11, 13 and 16 (each a size of the
+ * allocator's). References stay in their groups then, so their hashes, which
+ * take misses of the cache to find out, need not be known.
  *
  * The table stores references, not keys: the caller compares candidates (see
  * table_probe_*) and tells a reference's hash when a segment is split.
  *
  * Bits of the hash: top bits choose the segment, bits 7..38 the group, bits
- * 0..6 are the tag. Because segments are ordered by hash, a scan cursor is a
- * place in hash space and stays right across splits.
+ * 0..6 and 39 are the tag. Because segments are ordered by hash, a scan cursor
+ * is a place in hash space and stays right across splits.
  *
- *  T1  A reference lies in the segment its hash's top bits select, in the first
- *      group from its home group on that had room when it was stored.
- *  T2  Every group between its home and its own is full or holds a tombstone.
+ *  T1  A reference lies in the segment its hash's top bits select, in its home
+ *      group or one behind it.
+ *  T2  A group's count is that of the references whose home group is it or one
+ *      before it and which lie behind it; 255 says that many or more.
  *  T3  count is the number of references; a segment's `used` likewise.
  *
  * thread one; the owner's. */
@@ -32,15 +41,16 @@
 #include "base/region.h"
 #include "base/rng.h"
 
-enum { TABLE_GROUP = 8 };
+enum { TABLE_WIDEST = 16 /* places of a group */ };
 
 struct table_segment {
-    uint16_t cap;    /* references there is room for, a multiple of 8 */
-    uint16_t used;   /* references stored */
-    uint16_t filled; /* used and tombstones */
-    uint8_t depth;   /* how many top bits of the hash all of them share */
-    uint8_t pad;
-    uint8_t tags[]; /* cap tags, then cap references */
+    uint16_t used; /* references stored */
+    uint8_t groups;
+    uint8_t width; /* places of a group */
+    uint8_t depth; /* how many top bits of the hash all of them share */
+    uint8_t pad[3];
+    uint8_t heads[]; /* of each group: its count and the tags of its places;
+                      * then the references */
 };
 
 struct table {
@@ -83,9 +93,9 @@ enum err table_reserve(struct table *t, size_t n) MUST_USE;
  * they are spread is up to their hashes. */
 size_t table_bytes_for(int ref_bytes, struct region *region, size_t n);
 
-/* Makes segments that are half empty smaller, which they are after they were
- * split, some at a time: begin with *cursor 0, until it is 0 again. They grow
- * as before when more is stored.
+/* Makes segments smaller that have more room than they need, some at a time:
+ * begin with *cursor 0, until it is 0 again. They grow as before when more is
+ * stored.
  *
  * cost   at most 4 segments are copied, about 10 us each. */
 void table_fit(struct table *t, uint64_t *cursor);
@@ -130,37 +140,97 @@ void table_validate(const struct table *t);
  *     while (table_probe_next(&p, &ref)) { if (same(ref, key)) ... } */
 struct table_probe {
     const struct table_segment *seg;
-    uint64_t pattern; /* the tag in every byte */
-    uint64_t matches; /* high bits of matching tags in this group */
+    uint32_t at;      /* the place of the one that was answered last */
+    uint32_t matches; /* a bit for each place of this group */
     uint32_t group;
     uint32_t left; /* groups not visited yet */
-    bool last;     /* this group has an empty place */
+    uint8_t tag;
     uint8_t ref_bytes;
+    bool last; /* nothing passed this group */
 };
 
-#define TABLE_ONES  0x0101010101010101u
-#define TABLE_HIGHS 0x8080808080808080u
+/* A bit for each of 16 tags that is `tag`. A narrower group has what follows
+ * behind them; behind the last one there are references. */
+#ifdef __SSE2__
+typedef char table_tags __attribute__((vector_size(TABLE_WIDEST)));
+
+ALWAYS_INLINE uint32_t table_tags_equal(const uint8_t *tags, uint8_t tag)
+{
+    const char c = (char)tag;
+    const table_tags want = {c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c};
+    table_tags have;
+
+    memcpy(&have, tags, sizeof(have));
+    return (uint32_t)__builtin_ia32_pmovmskb128((table_tags)(have == want));
+}
+#else
+ALWAYS_INLINE uint32_t table_tags_equal(const uint8_t *tags, uint8_t tag)
+{
+    const uint64_t ones = 0x0101010101010101u, sevens = 0x7fu * ones;
+    uint32_t bits = 0;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        uint64_t word;
+
+        memcpy(&word, tags + i * 8, sizeof(word));
+        word ^= tag * ones;
+        word = ~(((word & sevens) + sevens) | word | sevens) >> 7;
+        /* Bits 0, 8, 16... move to the topmost byte. */
+        bits |= (uint32_t)(word * 0x0102040810204080u >> 56) << (i * 8);
+    }
+    return bits;
+}
+#endif
+
+/* 1..255 */
+ALWAYS_INLINE uint8_t table_tag(uint64_t hash)
+{
+    uint8_t tag = (uint8_t)((hash & 0x7f) | (hash >> 32 & 0x80));
+
+    return tag ? tag : 1;
+}
 
 ALWAYS_INLINE uint32_t table_home(const struct table_segment *seg,
                                   uint64_t hash)
 {
-    return (uint32_t)(((hash >> 7 & 0xffffffffu) * (seg->cap / TABLE_GROUP)) >>
-                      32);
+    return (uint32_t)(((hash >> 7 & 0xffffffffu) * seg->groups) >> 32);
 }
 
-ALWAYS_INLINE uint64_t table_group(const struct table_segment *seg,
-                                   uint32_t group)
+ALWAYS_INLINE size_t table_head_bytes(const struct table_segment *seg)
 {
-    uint64_t word;
+    return seg->width + 1u;
+}
 
-    memcpy(&word, seg->tags + (size_t)group * TABLE_GROUP, sizeof(word));
-    return word;
+/* The count of a group, and its tags behind it. */
+ALWAYS_INLINE const uint8_t *table_head(const struct table_segment *seg,
+                                        uint32_t group)
+{
+    return seg->heads + group * table_head_bytes(seg);
+}
+
+/* A bit for each place of a group. */
+ALWAYS_INLINE uint32_t table_places(const struct table_segment *seg)
+{
+    return (1u << seg->width) - 1;
+}
+
+/* The places of a group that have this tag. */
+ALWAYS_INLINE uint32_t table_group_equal(const struct table_segment *seg,
+                                         const uint8_t *head, uint8_t tag)
+{
+    return table_tags_equal(head + 1, tag) & table_places(seg);
+}
+
+ALWAYS_INLINE const uint8_t *table_refs(const struct table_segment *seg)
+{
+    return seg->heads + seg->groups * table_head_bytes(seg);
 }
 
 ALWAYS_INLINE uint64_t table_ref(const struct table_segment *seg, int ref_bytes,
                                  uint32_t at)
 {
-    const uint8_t *refs = seg->tags + seg->cap;
+    const uint8_t *refs = table_refs(seg);
     uint64_t wide;
     uint32_t narrow;
 
@@ -174,12 +244,10 @@ ALWAYS_INLINE uint64_t table_ref(const struct table_segment *seg, int ref_bytes,
 
 ALWAYS_INLINE void table_probe_group(struct table_probe *p)
 {
-    uint64_t word = table_group(p->seg, p->group);
-    uint64_t diff = word ^ p->pattern;
+    const uint8_t *head = table_head(p->seg, p->group);
 
-    /* A byte above a match may match falsely; the caller compares anyway. */
-    p->matches = (diff - TABLE_ONES) & ~diff & TABLE_HIGHS;
-    p->last = ((word - TABLE_ONES) & ~word & TABLE_HIGHS) != 0;
+    p->matches = table_group_equal(p->seg, head, p->tag);
+    p->last = head[0] == 0;
 }
 
 ALWAYS_INLINE struct table_segment *table_segment_of(const struct table *t,
@@ -201,10 +269,10 @@ ALWAYS_INLINE void table_probe_start(struct table_probe *p,
         return;
     }
     p->seg = seg;
-    p->pattern = ((hash & 0x7f) | 0x80) * TABLE_ONES;
+    p->tag = table_tag(hash);
     p->ref_bytes = t->ref_bytes;
     p->group = table_home(seg, hash);
-    p->left = seg->cap / TABLE_GROUP - 1u;
+    p->left = seg->groups - 1u;
     table_probe_group(p);
 }
 
@@ -215,15 +283,14 @@ ALWAYS_INLINE bool table_probe_next(struct table_probe *p, uint64_t *ref)
             return false;
         }
         p->left--;
-        if (++p->group == p->seg->cap / TABLE_GROUP) {
+        if (++p->group == p->seg->groups) {
             p->group = 0;
         }
         table_probe_group(p);
     }
-    *ref = table_ref(p->seg, p->ref_bytes,
-                     p->group * TABLE_GROUP +
-                         (uint32_t)__builtin_ctzll(p->matches) / 8);
+    p->at = p->group * p->seg->width + (uint32_t)__builtin_ctz(p->matches);
     p->matches &= p->matches - 1;
+    *ref = table_ref(p->seg, p->ref_bytes, p->at);
     return true;
 }
 
@@ -243,10 +310,15 @@ ALWAYS_INLINE void table_prefetch(const struct table *t, uint64_t hash)
     const struct table_segment *seg = table_segment_of(t, hash);
 
     if (seg) {
-        uint32_t home = table_home(seg, hash) * TABLE_GROUP;
+        uint32_t home = table_home(seg, hash);
+        size_t bytes = (size_t)seg->width * t->ref_bytes;
+        const uint8_t *head = table_head(seg, home);
+        const uint8_t *refs = table_refs(seg) + home * bytes;
 
-        __builtin_prefetch(seg->tags + home);
-        __builtin_prefetch(seg->tags + seg->cap + (size_t)home * t->ref_bytes);
+        __builtin_prefetch(head);
+        __builtin_prefetch(head + seg->width);
+        __builtin_prefetch(refs);
+        __builtin_prefetch(refs + bytes - 1);
     }
 }
 

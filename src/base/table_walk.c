@@ -23,10 +23,10 @@ uint64_t table_scan(const struct table *t, uint64_t cursor, size_t want,
         uint32_t at;
 
         stop = stop < end ? stop : end;
-        for (at = 0; at < seg->cap; at++) {
+        for (at = 0; at < table_cap(seg); at++) {
             uint64_t ref, h;
 
-            if (!place_is_full(seg, at)) {
+            if (!table_tag_at(seg, at)) {
                 continue;
             }
             ref = table_ref(seg, t->ref_bytes, at);
@@ -50,8 +50,8 @@ void table_each(const struct table *t, void (*fn)(uint64_t ref, void *arg),
     while (i < n) {
         const struct table_segment *seg = t->dir[i];
 
-        for (at = 0; at < seg->cap; at++) {
-            if (place_is_full(seg, at)) {
+        for (at = 0; at < table_cap(seg); at++) {
+            if (table_tag_at(seg, at)) {
                 fn(table_ref(seg, t->ref_bytes, at), arg);
             }
         }
@@ -69,14 +69,14 @@ bool table_random(const struct table *t, struct rng *rng, uint64_t *ref)
     }
     for (;;) {
         const struct table_segment *seg = t->dir[rng_below(rng, n)];
-        uint32_t at =
-            (uint32_t)rng_below(rng, t->depth ? cap_max(t) : seg->cap);
+        uint32_t cap = table_cap(seg);
+        uint32_t at = (uint32_t)rng_below(rng, t->depth ? cap_max(t) : cap);
         uint32_t i;
 
-        if (at >= seg->cap) {
+        if (at >= cap) {
             continue;
         }
-        if (place_is_full(seg, at)) {
+        if (table_tag_at(seg, at)) {
             *ref = table_ref(seg, t->ref_bytes, at);
             return true;
         }
@@ -84,9 +84,9 @@ bool table_random(const struct table *t, struct rng *rng, uint64_t *ref)
             continue;
         }
         /* A sparse table: the next one in this segment will do. */
-        for (i = 0; i < seg->cap; i++) {
-            at = at + 1 < seg->cap ? at + 1 : 0;
-            if (place_is_full(seg, at)) {
+        for (i = 0; i < cap; i++) {
+            at = at + 1 < cap ? at + 1 : 0;
+            if (table_tag_at(seg, at)) {
                 *ref = table_ref(seg, t->ref_bytes, at);
                 return true;
             }
@@ -99,21 +99,22 @@ bool table_random(const struct table *t, struct rng *rng, uint64_t *ref)
 static size_t segment_validate(const struct table *t, size_t index,
                                const struct table_segment *seg)
 {
-    uint32_t used = 0, filled = 0, at;
+    uint32_t passed[UINT8_MAX] = {0};
+    uint32_t used = 0, at, group;
 
-    for (at = 0; at < seg->cap; at++) {
+    for (at = 0; at < table_cap(seg); at++) {
         uint64_t ref, h;
         struct table_probe p;
         uint64_t found;
         bool reachable = false;
 
-        filled += seg->tags[at] != TAG_EMPTY;
-        if (!place_is_full(seg, at)) {
+        if (!table_tag_at(seg, at)) {
             continue;
         }
         used++;
         ref = table_ref(seg, t->ref_bytes, at);
         h = t->hash(ref, t->arg);
+        ASSERT(table_tag_at(seg, at) == table_tag(h));
         ASSERT(seg->depth == 0 ||
                h >> (64 - seg->depth) == index >> (t->depth - seg->depth));
         table_probe_start(&p, t, h);
@@ -121,9 +122,17 @@ static size_t segment_validate(const struct table *t, size_t index,
             reachable = found == ref;
         }
         ASSERT(reachable);
+        for (group = table_home(seg, h); group != at / seg->width;
+             group = (group + 1) % seg->groups) {
+            passed[group]++;
+        }
+    }
+    for (group = 0; group < seg->groups; group++) {
+        uint8_t count = table_head(seg, group)[0];
+
+        ASSERT(count == COUNT_MAX || count == passed[group]);
     }
     ASSERT(used == seg->used);
-    ASSERT(filled == seg->filled);
     return used;
 }
 
