@@ -3,9 +3,12 @@
 
 #include <string.h>
 
-enum { PAGE_BYTES_MAX = 2 << 20 /* more only if rows are very wide */ };
+enum {
+    PAGE_BYTES_MAX = 2 << 20, /* more only if rows are very wide */
+    PAGE_LOST_ROW = 10,       /* bytes of a row, and */
+};
 
-#define PAGE_LOST 0.025 /* of a page is little */
+#define PAGE_LOST 0.025 /* of a page are little to lose */
 
 /* Rows of a page of so many bytes. */
 static uint64_t rows_in(uint64_t bytes, uint64_t row_bytes, uint32_t overread)
@@ -21,10 +24,12 @@ static uint64_t best_bytes(uint64_t row_bytes, uint32_t overread)
     uint64_t size =
         region_cost(least < PAGE_BYTES ? PAGE_BYTES : least, CACHE_LINE);
     uint64_t most = 2 * size < PAGE_BYTES_MAX ? PAGE_BYTES_MAX : 2 * size;
+    double little = (double)PAGE_LOST_ROW / (double)row_bytes;
     double best_lost = 1;
     uint64_t best = size;
 
-    for (; size < most && best_lost > PAGE_LOST;
+    little = little < PAGE_LOST ? little : PAGE_LOST;
+    for (; size < most && best_lost > little;
          size = region_cost(size + 1, CACHE_LINE)) {
         double lost =
             1 - (double)(rows_in(size, row_bytes, overread) * row_bytes) /

@@ -192,6 +192,7 @@ static enum err add_page(struct slots *s)
     p = page_begin(&s->geometry, s->n_pages, &room);
     s->dir->rows[s->n_pages] = p->rows;
     s->dir->pages[s->n_pages++] = p;
+    s->n_settled = 0;
     look_ahead(s);
     return ERR_OK;
 }
@@ -609,6 +610,9 @@ void slots_kill(struct slots *s, slot_id slot, write_seq seq, uint32_t kept)
 
 bool slots_settle(struct slots *s)
 {
+    if (s->n_ahead > 0 && ++s->n_settled > SLOTS_AHEAD_KEPT) {
+        slots_trim(s);
+    }
     release_due(s);
     drop_settled_stamps(s);
     if (s->limbo_len == 0 && s->limbo_cap > LIMBO_MIN) {
@@ -617,7 +621,7 @@ bool slots_settle(struct slots *s)
         s->limbo_cap = 0;
         s->limbo_head = 0;
     }
-    return s->limbo_len == 0 && !s->stamped;
+    return s->limbo_len == 0 && !s->stamped && s->n_ahead == 0;
 }
 
 /* ---- views and checks -------------------------------------------------- */

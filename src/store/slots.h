@@ -24,8 +24,9 @@
 #define SLOTS_MAX (UINT32_MAX - 1)
 
 /* Pages a large set has ready, so that the system's work of finding memory is
- * done elsewhere; at most one in SLOTS_AHEAD_SHARE of those in use. */
-enum { SLOTS_AHEAD_MAX = 2, SLOTS_AHEAD_SHARE = 32 };
+ * done elsewhere; at most one in SLOTS_AHEAD_SHARE of those in use, and none
+ * where none was needed while it was settled SLOTS_AHEAD_KEPT times. */
+enum { SLOTS_AHEAD_MAX = 2, SLOTS_AHEAD_SHARE = 32, SLOTS_AHEAD_KEPT = 20 };
 
 /* Bytes of a row, of what lies beside it, and that may be read behind. */
 struct row_layout {
@@ -80,7 +81,8 @@ struct slots {
     struct page_dir *dir;
     struct page_room ahead[SLOTS_AHEAD_MAX]; /* big pages, not in use yet */
     uint8_t n_ahead;
-    bool taken_fresh; /* it has never been below any view's n_slots */
+    uint8_t n_settled; /* times, since the last page was added */
+    bool taken_fresh;  /* it has never been below any view's n_slots */
     uint32_t n_pages;
     slot_id n_slots;
     uint32_t n_live;
@@ -163,8 +165,8 @@ struct slot_bunch *slots_bunch_create(struct slots *s, uint32_t n_words);
 void slots_bunch_discard(struct slot_bunch *b);
 void slots_free_bunch(struct slot_bunch *b);
 
-/* Releases what no search can see any more and drops settled stamps. True when
- * nothing is left to settle. */
+/* Releases what no search can see any more, drops settled stamps, and in the
+ * end what was ready for more to come. True when nothing is left to settle. */
 bool slots_settle(struct slots *s);
 
 /* Checks S2, S3 and P2; aborts on a violation. */

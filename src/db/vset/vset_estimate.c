@@ -24,15 +24,15 @@ static struct row_layout layout_of(const struct vec_format *f)
                                .overread = f->overread};
 }
 
-/* Of a set that rests there is nothing ahead: see lists_rest.c. */
-static uint64_t rows_bytes(const struct vec_format *f, uint64_t n, bool rests)
+/* Of a set that rests: there is nothing ahead. */
+static uint64_t rows_bytes(const struct vec_format *f, uint64_t n)
 {
     struct row_layout layout = layout_of(f);
     size_t ahead, all;
 
     all = slots_bytes_for(&layout, n > SLOTS_MAX ? SLOTS_MAX : (uint32_t)n,
                           &ahead);
-    return rests ? all - ahead : all;
+    return all - ahead;
 }
 
 /* ---- lists --------------------------------------------------------------- */
@@ -155,7 +155,7 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
     } else {
         vec_format_init(&f, o->type, o->metric, o->dim);
     }
-    out->code_bytes = rows_bytes(&f, of->count, false);
+    out->code_bytes = rows_bytes(&f, of->count);
     out->name_bytes = name_heap_bytes_for(of->count, of->name_len) +
                       table_bytes_for(4, &nobody, of->count);
     out->attribute_bytes = attributes_bytes(of);
@@ -168,7 +168,7 @@ void vset_estimate(const struct vset_estimate_of *of, struct vset_estimate *out)
         out->index_bytes = graph_bytes_for(&f, o->m, of->count);
     } else if (out->index == VSET_INDEX_IVF && of->count) {
         out->index_bytes = lists_bytes_for(of);
-        out->code_bytes = rows_bytes(&f, lanes_of(of), true);
+        out->code_bytes = rows_bytes(&f, lanes_of(of));
         out->name_bytes -= table_bytes_for(4, &nobody, of->count) -
                            table_bytes_fit(4, &nobody, of->count);
     }

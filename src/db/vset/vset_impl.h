@@ -84,7 +84,8 @@ static inline void vset_note_unsettled(struct vset *v)
 {
     const struct slots *s = &v->elements.slots;
 
-    if (UNLIKELY(!v->unsettled_at && (s->limbo_len > 0 || s->stamped))) {
+    if (UNLIKELY(!v->unsettled_at &&
+                 (s->limbo_len > 0 || s->stamped || s->n_ahead > 0))) {
         vset_list_unsettled(v);
     }
 }

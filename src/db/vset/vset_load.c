@@ -332,6 +332,7 @@ static bool finish(struct reader *r)
     }
     v->node_uid = r->node_uid;
     v->db->n_vectors += vset_count(v);
+    vset_note_unsettled(v); /* pages are ready that nobody asked for */
     go_on(r);
     return true;
 }

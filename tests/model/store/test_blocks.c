@@ -304,7 +304,7 @@ static void pages_that_are_not_used_sleep_until_they_are_K5(void **state)
 {
     static struct world w;
     const struct elements_ops ops = {.free_attr = free_attr, .arg = &w};
-    const struct row_layout layout = {.row_bytes = 4 * ROW_BYTES,
+    const struct row_layout layout = {.row_bytes = 3 * ROW_BYTES,
                                       .side_bytes = 9};
     struct slots *s = &w.e.slots;
     size_t awake, given;

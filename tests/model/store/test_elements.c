@@ -785,7 +785,7 @@ static void a_large_set_expects_the_pages_it_takes_next(void **state)
     struct epoch *epoch = epoch_create();
     struct region region;
     struct slots s;
-    size_t i;
+    size_t i, bytes;
 
     (void)state;
     region_init(&region, 0);
@@ -813,6 +813,23 @@ static void a_large_set_expects_the_pages_it_takes_next(void **state)
         assert_ptr_equal(room.rows, x.memory[2 * i]);
         assert_ptr_equal(room.page, x.memory[2 * i + 1]);
     }
+    /* Where no more come they are given back, and are there again when some
+     * do. */
+    for (i = 0; i < SLOTS_AHEAD_KEPT; i++) {
+        assert_false(slots_settle(&s));
+    }
+    bytes = region.bytes;
+    assert_true(slots_settle(&s));
+    assert_int_equal(s.n_ahead, 0);
+    assert_int_equal(region.bytes,
+                     bytes -
+                         SLOTS_AHEAD_MAX * page_cost(&s.geometry, s.n_pages));
+    assert_true(slots_settle(&s));
+    x.n = 0;
+    assert_int_equal(
+        slots_extend(&s, row_page_first(&s.geometry, s.n_pages) + 1), ERR_OK);
+    assert_int_equal(s.n_ahead, SLOTS_AHEAD_MAX);
+    assert_false(slots_settle(&s));
     slots_deinit(&s);
     epoch_destroy(epoch);
     assert_int_equal(region.bytes, 0);

@@ -93,6 +93,25 @@ static void large_pages_fill_their_allocation(void **state)
     }
 }
 
+/* What pages lose of their allocation is shared by their rows. */
+static void wide_rows_lose_few_bytes_too(void **state)
+{
+    static const uint32_t rows[] = {20,  123, 153,  265,  404,  516,
+                                    873, 990, 1033, 1540, 1737, 3076};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(rows); i++) {
+        struct row_geometry g;
+        size_t bytes;
+
+        page_geometry_init(&g, rows[i], 0, 64);
+        bytes = region_cost((size_t)g.big_rows * rows[i] + 64, CACHE_LINE);
+        assert_true(bytes - (size_t)g.big_rows * rows[i] <=
+                    g.big_rows * (rows[i] < 3000 ? 10u : 75u));
+    }
+}
+
 static void a_page_costs_what_it_says(void **state)
 {
     struct row_geometry g;
@@ -125,6 +144,7 @@ int main(void)
         cmocka_unit_test(places_are_right_up_to_the_last_slot),
         cmocka_unit_test(ten_rows_take_little_more_than_ten_rows),
         cmocka_unit_test(large_pages_fill_their_allocation),
+        cmocka_unit_test(wide_rows_lose_few_bytes_too),
         cmocka_unit_test(a_page_costs_what_it_says),
     };
 
