@@ -115,18 +115,22 @@ start_server {enable-debug-command yes} {
     }
 
     test {BGSAVE writes what there was when it began, beside writes} {
-        r config set rdb-key-save-delay 5000
+        r config set rdb-key-save-delay 20000
         fill 100
         set digest [r debug digest]
         assert_equal {Background saving started} [r bgsave]
+        wait_for {[info_field current_save_keys_processed] > 0}
+        # The child stands still until all has been seen that there is to see.
+        set child [child_pid]
+        exec kill -STOP $child
         assert_equal 1 [info_field rdb_bgsave_in_progress]
+        assert_equal 100 [info_field current_save_keys_total]
         r set key:50 changed
         r del key:99
         assert_error {ERR Background save already in progress} {r bgsave}
         assert_error {ERR Background save already in progress} {r bgsave schedule}
         assert_error {ERR Background save already in progress} {r save}
-        wait_for {[info_field current_save_keys_total] == 100}
-        wait_for {[info_field current_save_keys_processed] > 0}
+        exec kill -CONT $child
         wait_saved
         assert_equal 2 [info_field rdb_changes_since_last_save]
         assert_equal ok [info_field rdb_last_bgsave_status]
@@ -264,7 +268,7 @@ start_server {enable-debug-command yes} {
 
 start_server {save {3600 1000000}} {
     test {a child that is killed makes writes fail, until one succeeds} {
-        r config set rdb-key-save-delay 20000
+        r config set rdb-key-save-delay 100000
         fill 100
         r bgsave
         wait_for {[child_pid] && [file exists [in_dir temp-[child_pid].rdb]]}
@@ -351,7 +355,7 @@ start_server {save {3600 1000000}} {
 
 start_server {enable-protected-configs yes} {
     test {a snapshot goes to the directory of its beginning} {
-        r config set rdb-key-save-delay 5000
+        r config set rdb-key-save-delay 20000
         fill 50
         file mkdir [in_dir elsewhere]
         r bgsave
