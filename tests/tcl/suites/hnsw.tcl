@@ -399,14 +399,14 @@ start_server {} {
         }
         # The set goes while it is measured, and so does the client.
         set other [client]
-        $other send vrecall set SAMPLES 5000
+        $other send vrecall set SAMPLES 100000
         flush [$other channel]
         wait_for {[info_field searches_under_way] > 0}
         r flushall
-        assert {[dict get [$other read] samples] < 5000}
+        assert {[dict get [$other read] samples] < 100000}
         r vcreate set DIM 16
         add set 2500 16
-        $other send vrecall set SAMPLES 5000
+        $other send vrecall set SAMPLES 100000
         flush [$other channel]
         wait_for {[info_field searches_under_way] > 0}
         $other close
@@ -527,7 +527,7 @@ start_server {} {
         r vcreate set DIM 16 INDEX HNSW
         add set 6000 16
         set other [client]
-        $other send vrecall set SAMPLES 50000
+        $other send vrecall set SAMPLES 100000
         flush [$other channel]
         wait_for {[info_field searches_under_way] > 0}
         r vsearch set ELE e1 RECALL 0.9
