@@ -9,10 +9,10 @@
  *  O1  Batches are written one after another, in the stream's order.
  *  O2  The slate has all of the stream that was answered and that is not in the
  *      log: what the thread has and what gathers. What it has no room for is
- * not answered before the thread has written it (net_set_gate()). O3  While a
- * batch is under way, file is what it was before it, and its descriptor stays
- * open. Nothing is under way when a turn ends in which the log may be switched
- * to another file.
+ *      not answered before the thread has written it: net_set_gate().
+ *  O3  While a batch is under way, file is what it was before it, and its
+ *      descriptor stays open. Nothing is under way when a turn ends in which
+ *      the log may be switched to another file.
  *
  * So clients whose writes the disk does not take wait for it, and nobody else.
  * Where the slate cannot be used, the loop writes, and waits for what is under
