@@ -14,7 +14,8 @@
 #include "persist/crc64.h"
 
 enum {
-    BUFFER = 256 * 1024,
+    BUFFER = 512 * 1024,
+    BLOCK = 4096, /* of a file, and of memory that is written past the cache */
     COMPRESS_FROM = 21,         /* bytes; shorter strings stay as they are */
     INT_TEXT_MAX = 11,          /* "-2147483648" */
     LEN_14_MAX = (1 << 14) - 1, /* in two bytes */
@@ -58,7 +59,7 @@ void rdb_out_open(struct rdb_out *out, int fd)
     memset(out, 0, sizeof(*out));
     out->compress = out->checksum = true;
     out->fd = fd;
-    out->buffer = mem_alloc(BUFFER);
+    out->buffer = mem_calloc_aligned(BUFFER, BLOCK);
     out->cap = BUFFER;
 }
 
@@ -122,14 +123,47 @@ static void sync_some(struct rdb_out *out)
     out->synced = out->written;
 }
 
+/* What is left of the buffer goes past the cache in whole blocks that begin
+ * where one of the file does, or in parts through it. */
+static size_t choose_part(struct rdb_out *out, size_t len)
+{
+    bool direct = out->past_cache && len >= BLOCK && out->written % BLOCK == 0;
+
+    if (direct != out->is_direct) {
+        int flags = fcntl(out->fd, F_GETFL);
+
+        flags = direct ? flags | O_DIRECT : flags & ~O_DIRECT;
+        if (fcntl(out->fd, F_SETFL, flags) == 0) {
+            out->is_direct = direct;
+        } else {
+            out->past_cache = direct = false;
+        }
+    }
+    if (direct) {
+        return len - len % BLOCK;
+    }
+    return len < FILE_PART ? len : FILE_PART;
+}
+
+/* A file system that refuses, refuses always. */
+static bool is_refusal(const struct rdb_out *out, int error)
+{
+    return out->is_direct && (error == EINVAL || error == EOPNOTSUPP);
+}
+
 static void write_out(struct rdb_out *out, const uint8_t *data, size_t len)
 {
     if (out->checksum) {
-        out->crc = crc64(out->crc, data, len);
+        out->crc = crc64(out->crc, data + out->summed, len - out->summed);
     }
+    out->summed = 0;
     while (len > 0) {
-        ssize_t done = write(out->fd, data, len < FILE_PART ? len : FILE_PART);
+        ssize_t done = write(out->fd, data, choose_part(out, len));
 
+        if (done < 0 && is_refusal(out, errno)) {
+            out->past_cache = false;
+            continue;
+        }
         if (done < 0 && errno == EINTR) {
             continue;
         }
@@ -141,7 +175,8 @@ static void write_out(struct rdb_out *out, const uint8_t *data, size_t len)
         len -= (size_t)done;
         out->written += (uint64_t)done;
     }
-    if (out->sync_every && out->written - out->synced >= out->sync_every) {
+    if (!out->past_cache && out->sync_every &&
+        out->written - out->synced >= out->sync_every) {
         sync_some(out);
     }
     if (out->progress) {
@@ -173,8 +208,29 @@ uint64_t rdb_out_crc(struct rdb_out *out)
         return crc64(0, out->mem->data + out->mem_start,
                      out->mem->len - out->mem_start);
     }
-    flush(out);
+    if (out->checksum && out->error == 0) {
+        out->crc =
+            crc64(out->crc, out->buffer + out->summed, out->len - out->summed);
+        out->summed = out->len;
+    }
     return out->crc;
+}
+
+/* All but the last of the buffers that are written are full ones. */
+static void put_in_blocks(struct rdb_out *out, const uint8_t *p, size_t len)
+{
+    while (len > 0 && out->error == 0) {
+        size_t room = out->cap - out->len;
+        size_t part = len < room ? len : room;
+
+        memcpy(out->buffer + out->len, p, part);
+        out->len += part;
+        p += part;
+        len -= part;
+        if (out->len == out->cap) {
+            flush(out);
+        }
+    }
 }
 
 void rdb_put_raw(struct rdb_out *out, const void *data, size_t len)
@@ -186,6 +242,10 @@ void rdb_put_raw(struct rdb_out *out, const void *data, size_t len)
     }
     if (out->mem) {
         buf_append(out->mem, data, len);
+        return;
+    }
+    if (out->past_cache) {
+        put_in_blocks(out, p, len);
         return;
     }
     if (len > out->cap - out->len) {

@@ -23,6 +23,8 @@ struct rdb_out {
     bool compress;       /* strings by LZF (yes) */
     bool checksum;       /* sum up, and write the sum at the end (yes) */
     uint64_t sync_every; /* bytes after which a file is synced; 0: never */
+    bool past_cache;     /* a file, from its beginning on, is written past the
+                          * kernel's page cache, if its file system lets */
     void (*progress)(void *arg, uint64_t written); /* per buffer written */
     void *progress_arg;
     /* Called between the parts of a long value, NULL: not; false gives up. What
@@ -38,8 +40,10 @@ struct rdb_out {
     uint64_t written; /* bytes before those in the buffer */
     uint64_t synced;
     uint64_t crc;
-    int error;     /* errno of the first failure */
-    uint8_t *room; /* for compressed strings */
+    size_t summed;  /* of the buffer */
+    bool is_direct; /* the descriptor, at present */
+    int error;      /* errno of the first failure */
+    uint8_t *room;  /* for compressed strings */
     size_t room_cap;
 };
 

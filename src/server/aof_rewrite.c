@@ -169,6 +169,7 @@ static bool open_temp(struct aof *a, struct err_ctx *why)
     rdb_out_open(&rw->out, rw->out_fd);
     rdb_out_open(&rw->counter, rw->null_fd);
     rw->out.checksum = a->s->config.aof_use_rdb_preamble;
+    rw->out.past_cache = true;
     rw->out.sync_every =
         a->s->config.aof_rewrite_incremental_fsync ? SYNC_EVERY : 0;
     rw->report = mmap(NULL, sizeof(*rw->report), PROT_READ | PROT_WRITE,

@@ -231,6 +231,7 @@ static enum err do_fork(struct child *c)
     rdb_out_open(&out, -1);
     out.compress = c->order.compress;
     out.checksum = c->order.checksum;
+    out.past_cache = true;
     out.sync_every = c->order.sync_often ? SYNC_EVERY : 0;
     c->started_at = before = clock_mono_us();
     c->pid = fork();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "persist/crc64.h"
 #include "persist/rdb_read.h"
 #include "persist/rdb_write.h"
 
@@ -252,7 +253,7 @@ static void get_many(struct rdb_in *in, uint64_t seed, uint8_t *text, int n)
     assert_true(rdb_check_eof(in, version));
 }
 
-static void a_file_reads_back_whatever_its_strings(void **state)
+static void file_reads_back(bool past_cache)
 {
     uint8_t *text = test_malloc(LONGEST);
     struct buf mem = BUF_INIT;
@@ -262,8 +263,8 @@ static void a_file_reads_back_whatever_its_strings(void **state)
     uint64_t seed = cm_seed(&rng);
     int fd = temp_file(), yields = 0, i;
 
-    (void)state;
     rdb_out_open(&out, fd);
+    out.past_cache = past_cache;
     out.sync_every = 1 << 20;
     put_many(&out, seed, text, 300);
     assert_int_equal(rdb_out_finish(&out), ERR_OK);
@@ -291,6 +292,51 @@ static void a_file_reads_back_whatever_its_strings(void **state)
     buf_deinit(&mem);
     close(fd);
     test_free(text);
+}
+
+static void a_file_reads_back_whatever_its_strings(void **state)
+{
+    (void)state;
+    file_reads_back(false);
+    file_reads_back(true);
+}
+
+/* The sum may be asked for at any place, and more be put behind it. */
+static void sum_is_right(bool past_cache)
+{
+    uint8_t *bytes = test_malloc(LONGEST);
+    struct rdb_out out;
+    struct rng rng;
+    uint64_t sum = 0, at = 0;
+    int fd = temp_file(), i;
+
+    cm_seed(&rng);
+    for (i = 0; i < LONGEST; i++) {
+        bytes[i] = (uint8_t)rng_next(&rng);
+    }
+    rdb_out_open(&out, fd);
+    out.past_cache = past_cache;
+    for (i = 0; i < 200; i++) {
+        size_t len = rng_below(&rng, rng_below(&rng, 8) ? 5000 : LONGEST);
+
+        rdb_put_raw(&out, bytes, len);
+        sum = crc64(sum, bytes, len);
+        at += len;
+        assert_true(rdb_out_crc(&out) == sum);
+        assert_true(rdb_out_offset(&out) == at);
+    }
+    assert_int_equal(rdb_out_finish(&out), ERR_OK);
+    assert_true((uint64_t)lseek(fd, 0, SEEK_END) == at);
+    rdb_out_close(&out);
+    close(fd);
+    test_free(bytes);
+}
+
+static void the_sum_is_that_of_all_there_is_so_far(void **state)
+{
+    (void)state;
+    sum_is_right(false);
+    sum_is_right(true);
 }
 
 static void reading_begins_anywhere_and_ends_where_told(void **state)
@@ -527,6 +573,7 @@ int main(void)
         cmocka_unit_test(numbers_are_written_like_their_texts),
         cmocka_unit_test(lengths_take_1_2_5_and_9_bytes),
         cmocka_unit_test(a_file_reads_back_whatever_its_strings),
+        cmocka_unit_test(the_sum_is_that_of_all_there_is_so_far),
         cmocka_unit_test(reading_begins_anywhere_and_ends_where_told),
         cmocka_unit_test(a_full_disk_is_told_and_stays_told),
         cmocka_unit_test(every_cut_is_a_truncation),
