@@ -21,6 +21,10 @@
 /* Descriptors beyond those of clients: files, listeners, pipes. */
 enum { FDS_RESERVED = 32 };
 
+/* A fork waits, and the loop with it, while another thread gives memory back or
+ * has some made; so it is put off until none does, but not for longer. */
+enum { FORK_WAIT_US = 200000 };
+
 static void wake_loop(void *arg)
 {
     loop_wake(arg);
@@ -37,13 +41,21 @@ static void drain_workers(void *arg)
 
 /* ---- forking ------------------------------------------------------------ */
 
-bool server_may_fork(struct server *s)
+bool server_builders_rest(struct server *s)
 {
     if (!s->builders_rest) {
         pool_pause(s->builders, NULL, NULL);
         s->builders_rest = true;
+        s->rest_since = s->turn_started_at;
     }
     return pool_is_parked(s->builders);
+}
+
+bool server_may_fork(struct server *s)
+{
+    return server_builders_rest(s) &&
+           (!reaper_pending(s->reaper) ||
+            s->turn_started_at - s->rest_since >= FORK_WAIT_US);
 }
 
 void server_forked(struct server *s)

@@ -64,6 +64,7 @@ struct server {
     /* persistence */
     struct child *child;
     bool builders_rest;
+    time_us rest_since; /* or are to */
     struct server_snapshots snapshots;
     struct server_loading loading;
     char reply_text[256]; /* of an error that a command replies */
@@ -90,7 +91,9 @@ enum err server_start(struct server *s, struct err_ctx *ctx) MUST_USE;
 /* Asks the builders to rest, so that what a child gets, or a reader of
  * everything, is not in the middle of a change (db/graph/graph.h, F1-F3); true
  * when they do. To be asked turn by turn until then; they go on with
- * server_forked(). */
+ * server_forked(). A fork is put off for a moment besides while there is
+ * something that it would wait for. */
+bool server_builders_rest(struct server *s);
 bool server_may_fork(struct server *s);
 void server_forked(struct server *s);
 

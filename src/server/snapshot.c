@@ -151,7 +151,7 @@ enum err server_snapshot_save(struct server *s, struct err_ctx *ctx)
         return err;
     }
     snprintf(temp, sizeof(temp), TEMP_PREFIX "%d" TEMP_SUFFIX, (int)getpid());
-    while (!server_may_fork(s)) {
+    while (!server_builders_rest(s)) {
         (void)pool_wait_parked(s->builders, REST_WAIT_US);
     }
     err = write_here(s, dir_fd, temp, ctx);
