@@ -68,7 +68,9 @@ struct pool {
     struct ring rings[TASK_CLASS_COUNT];
     _Alignas(CACHE_LINE) _Atomic uint32_t submissions; /* the futex word */
     _Atomic uint32_t sleepers;
-    _Atomic uint32_t idle; /* workers looking for work, asleep or not */
+    _Atomic uint32_t idle;   /* workers looking for work, asleep or not */
+    _Atomic uint32_t n_long; /* tasks that are not brief */
+    _Atomic uint32_t spare;  /* workers to be left asleep: see pool_help() */
     _Atomic bool stopping;
     _Alignas(CACHE_LINE) _Atomic(struct completion *) completed;
     _Alignas(CACHE_LINE) _Atomic size_t pending;
@@ -79,6 +81,7 @@ struct pool {
     void (*parked)(void *arg); /* loop: to be called; NULL when it was */
     void *parked_arg;
     bool is_parked; /* loop */
+    bool helped;    /* loop */
     struct pool_options options;
     unsigned n_started;
     struct pool_worker *workers;
@@ -150,10 +153,15 @@ static void ring_refill(struct ring *r)
     r->waiting_last = &r->waiting;
 }
 
+static bool has_sleeper(const struct pool *p)
+{
+    return atomic_load(&p->sleepers) > atomic_load(&p->spare);
+}
+
 static void wake_one(struct pool *p)
 {
     atomic_fetch_add(&p->submissions, 1);
-    if (atomic_load(&p->sleepers) > 0) {
+    if (has_sleeper(p)) {
         futex_wake(&p->submissions, 1);
     }
 }
@@ -163,6 +171,10 @@ void pool_submit(struct pool *p, struct task *t)
     struct ring *r = &p->rings[t->class];
 
     t->next = NULL;
+    if (!t->brief) {
+        atomic_fetch_add_explicit(&p->n_long, 1, memory_order_relaxed);
+    }
+    atomic_store(&p->spare, p->helped && atomic_load(&p->n_long) == 0);
     atomic_fetch_add_explicit(&p->pending, 1, memory_order_relaxed);
     ring_refill(r);
     if (r->waiting || !ring_push(r, t)) {
@@ -402,11 +414,15 @@ static bool wait_for_work(struct pool *p)
 static void run_unit(struct pool_worker *w, struct task *t)
 {
     struct pool *p = w->pool;
+    const bool brief = t->brief;
     bool more = t->step(t, &w->public);
 
     if (more) {
         hold(w, t);
     } else {
+        if (!brief) {
+            atomic_fetch_sub_explicit(&p->n_long, 1, memory_order_relaxed);
+        }
         atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
     }
     if (p->options.low_priority) {
@@ -423,7 +439,7 @@ static void worker_run(struct pool_worker *w)
 
         if (t) {
             set_idle(w, false);
-            if (has_new(p) && atomic_load(&p->sleepers) > 0) {
+            if (has_new(p) && has_sleeper(p)) {
                 futex_wake(&p->submissions, 1);
             }
             hold(w, t);
@@ -459,6 +475,52 @@ static void worker_main(void *arg)
     if (o->worker_deinit) {
         o->worker_deinit(w->public.scratch, o->worker_arg);
     }
+}
+
+/* ---- the loop's help ---------------------------------------------------- */
+
+void pool_may_help(struct pool *p, bool on)
+{
+    p->helped = on;
+}
+
+/* The next task if it is brief and more wait than workers are about to come.
+ * Nobody but the loop frees a task, so that it may look. */
+static struct task *pop_brief(struct pool *p)
+{
+    struct ring *r = &p->rings[TASK_QUERY];
+    uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    uint32_t idle = atomic_load_explicit(&p->idle, memory_order_relaxed);
+    uint32_t spare = atomic_load_explicit(&p->spare, memory_order_relaxed);
+    struct task *t;
+
+    if (tail - head <= (idle > spare ? idle - spare : 0)) {
+        return NULL;
+    }
+    t = atomic_load_explicit(&r->slots[head % RING_SIZE], memory_order_relaxed);
+    return t->brief && atomic_compare_exchange_strong_explicit(
+                           &r->head, &head, head + 1, memory_order_acq_rel,
+                           memory_order_acquire)
+               ? t
+               : NULL;
+}
+
+bool pool_help(struct pool *p, void *scratch)
+{
+    struct worker self = {.index = p->options.n_workers, .scratch = scratch};
+    struct task *t;
+
+    if (!p->helped || atomic_load(&p->paused)) {
+        return false;
+    }
+    t = pop_brief(p);
+    if (!t) {
+        return false;
+    }
+    (void)t->step(t, &self);
+    atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
+    return true;
 }
 
 /* ---- completion -------------------------------------------------------- */

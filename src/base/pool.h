@@ -44,6 +44,9 @@ struct task {
      * touch the task again. */
     bool (*step)(struct task *t, struct worker *w);
     enum task_class class;
+    /* Of TASK_QUERY: one unit, of a quarter of a millisecond at most, which the
+     * loop may run; see pool_help(). */
+    bool brief;
     struct task *next; /* the pool's */
 };
 
@@ -78,6 +81,16 @@ unsigned pool_size(const struct pool *p);
 
 /* Queues a task. */
 void pool_submit(struct pool *p, struct task *t);
+
+/* Called before the loop would sleep: runs a brief task for which there is no
+ * worker, with the scratch given, and says whether there was one. So with as
+ * many workers as processors the loop works as well, in place of one of them,
+ * which is left asleep while all tasks are brief: it need not be displaced, nor
+ * wait, each time that a client asks or a worker has an answer.
+ *
+ * pool_may_help() says beforehand that it will be called. */
+void pool_may_help(struct pool *p, bool on);
+bool pool_help(struct pool *p, void *scratch);
 
 /* Hands a completion to the loop. */
 void pool_complete(struct pool *p, struct completion *c);

@@ -4,6 +4,7 @@
 #include "net/loop_impl.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -41,6 +42,10 @@ struct loop {
     bool stopping;
     bool (*idle)(void *arg, bool looked); /* NULL: never looks */
     void *idle_arg;
+    bool (*rest)(void *arg);
+    void *rest_arg;
+    _Atomic bool asleep; /* or about to be */
+    _Atomic bool woken;
     struct look look;
     unsigned events, requests; /* of this turn */
     unsigned asked; /* requests of the last turn with any; 0: it slept since */
@@ -60,9 +65,6 @@ static void wake_ready(evutil_socket_t fd, short what, void *arg)
     l->events++;
     (void)what;
     (void)got; /* the count does not matter, and a spurious wake is harmless */
-    if (l->on_wake) {
-        l->on_wake(l->wake_arg);
-    }
 }
 
 enum err loop_create(struct loop **out)
@@ -121,6 +123,12 @@ void loop_on_idle(struct loop *l, bool (*fn)(void *arg, bool looked), void *arg)
     l->idle_arg = arg;
 }
 
+void loop_on_rest(struct loop *l, bool (*fn)(void *arg), void *arg)
+{
+    l->rest = fn;
+    l->rest_arg = arg;
+}
+
 void loop_note_request(struct loop *l)
 {
     l->events++;
@@ -138,9 +146,14 @@ void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg)
 void loop_wake(struct loop *l)
 {
     uint64_t one = 1;
-    ssize_t done = write(l->wake_fd, &one, sizeof(one));
 
-    (void)done; /* a full counter means that a wake is pending already */
+    /* Either the loop sees `woken` before it sleeps, or this sees that it
+     * does: all four are sequentially consistent. */
+    if (!atomic_exchange(&l->woken, true) && atomic_load(&l->asleep)) {
+        ssize_t done = write(l->wake_fd, &one, sizeof(one));
+
+        (void)done; /* a full counter means that a wake is pending already */
+    }
 }
 
 static void timer_ready(evutil_socket_t fd, short what, void *arg)
@@ -211,6 +224,19 @@ static void run_ready(struct loop *l)
     event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 }
 
+/* Takes note that it was woken. */
+static bool was_woken(struct loop *l)
+{
+    if (!atomic_load_explicit(&l->woken, memory_order_relaxed) ||
+        !atomic_exchange(&l->woken, false)) {
+        return false;
+    }
+    if (l->on_wake) {
+        l->on_wake(l->wake_arg);
+    }
+    return true;
+}
+
 /* True when something came. */
 static bool look_on(struct loop *l)
 {
@@ -218,7 +244,7 @@ static bool look_on(struct loop *l)
 
     do {
         run_ready(l);
-        if (l->events) {
+        if (was_woken(l) || l->events) {
             return true;
         }
         if (!l->idle(l->idle_arg, true)) {
@@ -240,8 +266,20 @@ static void wait_for_events(struct loop *l)
             return;
         }
     }
+    if (l->rest && l->rest(l->rest_arg)) {
+        run_ready(l);
+        was_woken(l);
+        return;
+    }
     l->asked = 0;
-    event_base_loop(l->base, EVLOOP_ONCE);
+    atomic_store(&l->asleep, true);
+    if (atomic_load(&l->woken)) {
+        run_ready(l);
+    } else {
+        event_base_loop(l->base, EVLOOP_ONCE);
+    }
+    atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
+    was_woken(l);
 }
 
 void loop_run(struct loop *l)
@@ -251,6 +289,7 @@ void loop_run(struct loop *l)
     while (!l->stopping) {
         if (more) {
             run_ready(l);
+            was_woken(l);
         } else {
             wait_for_events(l);
         }

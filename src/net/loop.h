@@ -31,6 +31,10 @@ void loop_on_turn_end(struct loop *l, bool (*fn)(void *arg), void *arg);
 void loop_on_idle(struct loop *l, bool (*fn)(void *arg, bool looked),
                   void *arg);
 
+/* Called before the loop would sleep; true when it has done something, and
+ * there may be more: the loop then takes a turn without waiting. */
+void loop_on_rest(struct loop *l, bool (*fn)(void *arg), void *arg);
+
 /* Called on the loop thread after loop_wake(). */
 void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg);
 

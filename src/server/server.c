@@ -133,6 +133,12 @@ static bool turn_end(void *arg)
     return more;
 }
 
+static bool is_busy_behind(const struct server *s)
+{
+    return s->ks->n_graph_jobs > 0 || s->ks->n_lists_jobs > 0 ||
+           child_is_busy(s->child);
+}
+
 /* What takes some microseconds is not worth looking on for, a search is.
  * Workers and builders have better uses for a processor. */
 static bool may_look_on(void *arg, bool looked)
@@ -142,8 +148,19 @@ static bool may_look_on(void *arg, bool looked)
     if (looked) {
         search_pool_rest(s->ks->searches);
     }
-    return search_pool_has_ended(s->ks->searches) && s->ks->n_graph_jobs == 0 &&
-           s->ks->n_lists_jobs == 0 && !child_is_busy(s->child);
+    return search_pool_has_ended(s->ks->searches) && !is_busy_behind(s);
+}
+
+/* Works in place of a worker where there are as many as processors. Not beside
+ * builders: a loop that has searched for long does not displace them when it
+ * wakes, and requests would wait. */
+static bool help(void *arg)
+{
+    struct server *s = arg;
+    unsigned n = pool_size(s->pool);
+
+    pool_may_help(s->pool, n > 1 && n >= s->processors && !is_busy_behind(s));
+    return search_pool_help(s->ks->searches);
 }
 
 enum err server_run(struct server *s, struct err_ctx *ctx)
@@ -279,6 +296,8 @@ static enum err start_engine(struct server *s, struct err_ctx *ctx)
     loop_on_wake(s->loop, drain_workers, s);
     loop_on_turn_end(s->loop, turn_end, s);
     loop_on_idle(s->loop, may_look_on, s);
+    s->processors = thread_cpu_count();
+    loop_on_rest(s->loop, help, s);
     err = server_listen(s, ctx);
     return err ? err : server_loading_begin(s, load_data, ctx);
 }

@@ -57,6 +57,7 @@ struct server {
     time_us decayed_us;      /* when it was last submitted */
     uint64_t searches_seen;  /* of those on workers, by the cron */
     bool is_prompt;          /* see thread_wake_at_once() */
+    unsigned processors;     /* that its threads may run on */
     char run_id[41];
     char replid[41];
     bool shutting_down;

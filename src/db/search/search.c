@@ -270,21 +270,32 @@ static bool is_alone(const struct search_pool *p)
            (p->rested || clock_mono_ns() - p->ended_ns > LONE_GAP_NS);
 }
 
+/* Nanoseconds, about, that a plan other than PLAN_FLAT takes on one thread. */
+static uint64_t takes_ns(const struct search *s)
+{
+    double pace = s->plan == PLAN_IVF ? lists_pace(s->set)
+                  : s->graph.hnsw     ? graph_pace(s->set)
+                                      : 1;
+
+    return (uint64_t)((double)s->expected_ns * pace) +
+           s->scan.best.cap * HIT_NS;
+}
+
+/* Rows that do not pass may make a graph take much longer. */
+static bool is_foreseeable(const struct search *s)
+{
+    return !s->filter || s->plan == PLAN_LISTED;
+}
+
 bool search_is_cheap(const struct search *s)
 {
     uint64_t rows = s->scan.source.n_runs ? s->view.n_slots : 0;
     uint64_t ns;
 
     if (s->plan != PLAN_FLAT) {
-        double pace = s->plan == PLAN_IVF ? lists_pace(s->set)
-                      : s->graph.hnsw     ? graph_pace(s->set)
-                                          : 1;
-
-        ns = (uint64_t)((double)s->expected_ns * pace) +
-             s->scan.best.cap * HIT_NS;
-        /* Rows that do not pass may make a graph take much longer. */
+        ns = takes_ns(s);
         return s->pool->all_inline ||
-               ((!s->filter || s->plan == PLAN_LISTED) &&
+               (is_foreseeable(s) &&
                 (ns < CHEAP_NS || (ns < LONE_NS && is_alone(s->pool))));
     }
     ns = rows * s->scan.source.row_bytes / SCAN_BYTES_PER_NS +
@@ -359,7 +370,11 @@ static void completed(struct completion *c)
     struct epoch *epoch = v->keyspace->epoch;
     uint64_t ticket = s->ticket;
 
-    p->stats.worker_runs++;
+    if (s->on_loop) {
+        p->stats.inline_runs++;
+    } else {
+        p->stats.worker_runs++;
+    }
     p->under_way--;
     if (s->in_ring && --v->n_scanning == 0) {
         search_ring_return(p, v->ring);
@@ -399,6 +414,7 @@ static bool run_alone(struct task *t, struct worker *w)
     struct search *s = CONTAINER_OF(t, struct search, task);
     int64_t began_ns = clock_mono_ns();
 
+    s->on_loop = w->scratch == s->pool->scratch;
     flat_scan_runs(&s->scan, ((struct search_scratch *)w->scratch)->flat);
     answer(s, w);
     s->alone_ns = clock_mono_ns() - began_ns;
@@ -419,10 +435,14 @@ void search_submit(struct search *s, search_done_fn *done, void *arg)
     s->arg = arg;
     s->started_ns = clock_mono_ns();
     s->ticket = epoch_enter(v->keyspace->epoch);
+    s->on_loop = false;
     p->under_way++;
     if (s->plan != PLAN_FLAT && tail_bytes(s) <= TAIL_ALONE) {
         flat_scan_begin(&s->scan);
-        s->task = (struct task){.step = run_alone, .class = TASK_QUERY};
+        s->task =
+            (struct task){.step = run_alone,
+                          .class = TASK_QUERY,
+                          .brief = is_foreseeable(s) && takes_ns(s) < LONE_NS};
         pool_submit(p->workers, &s->task);
         return;
     }

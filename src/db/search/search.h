@@ -134,6 +134,9 @@ void search_pool_set_inline(struct search_pool *p, bool all);
 
 size_t search_pool_under_way(const struct search_pool *p);
 
+/* Runs one that waits for a worker: see pool_help(). */
+bool search_pool_help(struct search_pool *p);
+
 /* One has ended a moment ago, and none is under way. */
 bool search_pool_has_ended(const struct search_pool *p);
 

@@ -43,6 +43,7 @@ struct search {
     uint64_t ticket;
     enum search_plan plan;
     bool in_ring;
+    bool on_loop;     /* where a worker would have run it */
     bool cut_short;   /* the client's bound was met before there were k */
     uint32_t ef_most; /* EF_MAX, or the bound the client set to filtering */
     struct graph_view graph;

@@ -87,6 +87,11 @@ void search_pool_rest(struct search_pool *p)
     p->rested = true;
 }
 
+bool search_pool_help(struct search_pool *p)
+{
+    return pool_help(p->workers, p->scratch);
+}
+
 bool search_pool_has_ended(const struct search_pool *p)
 {
     return p->under_way == 0 && clock_mono_ns() - p->ended_ns < LATELY_NS;

@@ -91,6 +91,92 @@ static void job_init(struct job *j, struct pool *p, int units,
     j->task.class = class;
 }
 
+/* Says that it has begun, and ends when it may. */
+static _Atomic int n_begun;
+static _Atomic bool may_end;
+
+static bool wait_step(struct task *t, struct worker *w)
+{
+    n_begun++;
+    while (!may_end) {
+        usleep(100);
+    }
+    return job_step(t, w);
+}
+
+static void the_loop_runs_brief_tasks_while_workers_are_busy(void **state)
+{
+    enum { N = 6, LONG = 5 };
+    struct pool *p = make_pool(2);
+    struct job busy[2], jobs[N];
+    int i;
+
+    (void)state;
+    n_finished = 0;
+    n_begun = 0;
+    may_end = false;
+    pool_may_help(p, true);
+    for (i = 0; i < 2; i++) {
+        job_init(&busy[i], p, 1, TASK_QUERY);
+        busy[i].task.step = wait_step;
+        pool_submit(p, &busy[i].task);
+    }
+    while (n_begun < 2) {
+        usleep(100);
+    }
+    assert_false(pool_help(p, NULL));
+    for (i = 0; i < N; i++) {
+        job_init(&jobs[i], p, 1, TASK_QUERY);
+        jobs[i].task.brief = i != LONG;
+        pool_submit(p, &jobs[i].task);
+    }
+    for (i = 0; i < LONG; i++) {
+        assert_true(pool_help(p, NULL));
+        assert_int_equal(jobs[i].runs, 1);
+    }
+    assert_false(pool_help(p, NULL)); /* what is left is not brief */
+    assert_int_equal(pool_pending(p), 3);
+    may_end = true;
+    while (n_finished < N + 2) {
+        drain_after_wake(p);
+    }
+    while (pool_pending(p) > 0) {
+        usleep(100);
+    }
+    end_pool(p);
+}
+
+/* One worker is left to sleep, but not both. */
+static void brief_tasks_run_when_nobody_helps(void **state)
+{
+    enum { N = 200 };
+    struct pool *p = make_pool(2);
+    struct job jobs[N];
+    size_t done = 0, i;
+
+    (void)state;
+    n_finished = 0;
+    pool_may_help(p, true);
+    for (i = 0; i < N; i++) {
+        job_init(&jobs[i], p, 1, TASK_QUERY);
+        jobs[i].task.brief = i % 3 > 0;
+        pool_submit(p, &jobs[i].task);
+        if (i % 7 == 0) {
+            while (n_finished <= i) {
+                drain_after_wake(p);
+            }
+        }
+    }
+    while (n_finished < N) {
+        drain_after_wake(p);
+    }
+    for (i = 0; i < N; i++) {
+        done += (size_t)jobs[i].runs;
+    }
+    assert_int_equal(done, N);
+    end_pool(p);
+}
+
 static void run_many(unsigned workers, size_t n, int units)
 {
     struct pool *p = make_pool(workers);
@@ -477,6 +563,8 @@ int main(void)
         cmocka_unit_test(every_task_runs_once_on_one_worker),
         cmocka_unit_test(every_unit_runs_on_many_workers),
         cmocka_unit_test(more_tasks_than_the_ring_holds_all_run),
+        cmocka_unit_test(the_loop_runs_brief_tasks_while_workers_are_busy),
+        cmocka_unit_test(brief_tasks_run_when_nobody_helps),
         cmocka_unit_test(a_long_task_lets_a_short_one_through),
         cmocka_unit_test(a_busy_worker_leaves_tasks_to_one_that_sleeps),
         cmocka_unit_test(building_goes_on_beside_a_stream_of_queries),
