@@ -47,13 +47,13 @@ start_server {} {
             }
             $source set text hello
             assert_error "ERR Target instance replied with error: NOAUTH*" {
-                $source migrate 127.0.0.1 $to set 0 5000
+                $source migrate 127.0.0.1 $to set 0 60000
             }
             set before [digest set $source]
-            assert_equal OK [$source migrate 127.0.0.1 $to set 0 5000 AUTH secret]
+            assert_equal OK [$source migrate 127.0.0.1 $to set 0 60000 AUTH secret]
             assert_equal $before [digest set]
             assert_equal 0 [$source exists set]
-            assert_equal OK [$source migrate localhost $to text 3 5000 AUTH2 default secret]
+            assert_equal OK [$source migrate localhost $to text 3 60000 AUTH2 default secret]
             r select 3
             assert_equal hello [r get text]
             r select 0
@@ -62,22 +62,22 @@ start_server {} {
         test {several keys, copies, times to live} {
             $source mset a 1 b 2 c 3
             $source pexpire b 100000
-            assert_equal OK [$source migrate 127.0.0.1 $to "" 0 5000 COPY AUTH secret KEYS a b c missing]
+            assert_equal OK [$source migrate 127.0.0.1 $to "" 0 60000 COPY AUTH secret KEYS a b c missing]
             assert_equal {1 2 3} [r mget a b c]
             assert {[r pttl b] > 90000 && [r pttl b] <= 100000}
             assert_equal -1 [r pttl a]
             assert_equal 3 [$source exists a b c]
             assert_error "ERR Target instance replied with error: BUSYKEY Target key name already exists." {
-                $source migrate 127.0.0.1 $to "" 0 5000 AUTH secret KEYS a d
+                $source migrate 127.0.0.1 $to "" 0 60000 AUTH secret KEYS a d
             }
             $source set d 4
             assert_error "ERR Target instance replied with error: BUSYKEY*" {
-                $source migrate 127.0.0.1 $to "" 0 5000 AUTH secret KEYS a d
+                $source migrate 127.0.0.1 $to "" 0 60000 AUTH secret KEYS a d
             }
             assert_equal {1 0} [list [$source exists a] [$source exists d]]
             assert_equal 4 [r get d]
             $source set a 5
-            assert_equal OK [$source migrate 127.0.0.1 $to "" 0 5000 REPLACE AUTH secret KEYS a b c a]
+            assert_equal OK [$source migrate 127.0.0.1 $to "" 0 60000 REPLACE AUTH secret KEYS a b c a]
             assert_equal {5 2 3} [r mget a b c]
             assert_equal 0 [$source exists a b c]
         }
@@ -115,7 +115,7 @@ start_server {} {
         test {in a transaction} {
             $source set a 7
             $source multi
-            $source migrate 127.0.0.1 $to a 0 5000 REPLACE AUTH secret
+            $source migrate 127.0.0.1 $to a 0 60000 REPLACE AUTH secret
             $source exists a
             assert_equal {OK 0} [$source exec]
             assert_equal 7 [r get a]
@@ -128,7 +128,7 @@ start_server {} {
             set ::asked 1
             after 300 [list catch "puts -nonewline $chan {+OK\r\n+OK\r\n+OK\r\n}; flush $chan"]
         }] server port
-        $source send migrate 127.0.0.1 $port "" 0 5000 KEYS a b
+        $source send migrate 127.0.0.1 $port "" 0 60000 KEYS a b
         $source raw ""
         vwait ::asked
         assert_equal PONG [r ping]
