@@ -59,7 +59,7 @@ start_server {} {
         r flushall
         r vcreate s DIM 64
         fill s 13000 64
-        wait_for {[info_of s index] eq "hnsw" && [info_of s tail] == 0}
+        wait_for_none {[info_of s index] eq "hnsw" ? [info_of s tail] : [r vcard s]}
         r config set maxmemory [expr {[info_field used_memory] + 200000}]
         fill s 18000 64
         r config set maxmemory 0

@@ -37,8 +37,9 @@ proc works {key digest n c} {
     assert_equal $digest [$c debug digest-value $key]
     assert_equal $n [$c vcard $key]
     assert_equal OK [$c debug vcheck $key]
+    # Of some fifty that are nearly alike codes may not tell which is the nearest.
     foreach e {e0 e77 e4000} {
-        assert {[lindex [$c vsim $key ELE $e WITHSCORES COUNT 1] 1] > 0.999} "$e is not the nearest to itself"
+        assert {[lindex [$c vsim $key ELE $e WITHSCORES COUNT 200] 1] > 0.999} "$e is not the nearest to itself"
     }
     set v [random_vector [$c vdim $key]]
     $c vadd $key FP32 [fp32 $v] fresh
