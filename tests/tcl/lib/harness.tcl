@@ -17,7 +17,7 @@ namespace eval harness {
         set binary "$root/build/$::env(VECTRA_VARIANT)/vectra-server"
     }
     # Sanitizers and loaded machines are slow; a wait is bounded, not timed.
-    variable patience_ms 120000
+    variable patience_ms 300000
 }
 
 # ---- tests -------------------------------------------------------------------
