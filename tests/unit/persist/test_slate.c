@@ -186,32 +186,64 @@ static void what_is_needed_is_not_written_over(void **state)
     assert_int_equal(found("a", 0), end);
 }
 
-/* Laps of frames of all lengths, of which the log takes some now and then. */
+/* The log has the first frame; another is put in its place when it fits there,
+ * and the end of the file that it does not fit into is no help. */
+static void what_is_needed_is_not_written_over_in_the_next_lap(void **state)
+{
+    enum { FIRST = 50000, LEFT = 45000 };
+    uint64_t end = FIRST;
+    size_t first;
+
+    (void)state;
+    assert_int_equal(put("a", 0, FIRST), ERR_OK);
+    first = used;
+    while (AOF_SLATE_SIZE - used > LEFT) {
+        assert_int_equal(put("a", end, 9000), ERR_OK);
+        end += 9000;
+    }
+    used -= first;
+    assert_int_equal(put("a", end, FIRST + 10000), ERR_LIMIT);
+    assert_int_equal(found("a", FIRST), end - FIRST);
+    assert_int_equal(put("a", end, LEFT), ERR_OK);
+    end += LEFT;
+    assert_int_equal(found("a", FIRST), end - FIRST);
+}
+
+/* Laps of frames of all lengths. The log takes what there was when a sync
+ * began, and has it when the sync has ended; what came meanwhile is needed
+ * longer. */
 static void laps_leave_what_is_not_taken(void **state)
 {
     struct rng rng;
-    uint64_t taken = 0, end = 0;
-    size_t gathered = 0; /* since `taken` */
-    int i;
+    uint64_t taken = 0, sync_to = 0, end = 0;
+    size_t gathered = 0; /* since the sync began */
+    bool syncs = false;
+    int i, full = 0;
 
     (void)state;
     rng_seed(&rng, 7);
-    for (i = 0; i < 3000; i++) {
+    for (i = 0; i < 6000; i++) {
         size_t len = 1 + rng_below(&rng, i % 50 == 0 ? 300000 : 9000);
         size_t before = used;
+        bool fits = put("a", end, len) == ERR_OK;
 
-        if (put("a", end, len) == ERR_OK) {
-            end += len;
-            gathered += used - before;
-        } else {
-            taken = end;
-            used = gathered = 0;
-        }
-        if (i % 100 == 0) {
+        end += fits ? len : 0;
+        gathered += used - before;
+        full += !fits;
+        if (!fits || rng_below(&rng, 250) == 0) {
             assert_int_equal(found("a", taken), end - taken);
+            if (syncs) {
+                taken = sync_to;
+                used = gathered;
+            } else {
+                sync_to = end;
+                gathered = 0;
+            }
+            syncs = !syncs;
         }
     }
-    assert_true(end > 4 * (uint64_t)AOF_SLATE_SIZE);
+    assert_true(full > 20);
+    assert_true(end > 8 * (uint64_t)AOF_SLATE_SIZE);
 }
 
 int main(void)
@@ -227,6 +259,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(what_is_needed_is_not_written_over,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_is_needed_is_not_written_over_in_the_next_lap, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(laps_leave_what_is_not_taken, setup,
                                         teardown),
     };
