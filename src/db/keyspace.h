@@ -128,6 +128,7 @@ struct keyspace {
     struct lists_home *lists;     /* db/lists/lists.h */
     struct lists_home *lists_at;  /* while all are gone through */
     struct lists_job *lists_jobs; /* under way, n_lists_jobs of them */
+    bool lists_want_help;         /* from the loop: lists_turn() */
     struct recall *recalls;       /* db/search/recall.h */
     uint32_t n_graph_jobs;
     uint32_t n_lists_jobs;

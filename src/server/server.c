@@ -117,7 +117,8 @@ static bool turn_end(void *arg)
     cmd_turn(&s->commands);
     pool_drain(s->pool);
     pool_drain(s->builders);
-    more = cmd_jobs_run(&s->commands);
+    more = lists_turn(s->ks);
+    more |= cmd_jobs_run(&s->commands);
     net_go_on(s->net, s->turn_started_at);
     aof_turn_end(s->aof);
     more |= net_send(s->net);

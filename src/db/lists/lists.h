@@ -163,6 +163,9 @@ void lists_wake(const struct vset *v);
  * result waits for the set to thaw. */
 bool lists_is_busy(const struct vset *v);
 
+/* To be called once a turn: true when there is more to be done in the next. */
+bool lists_turn(struct keyspace *ks);
+
 /* Pumps the lists of every set; some times a second. */
 void lists_pump_all(struct keyspace *ks);
 

@@ -125,7 +125,7 @@ static void *work_for(const struct ivf_codes *c, void **block)
 void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
                   struct lists_task *t)
 {
-    const struct ivf_codes *c = job->lists->codes;
+    const struct ivf_codes *c = job->into->codes;
     uint32_t i;
 
     if (!c) {
@@ -143,7 +143,7 @@ void lists_encode(struct lists_job *job, uint32_t first, uint32_t n,
 
 void lists_put_code(const struct lists_job *job, uint32_t at, slot_id lane)
 {
-    struct ivf_codes *c = job->lists->codes;
+    struct ivf_codes *c = job->into->codes;
     uint8_t *code;
 
     if (!c) {

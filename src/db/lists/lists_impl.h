@@ -4,6 +4,7 @@
  *   lists_pump.c     what writes tell, what is begun next
  *   lists_job.c      jobs: phases of units, slices of the loop; training
  *   lists_move.c     moving rows: into lists, from list to list
+ *   lists_help.c     what the loop does for that, in a burst
  *   lists_tend.c     which lists need it; lists_split.c, lists_merge.c do it
  *   lists_rest.c     what is given back when nobody writes
  *   lists_codes.c    the codes rows have besides
@@ -49,6 +50,7 @@ struct lists_task {
 struct lists_job {
     struct lists_home *home;
     struct lists *lists; /* that it works for */
+    struct lists *into;  /* that it moves rows into; mostly the same */
     enum lists_job_kind kind;
     /* the phase */
     void (*unit)(struct lists_job *job, uint32_t unit, struct lists_task *t);
@@ -279,8 +281,46 @@ bool lists_begin_filling(struct lists_home *h);
 uint32_t lists_long_tail(const struct vset *v);
 bool lists_tail_is_long(const struct lists_home *h);
 
+/* The next block of the tail that has rows, or the end. Which blocks are meant:
+ * see graph_left.h. */
+enum lists_which { LISTS_ALL, LISTS_LINKED, LISTS_UNLINKED };
+uint32_t lists_next_of_tail(const struct lists_home *h, uint32_t block,
+                            uint32_t end, enum lists_which which);
+
+/* Slots that there are. */
+struct row_map lists_rows_now(const struct lists_job *job);
+
+/* Finds the lists of n of job->slots from `first` on. thread any. */
+void lists_assign(struct lists_job *job, uint32_t first, uint32_t n,
+                  struct lists_task *t);
+
+/* Moves the next rows up to `end` that are still there; false when memory is
+ * out. */
+bool lists_move_chunk(struct lists_job *job, uint32_t *at, uint32_t end);
+
+/* How much the loop is to do in a turn: so many rows, but not for longer than.
+ * What a turn has written is to go into lists in the next, or the tail would
+ * grow with the number of those who write. */
+struct lists_slice {
+    int64_t end, last;
+    uint32_t due;
+};
+/* Counts what the turn before has written. */
+void lists_note_turn(struct lists_job *job);
+struct lists_slice lists_slice_begin(struct lists_job *job);
+bool lists_slice_is_over(const struct lists_slice *s, uint32_t done);
+
+/* ---- lists_help.c ------------------------------------------------------ */
+
+/* Places of job->slots that are for helping, behind the others. */
+enum { LISTS_HELP_ROWS = 64 };
+
 /* A row has been written while a job is under way. */
 void lists_note_written(struct lists_home *h);
+
+/* Finds lists for rows of the tail and moves them, if that is too long; true
+ * when there is more to help with. */
+bool lists_lend_hand(struct lists_job *job);
 
 /* So many bytes of rows, or more, since all were pumped: a burst. */
 enum { LISTS_BURST_BYTES = 1 << 20 };

@@ -166,7 +166,7 @@ struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind)
     }
     memset(job, 0, sizeof(*job) + (n + 1) * sizeof(struct lists_task));
     job->home = h;
-    job->lists = l;
+    job->lists = job->into = l;
     job->kind = kind;
     job->n_tasks = n;
     job->completion.done = phase_done;

@@ -18,12 +18,9 @@ enum {
                        * moves rows of the one before */
     BATCH_BLOCKS = 512,
     UNIT_ROWS = 128,
-    LONG_BYTES = 1 << 20, /* of a tail: workers find lists; ... */
+    LONG_BYTES = 1 << 20, /* of a tail: workers find lists */
     LONG_ROWS = 1024,
-    HELP_TIMES = 2,  /* ... of so many times as much the loop does, too, ... */
-    HELP_ROWS = 64,  /* ... so many rows at a time, for which it ... */
-    HELP_LOOKS = 64, /* ... looks at so many blocks */
-    CHUNK = 32,      /* rows moved at a time */
+    CHUNK = 32,                 /* rows moved at a time */
     SLICE_NS = 200 * 1000,      /* of the loop's time, a turn; ... */
     SLICE_MOST_NS = 800 * 1000, /* ... when more has been written in it */
     OF_LATE_ROWS = 4096, /* the weight of one is 1 in so many, at least */
@@ -33,19 +30,19 @@ enum {
 
 enum err lists_job_fit(struct lists_job *job, uint32_t rows, uint32_t blocks)
 {
-    size_t all = (size_t)rows + HELP_ROWS; /* see lend_hand() */
+    size_t all = (size_t)rows + LISTS_HELP_ROWS;
 
     job->slots = mem_try_alloc(all * sizeof(*job->slots));
     job->to = mem_try_alloc(all * sizeof(*job->to));
     job->keys = mem_try_alloc(all * sizeof(*job->keys));
     job->blocks = mem_try_alloc(blocks * sizeof(*job->blocks));
-    if (job->lists->codes) {
+    if (job->into->codes) {
         job->codes =
-            mem_try_alloc(all * ivf_codes_code_bytes(job->lists->codes));
+            mem_try_alloc(all * ivf_codes_code_bytes(job->into->codes));
     }
     job->held = mem_try_alloc(blocks * sizeof(*job->held));
     if (!job->slots || !job->to || !job->keys || !job->blocks || !job->held ||
-        (job->lists->codes && !job->codes)) {
+        (job->into->codes && !job->codes)) {
         return ERR_NOMEM;
     }
     job->cap = rows;
@@ -98,8 +95,7 @@ static int compare(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* Slots that there are. */
-static struct row_map rows_now(const struct lists_job *job)
+struct row_map lists_rows_now(const struct lists_job *job)
 {
     const struct slots *s = lists_slots(job->home);
 
@@ -109,28 +105,24 @@ static struct row_map rows_now(const struct lists_job *job)
 void lists_job_hold(struct lists_job *job)
 {
     qsort(job->blocks, job->n_blocks, sizeof(*job->blocks), compare);
-    job->rows = rows_now(job);
+    job->rows = lists_rows_now(job);
     memset(job->held, 0, job->n_blocks * sizeof(*job->held));
     job->holds = true;
     job->at = 0;
     job->ready = job->n;
 }
 
-/* Which blocks of the tail are meant. */
-enum which { ALL, LINKED, UNLINKED };
-
 static uint64_t words_meant(const struct lists_home *h, uint32_t at,
-                            enum which which)
+                            enum lists_which which)
 {
     uint64_t unlinked =
-        which == ALL ? UINT64_MAX : graph_left_unlinked_of(h->left, at);
+        which == LISTS_ALL ? UINT64_MAX : graph_left_unlinked_of(h->left, at);
 
-    return which == LINKED ? ~unlinked : unlinked;
+    return which == LISTS_LINKED ? ~unlinked : unlinked;
 }
 
-/* The next block of the tail that has rows, or the end. */
-static uint32_t next_of_tail(const struct lists_home *h, uint32_t block,
-                             uint32_t end, enum which which)
+uint32_t lists_next_of_tail(const struct lists_home *h, uint32_t block,
+                            uint32_t end, enum lists_which which)
 {
     const struct slots_tail *t = lists_slots(h)->blocks->tail;
 
@@ -149,7 +141,7 @@ static uint32_t next_of_tail(const struct lists_home *h, uint32_t block,
 }
 
 static void take_blocks(struct lists_job *job, uint32_t *cursor,
-                        enum which which)
+                        enum lists_which which)
 {
     struct slots *s = lists_slots(job->home);
     uint32_t block;
@@ -158,7 +150,7 @@ static void take_blocks(struct lists_job *job, uint32_t *cursor,
         *cursor = SLOTS_BLOCK_FIRST;
     }
     for (;;) {
-        block = next_of_tail(job->home, *cursor, job->end, which);
+        block = lists_next_of_tail(job->home, *cursor, job->end, which);
         if (block == job->end || !lists_job_take(job, block)) {
             *cursor = block;
             return;
@@ -185,7 +177,7 @@ static void take_of_new(struct lists_job *job)
     job->end = lists_slots(job->home)->n_slots / IVF_BLOCK;
     job->cursor = 0;
     job->cap = cap / 2; /* of rows */
-    take_blocks(job, &job->cursor, ALL);
+    take_blocks(job, &job->cursor, LISTS_ALL);
     job->cap = cap;
 }
 
@@ -195,10 +187,10 @@ static void take_of_tail(struct lists_job *job)
     if (has_old(job) && lists_tail_is_long(job->home)) {
         take_of_new(job);
     } else if (job->home->left) {
-        take_blocks(job, &job->cursor_unlinked, UNLINKED);
-        take_blocks(job, &job->cursor, LINKED);
+        take_blocks(job, &job->cursor_unlinked, LISTS_UNLINKED);
+        take_blocks(job, &job->cursor, LISTS_LINKED);
     } else {
-        take_blocks(job, &job->cursor, ALL);
+        take_blocks(job, &job->cursor, LISTS_ALL);
     }
 }
 
@@ -228,8 +220,8 @@ static void take_of_old(struct lists_job *job)
 
 /* ---- finding lists ----------------------------------------------------- */
 
-static void assign(struct lists_job *job, uint32_t first, uint32_t n,
-                   struct lists_task *t)
+void lists_assign(struct lists_job *job, uint32_t first, uint32_t n,
+                  struct lists_task *t)
 {
     const uint8_t *rows[UNIT_ROWS];
     uint32_t i;
@@ -237,7 +229,7 @@ static void assign(struct lists_job *job, uint32_t first, uint32_t n,
     for (i = 0; i < n; i++) {
         rows[i] = row_map_at(&t->rows, job->slots[first + i]);
     }
-    ivf_assign_rows(ivf_centroids_of(job->lists->ivf), &job->home->set->format,
+    ivf_assign_rows(ivf_centroids_of(job->into->ivf), &job->home->set->format,
                     rows, n, job->to + first, job->keys + first, t->scratch);
     lists_encode(job, first, n, t);
 }
@@ -249,7 +241,7 @@ static void unit_of_assign(struct lists_job *job, uint32_t unit,
     uint32_t left = job->handed - first;
 
     t->rows = job->rows;
-    assign(job, first, left < UNIT_ROWS ? left : UNIT_ROWS, t);
+    lists_assign(job, first, left < UNIT_ROWS ? left : UNIT_ROWS, t);
 }
 
 /* ---- moving ------------------------------------------------------------ */
@@ -285,15 +277,14 @@ static bool move_chunk(struct lists_job *job, const struct vset_move *moves,
         lists_note_gone(v, moves[i].from);
     }
     for (i = moved; i < n; i++) {
-        ivf_lane_put_back(job->lists->ivf, moves[i].to);
+        ivf_lane_put_back(job->into->ivf, moves[i].to);
     }
     job->moved += moved;
-    job->lists->moved += moved;
+    job->into->moved += moved;
     return moved == n;
 }
 
-/* The next rows up to `end` that are still there; false when memory is out. */
-static bool next_chunk(struct lists_job *job, uint32_t *at, uint32_t end)
+bool lists_move_chunk(struct lists_job *job, uint32_t *at, uint32_t end)
 {
     const struct slots *s = lists_slots(job->home);
     struct vset_move moves[CHUNK] = {{0, 0}};
@@ -306,7 +297,7 @@ static bool next_chunk(struct lists_job *job, uint32_t *at, uint32_t end)
 
         if (list != IVF_NONE && slots_is_live(s, slot)) {
             moves[n].from = slot;
-            moves[n].to = lists_take_lane(job->lists, list);
+            moves[n].to = lists_take_lane(job->into, list);
             has_room = moves[n].to != IVF_NONE;
             if (has_room) {
                 lists_put_code(job, *at, moves[n++].to);
@@ -320,30 +311,7 @@ static bool next_chunk(struct lists_job *job, uint32_t *at, uint32_t end)
     return (n == 0 || move_chunk(job, moves, n)) && has_room;
 }
 
-/* How much is to be done in a turn: so many rows, but not for longer than. */
-struct slice {
-    int64_t end, last;
-    uint32_t due;
-};
-
-/* What a turn has written is to go into lists in the next, or the tail would
- * grow with the number of those who write. */
-static struct slice slice_begin(const struct lists_job *job)
-{
-    int64_t now = clock_mono_ns();
-
-    return (struct slice){now + SLICE_NS, now + SLICE_MOST_NS,
-                          job->written + job->written / 2};
-}
-
-static bool slice_is_over(const struct slice *s, uint32_t done)
-{
-    int64_t now = clock_mono_ns();
-
-    return now > s->end && (done >= s->due || now > s->last);
-}
-
-static void note_written(struct lists_job *job)
+void lists_note_turn(struct lists_job *job)
 {
     uint64_t uid = job->home->set->node_uid;
     uint64_t n = uid - job->seen_uid;
@@ -352,16 +320,31 @@ static void note_written(struct lists_job *job)
     job->seen_uid = uid;
 }
 
+struct lists_slice lists_slice_begin(struct lists_job *job)
+{
+    int64_t now = clock_mono_ns();
+
+    return (struct lists_slice){now + SLICE_NS, now + SLICE_MOST_NS,
+                                job->written + job->written / 2};
+}
+
+bool lists_slice_is_over(const struct lists_slice *s, uint32_t done)
+{
+    int64_t now = clock_mono_ns();
+
+    return now > s->end && (done >= s->due || now > s->last);
+}
+
 bool lists_move_some(struct lists_job *job)
 {
     uint32_t from = job->at;
-    struct slice slice;
+    struct lists_slice slice;
 
-    note_written(job);
-    slice = slice_begin(job);
+    lists_note_turn(job);
+    slice = lists_slice_begin(job);
     while (job->at < job->ready && !job->out_of_memory) {
-        job->out_of_memory = !next_chunk(job, &job->at, job->ready);
-        if (slice_is_over(&slice, job->at - from)) {
+        job->out_of_memory = !lists_move_chunk(job, &job->at, job->ready);
+        if (lists_slice_is_over(&slice, job->at - from)) {
             break;
         }
     }
@@ -441,22 +424,6 @@ bool lists_tail_is_long(const struct lists_home *h)
            slots_tail_count(lists_slots(h)) > h->long_tail;
 }
 
-/* Where writes come faster than others find lists for them, whoever has how
- * much of the machine, the loop helps: it does as much as it writes. */
-static bool needs_help(const struct lists_home *h)
-{
-    return slots_tail_count(lists_slots(h)) / HELP_TIMES > h->long_tail &&
-           lists_tail_is_long(h);
-}
-
-void lists_note_written(struct lists_home *h)
-{
-    if (h->job->kind == LISTS_JOB_FILL && !h->job->is_yielding &&
-        needs_help(h)) {
-        lists_job_yield(h->job);
-    }
-}
-
 static void hand_part(struct lists_job *job)
 {
     uint32_t left = job->n - job->handed;
@@ -465,70 +432,6 @@ static void hand_part(struct lists_job *job)
     job->part = job->handed;
     job->handed += n;
     lists_job_phase(job, (n + UNIT_ROWS - 1) / UNIT_ROWS, UINT32_MAX);
-}
-
-/* The next block of the tail, round and round. Rows of a batch may be met, too,
- * and are then left out of it. */
-static uint32_t next_to_help(struct lists_job *job)
-{
-    uint32_t end = lists_slots(job->home)->n_slots / IVF_BLOCK;
-    uint32_t block = next_of_tail(job->home, job->help_at, end, ALL);
-
-    if (block == end) {
-        block = next_of_tail(job->home, SLOTS_BLOCK_FIRST, end, ALL);
-    }
-    job->help_at = block + 1;
-    return block < end ? block : IVF_NONE;
-}
-
-/* The next rows of the tail, a block's or two, as the last of job->slots; how
- * many. Blocks of which only searches see rows are soon tail no more, and there
- * may be nothing else. */
-static uint32_t take_to_help(struct lists_job *job)
-{
-    struct slots *s = lists_slots(job->home);
-    uint32_t n = 0, looked, block, live;
-
-    for (looked = 0; looked < HELP_LOOKS && n + IVF_BLOCK <= HELP_ROWS;
-         looked++) {
-        block = next_to_help(job);
-        if (block == IVF_NONE) {
-            break;
-        }
-        for (live = slots_block_live(s, block); live; live &= live - 1) {
-            job->slots[job->cap + n++] =
-                block * IVF_BLOCK + (slot_id)__builtin_ctz(live);
-        }
-        slots_block_drain(s, block);
-    }
-    return n;
-}
-
-/* Finds lists for rows of the tail and moves them; true when there is more to
- * help with. */
-static bool lend_hand(struct lists_job *job)
-{
-    struct lists_task *own = &job->tasks[job->n_tasks];
-    struct slice slice = slice_begin(job);
-    uint32_t done = 0, n, at;
-
-    while (needs_help(job->home) && !job->out_of_memory) {
-        if (slice_is_over(&slice, done)) {
-            return true;
-        }
-        n = take_to_help(job);
-        if (n == 0) {
-            return false;
-        }
-        own->rows = rows_now(job);
-        own->scratch = own->scratch ? own->scratch : ivf_scratch_create();
-        assign(job, job->cap, n, own);
-        for (at = job->cap; at < job->cap + n && !job->out_of_memory;) {
-            job->out_of_memory = !next_chunk(job, &at, job->cap + n);
-        }
-        done += n;
-    }
-    return false;
 }
 
 /* A part is in the builders' hands while the loop moves the one before: some of
@@ -547,7 +450,7 @@ static void next_of_fill(struct lists_job *job)
         return;
     }
     more = !lists_move_some(job);
-    if ((lend_hand(job) && job->is_running) || more) {
+    if ((lists_lend_hand(job) && job->is_running) || more) {
         lists_job_yield(job);
     }
     if (job->is_running || job->is_yielding) {

@@ -728,6 +728,73 @@ static void test_burst(void **state)
     end();
 }
 
+/* Begins to train others and stops it when the sample has been read, of which
+ * rows were seen that are dead; the lists that answer meanwhile. */
+static const struct lists *hold_training(void)
+{
+    const struct lists_job *job;
+
+    for (;;) {
+        train(700);
+        job = w.set->lists->job;
+        while (w.set->lists->job == job && (job->has_ticket || !job->kmeans)) {
+            loop_wait();
+        }
+        pool_pause(loop.builders, NULL, NULL);
+        if (w.set->lists->job == job) {
+            return w.set->lists->answers;
+        }
+        pool_resume(loop.builders); /* it was quicker */
+        settle();
+    }
+}
+
+/* The same while others are trained in the place of lists, by builders who get
+ * no further: the loop finds lists for what is written, but not of a set that
+ * is being written down. */
+static void test_burst_in_training(void **state)
+{
+    enum { A_TURN = 64 };
+    const struct lists *before;
+    uint32_t i, n, most = 0;
+
+    (void)state;
+    begin(VEC_I8, VEC_COSINE, 2);
+    put_from_to(0, NAMES / 4);
+    train(40);
+    settle();
+    before = hold_training();
+    for (i = NAMES / 4; i < NAMES; i++) {
+        put(i % 5 ? i : any());
+        if (i % A_TURN == 0) {
+            loop_turn();
+            (void)lists_turn(loop.ks);
+            if (i % 256 == 0) {
+                walk();
+            }
+        }
+        n = slots_tail_count(&w.set->elements.slots);
+        most = i < NAMES / 2 ? 0 : n > most ? n : most;
+    }
+    assert_int_equal(w.set->lists->job->kind, LISTS_JOB_TRAIN);
+    assert_ptr_equal(w.set->lists->answers, before);
+    assert_in_range(most, 1, 2048);
+    vset_freeze(w.set);
+    n = slots_tail_count(&w.set->elements.slots);
+    for (i = 0; i < 512; i++) {
+        put(any());
+        assert_false(lists_turn(loop.ks));
+    }
+    assert_true(slots_tail_count(&w.set->elements.slots) >= n);
+    vset_thaw(w.set);
+    check_now();
+    pool_resume(loop.builders);
+    settle();
+    check_now();
+    assert_ptr_not_equal(w.set->lists->answers, before);
+    end();
+}
+
 /* What is asked for last is what a set gets, and a graph that was to come holds
  * no rows of lists that are to be emptied. */
 static void test_graph_not_wanted_any_more(void **state)
@@ -1046,6 +1113,7 @@ int main(void)
         cmocka_unit_test(test_same_lists),
         cmocka_unit_test(test_written_all_the_time),
         cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_burst_in_training),
         cmocka_unit_test(test_graph_not_wanted_any_more),
         cmocka_unit_test(test_frozen_meanwhile),
         cmocka_unit_test(test_all_removed),
