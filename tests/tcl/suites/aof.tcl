@@ -525,10 +525,13 @@ start_server {save {""}} {
         assert_equal 1 [info_field aof_rewrite_scheduled]
         assert_match "*scheduled*" [r bgrewriteaof]
         assert_equal 1 [info_field rdb_bgsave_in_progress]
+        # It may begin a moment later.
+        set children /proc/[srv pid]/task/[srv pid]/children
+        wait_for {[read_file $children] ne ""}
         r config set rdb-key-save-delay 0
         set n [info_field aof_rewrites]
         r flushall
-        exec kill -9 {*}[read_file /proc/[srv pid]/task/[srv pid]/children]
+        exec kill -9 {*}[read_file $children]
         wait_for {[info_field aof_rewrites] > $n}
         assert_equal 0 [info_field aof_rewrite_scheduled]
         r bgsave
