@@ -16,7 +16,7 @@ size_t mem_raw_size(const void *ptr);
 bool mem_injected_failure(void);
 
 /* Arena operations behind base/region.h. Index 0 is the ordinary heap. */
-unsigned mem_raw_arena_create(void); /* 0 when none can be had */
+unsigned mem_raw_arena_create(bool private); /* 0 when none can be had */
 void mem_raw_arena_destroy(unsigned arena);
 void *mem_raw_arena_alloc(unsigned arena, size_t size, size_t align);
 void mem_raw_arena_free(void *ptr, size_t size);

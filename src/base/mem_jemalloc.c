@@ -3,9 +3,11 @@
  * Explicit arenas carry the vector sets. Their extents come from an alloc hook
  * of ours that hands out 2 MiB-aligned, huge-page-advised memory: a scan that
  * streams gigabytes, and a graph walk that misses the TLB on every hop, both
- * gain from it, and fork() of a huge-page heap is two orders cheaper. All other
- * hooks stay jemalloc's own; leaving split or merge empty disables them and
- * leads into its error paths.
+ * gain from it, and fork() of a huge-page heap is two orders cheaper. For the
+ * same reason small pieces that became free in a large owner's arena stay with
+ * it, for its next blocks: taken out of a huge page, they would leave it in
+ * small ones. All other hooks stay jemalloc's own; leaving split or merge empty
+ * disables them and leads into its error paths.
  *
  * Arena allocations pass MALLOCX_TCACHE_NONE: a region cached by a thread would
  * outlive the arena it belongs to. */
@@ -29,10 +31,12 @@ const char *malloc_conf = "narenas:2,background_thread:false,"
 #define TEXT_OF(x) TEXT(x)
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define PIECE_MIN (HUGE_PAGE / 4)
 
-static extent_hooks_t hooks;
+static extent_hooks_t hooks, private_hooks;
 static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
 static extent_alloc_t *default_alloc;
+static extent_purge_t *default_purge;
 static extent_hooks_t *default_hooks;
 
 /* Maps size bytes aligned to a huge page by mapping one page more and trimming
@@ -108,6 +112,14 @@ static void *extent_alloc(extent_hooks_t *h, void *new_addr, size_t size,
     return p;
 }
 
+/* true: they are not given back. */
+static bool purge_large(extent_hooks_t *h, void *addr, size_t size,
+                        size_t offset, size_t length, unsigned arena)
+{
+    return length < PIECE_MIN ||
+           default_purge(h, addr, size, offset, length, arena);
+}
+
 static void hooks_prepare(void)
 {
     size_t len = sizeof(default_hooks);
@@ -119,6 +131,12 @@ static void hooks_prepare(void)
     hooks = *default_hooks;
     default_alloc = default_hooks->alloc;
     hooks.alloc = extent_alloc;
+    private_hooks = hooks;
+    if (hooks.purge_forced) {
+        default_purge = hooks.purge_forced;
+        private_hooks.purge_forced = purge_large;
+        private_hooks.purge_lazy = NULL;
+    }
 }
 
 void *mem_raw_alloc(size_t size)
@@ -141,9 +159,9 @@ size_t mem_raw_size(const void *ptr)
     return sallocx(ptr, 0);
 }
 
-unsigned mem_raw_arena_create(void)
+unsigned mem_raw_arena_create(bool private)
 {
-    extent_hooks_t *mine = &hooks;
+    extent_hooks_t *mine = private ? &private_hooks : &hooks;
     unsigned arena = 0;
     size_t len = sizeof(arena);
 

@@ -30,8 +30,9 @@ size_t mem_raw_size(const void *ptr)
     return malloc_usable_size((void *)(uintptr_t)ptr);
 }
 
-unsigned mem_raw_arena_create(void)
+unsigned mem_raw_arena_create(bool private)
 {
+    (void)private;
     return atomic_fetch_add(&last_arena, 1) + 1;
 }
 

@@ -16,7 +16,7 @@ static void shared_create(void)
     int i;
 
     for (i = 0; i < REGION_SHARED_ARENAS; i++) {
-        shared[i] = mem_raw_arena_create();
+        shared[i] = mem_raw_arena_create(false);
     }
 }
 
@@ -47,7 +47,7 @@ void region_make_private(struct region *r)
         atomic_fetch_sub(&n_private, 1);
         return;
     }
-    arena = mem_raw_arena_create();
+    arena = mem_raw_arena_create(true);
     if (arena == 0) {
         atomic_fetch_sub(&n_private, 1);
         return;

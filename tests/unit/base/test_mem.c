@@ -1,6 +1,10 @@
 /* Counting memory, regions, random numbers, digests. */
 #include "unit/cm.h"
 
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -184,6 +188,50 @@ static void a_region_counts_every_byte_of_its_owner(void **state)
     assert_int_equal(mem_used(), used);
 }
 
+static bool is_resident(void *p)
+{
+    uintptr_t page = (uintptr_t)p & ~(uintptr_t)4095;
+    unsigned char there = 0;
+
+    return mincore((void *)page, 1, &there) == 0 && (there & 1);
+}
+
+/* They would be holes in its huge pages. What is large goes. */
+static void a_private_arena_keeps_small_pieces(void **state)
+{
+    enum { N = 64, PIECE = 16384 };
+    uint8_t *pieces[N];
+    struct region r;
+    int i;
+
+    (void)state;
+    if (strncmp(mem_allocator(), "jemalloc", 8) != 0 ||
+        sysconf(_SC_PAGESIZE) != 4096) {
+        return;
+    }
+    region_init(&r, 0);
+    region_make_private(&r);
+    assert_true(r.is_private);
+    for (i = 0; i < N; i++) {
+        pieces[i] = region_alloc(&r, PIECE, 1);
+        assert_non_null(pieces[i]);
+        memset(pieces[i], 1, PIECE);
+    }
+    for (i = 0; i < N; i += 2) {
+        region_free(&r, pieces[i], PIECE, 1);
+    }
+    mem_purge();
+    for (i = 0; i < N; i += 2) {
+        assert_true(is_resident(pieces[i] + PIECE / 2));
+    }
+    for (i = 1; i < N; i += 2) {
+        region_free(&r, pieces[i], PIECE, 1);
+    }
+    mem_purge();
+    assert_int_equal(r.bytes, 0);
+    region_deinit(&r);
+}
+
 static void private_arenas_are_few_and_come_back(void **state)
 {
     struct region r[REGION_PRIVATE_MAX + 3];
@@ -282,6 +330,7 @@ int main(void)
         cmocka_unit_test(the_limit_is_asked_before_memory_is_taken),
         cmocka_unit_test(the_nth_allocation_can_be_made_to_fail),
         cmocka_unit_test(a_region_counts_every_byte_of_its_owner),
+        cmocka_unit_test(a_private_arena_keeps_small_pieces),
         cmocka_unit_test(private_arenas_are_few_and_come_back),
         cmocka_unit_test(equal_seeds_give_equal_numbers),
         cmocka_unit_test(normal_numbers_have_mean_0_and_variance_1),
