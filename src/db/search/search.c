@@ -304,6 +304,26 @@ bool search_is_cheap(const struct search *s)
     return ns < CHEAP_NS || s->pool->all_inline;
 }
 
+/* Has the names of the first hits come, all at once. */
+static void fetch_names(const struct search *s)
+{
+    enum { MOST = 32 };
+    size_t n = s->scan.best.n < MOST ? s->scan.best.n : MOST;
+    const name_ref *refs[MOST];
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        struct row_place at =
+            row_place(s->view.geometry, topk_entry_slot(s->scan.best.heap[i]));
+
+        refs[i] = &s->view.pages[at.page]->names[at.row];
+        __builtin_prefetch(refs[i]);
+    }
+    for (i = 0; i < n; i++) {
+        name_heap_prefetch(&s->set->elements.names, *refs[i]);
+    }
+}
+
 /* The answer is complete: sort it and write the reply. */
 static void conclude(struct search *s)
 {
@@ -313,6 +333,7 @@ static void conclude(struct search *s)
     if (s->fine) {
         search_fine_part(s);
     }
+    fetch_names(s);
     topk_sort(&s->scan.best);
     s->format(s, s->format_data, &s->reply);
     search_learn(s);
