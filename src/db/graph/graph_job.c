@@ -184,8 +184,7 @@ struct graph_job *graph_job_create(struct graph *g, enum graph_job_kind kind,
     }
     job->rows = (struct row_map){&s->geometry, job->pages};
     for (i = 0; i < n; i++) {
-        job->tasks[i].task.step = step;
-        job->tasks[i].task.class = TASK_INDEX;
+        job->tasks[i].task = (struct task){.step = step, .class = TASK_INDEX};
         job->tasks[i].job = job;
     }
     job->hold = epoch_hold(g->keyspace->epoch);

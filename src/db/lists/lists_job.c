@@ -172,8 +172,7 @@ struct lists_job *lists_job_create(struct lists *l, enum lists_job_kind kind)
     job->completion.done = phase_done;
     job->turn.done = turn_came;
     for (i = 0; i < n; i++) {
-        job->tasks[i].task.step = step;
-        job->tasks[i].task.class = TASK_INDEX;
+        job->tasks[i].task = (struct task){.step = step, .class = TASK_INDEX};
         job->tasks[i].job = job;
         job->tasks[i].scratch = ivf_scratch_create();
     }

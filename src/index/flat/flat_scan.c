@@ -441,8 +441,8 @@ flat_ring_create(struct pool *pool,
     r->n_tasks = n;
     lock_init(&r->lock, LOCK_SCAN);
     for (i = 0; i < n; i++) {
-        r->tasks[i].task.step = ring_step;
-        r->tasks[i].task.class = TASK_QUERY;
+        r->tasks[i].task =
+            (struct task){.step = ring_step, .class = TASK_QUERY};
         r->tasks[i].ring = r;
     }
     return r;

@@ -378,8 +378,7 @@ static void walk(void)
             memcpy(k->first[slot], w.at[i], sizeof(w.at[i]));
         }
     }
-    k->task.step = walk_step;
-    k->task.class = TASK_QUERY;
+    k->task = (struct task){.step = walk_step, .class = TASK_QUERY};
     k->completion.done = walk_done;
     w.under_way++;
     pool_submit(loop.pool, &k->task);
