@@ -121,17 +121,22 @@ static void note_put(struct graph *g, slot_id slot)
     }
 }
 
+/* A large set that stays without an index, for want of room, is looked at every
+ * two seconds, not by each write: estimating takes some microseconds. */
 void graph_begin_if_due(struct vset *v)
 {
+    uint8_t now = (uint8_t)v->keyspace->clock_s | 1; /* 0: never */
+
     if (v->graph || v->coming || !v->keyspace->builders) {
         return;
     }
     if (v->options.index == VSET_INDEX_HNSW) {
         graph_begin_auto(v);
     } else if (v->options.index == VSET_INDEX_AUTO && !lists_of(v) &&
-               vset_count(v) >= graph_worthwhile_at(v)) {
+               vset_count(v) >= graph_worthwhile_at(v) && v->flat_at != now) {
         index_choice_review(v, true);
         graph_pump(v, false);
+        v->flat_at = v->graph ? 0 : now;
     }
 }
 

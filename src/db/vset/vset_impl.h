@@ -40,6 +40,7 @@ struct vset {
     struct vset_options options;
     struct vec_format format;
     bool is_calibrating; /* see recall.h */
+    uint8_t flat_at;     /* see graph_begin_if_due() */
     uint16_t n_frozen;   /* see vset_freeze() */
     struct region memory;
     struct elements elements;
